@@ -1,0 +1,25 @@
+//! The words of the design as types, and the rules that hold between them: schedules and slots, rounds and
+//! predictions, windows and ranking. No I/O and no async; `clock` alone reads the system clock.
+
+pub mod clock;
+mod ids;
+mod model;
+mod price;
+mod ranking;
+mod round;
+mod schedule;
+mod time;
+mod window;
+
+pub use clock::{Clock, SimulatedClock, Stopwatch, SystemClock};
+pub use ids::{Asset, CrunchId, DeploymentId, InvalidId, ModelId, RoundId};
+pub use model::{Cruncher, Model};
+pub use price::{InvalidPrice, LedgerEntry, LedgerPosition, Price, PricePoint};
+pub use ranking::{Leaderboard, LeaderboardEntry, RankingGroup, rank, rank_by_window};
+pub use round::{Prediction, PredictionStatus, Question, RoundState, StatusCounts, UnknownWord};
+pub use schedule::{Method, Schedule, ScheduleError, Schedules, Target};
+pub use time::{InvalidSpan, Span, Timestamp, TimestampExt};
+pub use window::{
+    ModelStanding, Parameter, ParameterStanding, PerWindow, ScoreHistory, ScoredPrediction, ScoredRound,
+    Standings, Weights, Window, WindowScore,
+};

@@ -1,0 +1,1 @@
+//! Where prices come from: recorded files and a simulated market

@@ -1,0 +1,1 @@
+//! The local orchestrator, the model host and the built-in models

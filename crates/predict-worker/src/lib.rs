@@ -1,0 +1,1 @@
+//! Rounds: prices in, questions out, predictions stored

@@ -1,0 +1,1 @@
+//! Scores, windows, snapshots and the leaderboard

@@ -1,0 +1,50 @@
+//! How large values are stored: as zstd frames, level 1, the same bytes in every database.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+const LEVEL: i32 = 1;
+
+/// What one stored value may hold at most when unpacked; more is corrupt.
+const MAX_UNPACKED_BYTES: usize = 256 * 1024 * 1024;
+
+/// Packs a text.
+pub fn encode_text(text: &str) -> Vec<u8> {
+    // Compressing to memory fails only when memory does, and then the allocation itself has ended the process.
+    zstd::bulk::compress(text.as_bytes(), LEVEL).unwrap_or_default()
+}
+
+/// Unpacks a text; the error says why it cannot be.
+pub fn decode_text(bytes: &[u8]) -> Result<String, String> {
+    let size =
+        zstd::bulk::Decompressor::upper_bound(bytes).unwrap_or(MAX_UNPACKED_BYTES).min(MAX_UNPACKED_BYTES);
+    let text = zstd::bulk::decompress(bytes, size).map_err(|error| error.to_string())?;
+    String::from_utf8(text).map_err(|error| error.to_string())
+}
+
+/// Packs a value as JSON. Numbers keep every bit.
+pub fn encode_document<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
+    serde_json::to_string(value).map(|text| encode_text(&text)).map_err(|error| error.to_string())
+}
+
+/// Unpacks a value.
+pub fn decode_document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_str(&decode_text(bytes)?).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_numbers_come_back_to_the_bit() {
+        let text = "[{\"type\":\"builtin\"},".repeat(500);
+        assert!(encode_text(&text).len() < 200);
+        assert_eq!(decode_text(&encode_text(&text)).unwrap(), text);
+        assert_eq!(decode_text(&encode_text("")).unwrap(), "");
+        let numbers: Vec<f64> = vec![0.1 + 0.2, 5e-324, 1.7976931348623157e308, -0.0];
+        let back: Vec<f64> = decode_document(&encode_document(&numbers).unwrap()).unwrap();
+        assert!(numbers.iter().zip(&back).all(|(a, b)| a.to_bits() == b.to_bits()));
+        assert!(decode_text(b"garbage").is_err());
+    }
+}

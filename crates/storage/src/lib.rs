@@ -1,0 +1,108 @@
+//! What the system stores, as interfaces of the domain.
+//!
+//! # How repositories behave
+//!
+//! - Each method is one transaction: all of it is stored, or nothing.
+//! - Writes are idempotent: repeated with the same arguments they change nothing and succeed, so that a caller who does
+//!   not know whether a write arrived just writes again.
+//! - Lookups return `Result<Option<T>>`; lists come in a stated order.
+//! - A stored value that the program cannot read is [`StorageError::Corrupt`] and names table, column and row.
+//! - [`StorageError::Unavailable`] may pass: try again later. Every other error stays until somebody acts.
+//!
+//! Two databases implement them, SQLite and PostgreSQL; [`conformance`] is the one set of tests that both pass.
+
+mod codec;
+pub mod conformance;
+mod error;
+mod export;
+mod models;
+mod prices;
+mod rounds;
+mod standings;
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+pub use codec::{decode_document, decode_text, encode_document, encode_text};
+pub use error::{Result, StorageError};
+pub use export::{ExportedPrediction, ExportedRound, ExportedScore};
+pub use models::ModelRepository;
+pub use prices::{FeedStatus, PriceRepository};
+pub use rounds::{
+    ChangeNumber, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, StepScore,
+};
+pub use standings::StandingsRepository;
+
+use domain::{StatusCounts, Timestamp};
+
+/// A database with everything in it. Object-safe: workers take `Arc<dyn Store>`.
+#[async_trait]
+pub trait Store:
+    PriceRepository + RoundRepository + ModelRepository + StandingsRepository + Send + Sync
+{
+    /// Brings the schema up to date. Safe to run from several processes at once.
+    /// Fails with [`StorageError::SchemaTooNew`] when the database was made by a newer program.
+    async fn migrate(&self) -> Result<()>;
+
+    /// Checks that the schema is the one this program was made for.
+    async fn check_schema(&self) -> Result<()>;
+
+    /// One round trip to the database.
+    async fn ping(&self) -> Result<()>;
+
+    /// What is stored, counted. `active_since`: models that gave a valid answer at or after it are active, and
+    /// predictions of rounds asked at or after it are recent.
+    async fn counts(&self, active_since: Timestamp) -> Result<Counts>;
+}
+
+/// What is stored, counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Counts {
+    /// Every model ever seen.
+    pub models: u64,
+    /// Models that answered lately.
+    pub active_models: u64,
+    /// Rounds by state.
+    pub rounds: RoundCounts,
+    /// Predictions by status.
+    pub predictions: StatusCounts,
+    /// Predictions of any status in rounds asked lately.
+    pub recent_predictions: u64,
+    /// Ledger entries.
+    pub prices: u64,
+    /// The first slot on record.
+    pub oldest_round_at: Option<Timestamp>,
+    /// The last slot on record.
+    pub newest_round_at: Option<Timestamp>,
+    /// The size of the database.
+    pub size_bytes: u64,
+    /// The newest migration applied.
+    pub schema_version: i64,
+}
+
+/// Rounds by state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[allow(missing_docs, reason = "the states of domain::RoundState")]
+pub struct RoundCounts {
+    pub asked: u64,
+    pub closed: u64,
+    pub scored: u64,
+    pub void: u64,
+    pub interrupted: u64,
+    pub missed: u64,
+}
+
+impl RoundCounts {
+    /// Sets the count of one state.
+    pub fn set(&mut self, state: domain::RoundState, count: u64) {
+        use domain::RoundState::*;
+        *match state {
+            Asked => &mut self.asked,
+            Closed => &mut self.closed,
+            Scored => &mut self.scored,
+            Void => &mut self.void,
+            Interrupted => &mut self.interrupted,
+            Missed => &mut self.missed,
+        } = count;
+    }
+}

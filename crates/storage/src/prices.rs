@@ -1,0 +1,44 @@
+//! The ledger.
+
+use async_trait::async_trait;
+use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Timestamp};
+
+use crate::Result;
+
+/// What the ledger holds of one asset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeedStatus {
+    /// What is priced.
+    pub asset: Asset,
+    /// The source of its newest entry.
+    pub source: String,
+    /// Ledger entries, corrections included.
+    pub count: u64,
+    /// The oldest close.
+    pub oldest_at: Timestamp,
+    /// The newest close.
+    pub newest_at: Timestamp,
+}
+
+/// All prices, in the order in which they were stored.
+#[async_trait]
+pub trait PriceRepository {
+    /// Appends entries. The predict worker, the ledger's one writer, has numbered them; an entry whose position is
+    /// taken is left as it was.
+    async fn append_prices(&self, entries: &[LedgerEntry]) -> Result<()>;
+
+    /// The position of the newest entry; [`LedgerPosition::START`] for an empty ledger.
+    async fn ledger_end(&self) -> Result<LedgerPosition>;
+
+    /// The entries whose close is at or after `since`, in the order of storing.
+    async fn ledger_since(&self, since: Timestamp) -> Result<Vec<LedgerEntry>>;
+
+    /// The closes of an asset with `after < at <= up_to`, oldest first, one per instant: the entry stored last wins.
+    async fn closes(&self, asset: &Asset, after: Timestamp, up_to: Timestamp) -> Result<Vec<PricePoint>>;
+
+    /// The instant of the newest close of an asset.
+    async fn newest_close_at(&self, asset: &Asset) -> Result<Option<Timestamp>>;
+
+    /// What the ledger holds, by asset.
+    async fn feed_status(&self) -> Result<Vec<FeedStatus>>;
+}

@@ -1,0 +1,1 @@
+//! Fake models, a fake orchestrator and a throw-away PostgreSQL for tests

@@ -1,0 +1,3 @@
+//! The repository commands.
+
+fn main() {}
