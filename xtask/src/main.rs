@@ -1,3 +1,61 @@
-//! The repository commands.
+//! The repository's own commands. `cargo xtask test` is the gate: it runs everything that has to pass, and installs or
+//! starts by itself what the tests need.
 
-fn main() {}
+mod bench;
+mod install;
+mod postgres;
+mod python;
+mod shell;
+mod test;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The repository's own commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything that has to pass: formatting, tidy, clippy, the tests against both databases, the Python checks
+    Test(test::Options),
+    /// Check what the compiler does not: dependency arrows, the one clock, leftovers, lints, migrations
+    Tidy,
+    /// Run a throw-away PostgreSQL, print its URL, and remove it on Ctrl-C
+    Pg,
+    /// Measure a release build and print a row for a Markdown table
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Test(options) => test::run(&options),
+        Command::Tidy => tidy::run(repository()),
+        Command::Pg => postgres::run_in_foreground(),
+        Command::Bench(options) => bench::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the repository.
+fn repository() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// Where Cargo builds.
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
+}

@@ -1,3 +1,73 @@
-//! The coordinator.
+//! The coordinator: one binary with every worker and tool.
 
-fn main() {}
+mod admin;
+mod cli;
+mod commands;
+mod config;
+mod signals;
+mod store;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command, ConfigCommand};
+use config::ConfigError;
+
+/// Bad usage or configuration.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::start(default_log_filter(&cli.command));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(run(cli));
+    // Blocking leftovers, such as a read of standard input, must not hold up the exit.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            exit_code(&error)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let shutdown = signals::shutdown(cli.exit_with_parent)?;
+    match cli.command {
+        Command::Up(args) => commands::up::run(args, shutdown).await,
+        Command::Predict(args) => commands::predict::run(args, shutdown).await,
+        Command::Score(args) => commands::score::run(args, shutdown).await,
+        Command::Report(args) => commands::report::run(args, shutdown).await,
+        Command::Orchestrator(args) => commands::orchestrator::run(args, shutdown).await,
+        Command::ModelHost(args) => commands::model_host::run(args, shutdown).await,
+        Command::Replay(args) => commands::replay::run(args, shutdown).await,
+        Command::Db(command) => commands::db::run(command).await,
+        Command::Config(ConfigCommand::Check { settings, json }) => commands::config::check(&settings, json),
+    }
+}
+
+/// Tools keep quiet, workers tell what they do.
+fn default_log_filter(command: &Command) -> &'static str {
+    match command {
+        Command::Replay(_) | Command::Db(_) | Command::Config(_) | Command::Up(_) => "warn",
+        _ => "info",
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let is_usage = error.chain().any(|cause| {
+        cause.is::<ConfigError>()
+            || cause.is::<commands::UsageError>()
+            || matches!(cause.downcast_ref(), Some(storage::StorageError::InvalidUrl { .. }))
+    });
+    if is_usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+}

@@ -1,6 +1,7 @@
 //! Rounds and predictions.
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -215,6 +216,15 @@ impl StatusCounts {
     /// All of them.
     pub fn total(&self) -> u64 {
         self.success + self.failed + self.timeout + self.absent
+    }
+}
+
+impl AddAssign for StatusCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.success += other.success;
+        self.failed += other.failed;
+        self.timeout += other.timeout;
+        self.absent += other.absent;
     }
 }
 

@@ -88,7 +88,10 @@ impl Span {
     }
     /// How often `unit` fits whole into this span; 0 for an empty unit.
     pub const fn divided_by(self, unit: Span) -> usize {
-        if unit.0 == 0 { 0 } else { (self.0 / unit.0) as usize }
+        match self.0.checked_div(unit.0) {
+            Some(times) => times as usize,
+            None => 0,
+        }
     }
     /// The span as the standard library's type.
     pub const fn as_duration(self) -> Duration {

@@ -113,6 +113,17 @@ pub struct ModelStanding {
     pub parameters: Vec<ParameterStanding>,
 }
 
+impl ModelStanding {
+    /// The means over the assets of one horizon, weighted by asset alone; `full` as over all parameters.
+    pub fn over_assets(&self, horizon: Span, weights: &Weights) -> PerWindow<WindowScore> {
+        PerWindow::from_fn(|window| {
+            let parameters = self.parameters.iter().filter(|s| s.parameter.horizon == horizon);
+            let scores = parameters.map(|s| (weights.of_asset(&s.parameter.asset), s.windows.get(window)));
+            WindowScore { full: self.windows.get(window).full, ..mean_over_parameters(scores) }
+        })
+    }
+}
+
 /// Every model's means as of one instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Standings {
@@ -136,9 +147,13 @@ pub struct Weights {
 impl Weights {
     /// The product of the asset's and the horizon's weight.
     pub fn of(&self, parameter: &Parameter) -> f64 {
-        let asset = self.assets.get(&parameter.asset).copied().unwrap_or(1.0);
         let horizon = self.horizons.get(&parameter.horizon).copied().unwrap_or(1.0);
-        asset * horizon
+        self.of_asset(&parameter.asset) * horizon
+    }
+
+    /// The asset's weight.
+    pub fn of_asset(&self, asset: &Asset) -> f64 {
+        self.assets.get(asset).copied().unwrap_or(1.0)
     }
 }
 
@@ -255,16 +270,21 @@ impl ScoreHistory {
         Self::default()
     }
 
-    /// Says when a model joined, or came back; and, from storage, when its first scored round since then resolved.
-    pub fn set_member(&mut self, id: &ModelId, joined_at: Timestamp, first_scored_at: Option<Timestamp>) {
+    /// Says when a model joined, or came back: it starts anew then.
+    pub fn set_member(&mut self, id: &ModelId, joined_at: Timestamp) {
         let index = self.index_of(id);
-        let known = self.members.get(&index).filter(|member| member.joined_at == joined_at);
-        let held = || self.first_held(index, joined_at);
-        let first = match known {
-            Some(member) => earlier(member.first_scored_at, first_scored_at),
-            None => earlier(held(), first_scored_at),
-        };
-        self.members.insert(index, Member { joined_at, first_scored_at: first });
+        if self.members.get(&index).is_none_or(|member| member.joined_at != joined_at) {
+            let first_scored_at = self.first_held(index, joined_at);
+            self.members.insert(index, Member { joined_at, first_scored_at });
+        }
+    }
+
+    /// Says, from storage, when a member's first scored round since it joined resolved: the history may not reach so far.
+    pub fn note_first_scored(&mut self, id: &ModelId, first_scored_at: Timestamp) {
+        let index = self.index_of(id);
+        if let Some(member) = self.members.get_mut(&index) {
+            member.first_scored_at = earlier(member.first_scored_at, Some(first_scored_at));
+        }
     }
 
     /// Takes a scored round, in place of an earlier version of it.
@@ -470,7 +490,7 @@ mod tests {
     #[test]
     fn a_window_holds_what_resolved_after_its_start_up_to_its_end() {
         let mut history = ScoreHistory::new();
-        history.set_member(&id("a"), start(), None);
+        history.set_member(&id("a"), start());
         let as_of = start() + Span::days(2) + Span::minutes(30);
         history.insert(round(as_of - Span::hours(24), &[("a", 0.0, Some(9.0))])); // exactly T - W: outside
         history.insert(round(as_of - Span::hours(24) + Span::minutes(1), &[("a", 0.25, Some(1.0))]));
@@ -487,7 +507,7 @@ mod tests {
     #[test]
     fn a_window_is_full_once_the_first_scored_round_is_as_old_as_it() {
         let mut history = ScoreHistory::new();
-        history.set_member(&id("a"), start(), None);
+        history.set_member(&id("a"), start());
         let first = start() + Span::hours(1);
         history.insert(round(first, &[("a", 1.0, Some(1.0))]));
         let full_at = |history: &mut ScoreHistory, as_of| {
@@ -504,11 +524,11 @@ mod tests {
     #[test]
     fn a_model_that_comes_back_starts_anew() {
         let mut history = ScoreHistory::new();
-        history.set_member(&id("a"), start(), None);
+        history.set_member(&id("a"), start());
         history.insert(round(start() + Span::hours(1), &[("a", 1.0, Some(1.0))]));
         let back = start() + Span::days(8);
         history.insert(round(back + Span::hours(1), &[("a", 1.0, Some(1.0))]));
-        history.set_member(&id("a"), back, None);
+        history.set_member(&id("a"), back);
         let standing = history.standings(back + Span::hours(2), &Weights::default()).models.remove(0);
         assert_eq!(standing.first_scored_at, Some(back + Span::hours(1)));
         assert!(!standing.windows.recent.full);
@@ -560,5 +580,24 @@ mod tests {
         };
         let standing = history.standings(as_of, &weights).models.remove(0);
         assert_eq!((standing.windows.recent.score, standing.windows.recent.raw), (Some(0.75), Some(2.0)));
+    }
+
+    #[test]
+    fn within_one_horizon_only_the_assets_weights_count() {
+        let mut history = ScoreHistory::new();
+        let as_of = start() + Span::hours(5);
+        history.insert(round(as_of, &[("a", 1.0, Some(1.0))]));
+        let mut other = round(as_of - Span::minutes(3), &[("a", 0.0, Some(5.0))]);
+        other.parameter.asset = Asset::new("ETH").unwrap();
+        history.insert(other);
+        let weights = Weights {
+            assets: [(Asset::new("BTC").unwrap(), 3.0)].into_iter().collect(),
+            horizons: [(Span::HOUR, 0.0)].into_iter().collect(),
+        };
+        let standing = history.standings(as_of, &weights).models.remove(0);
+        let hour = standing.over_assets(Span::HOUR, &weights).anchor;
+        assert_eq!((hour.score, hour.raw, hour.predictions), (Some(0.75), Some(2.0), 2));
+        let day = standing.over_assets(Span::hours(24), &weights).anchor;
+        assert_eq!((day.score, day.raw, day.predictions), (None, None, 0));
     }
 }

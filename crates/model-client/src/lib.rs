@@ -1,1 +1,43 @@
-//! The ModelRunner client: who runs where, and one call at a time to each
+//! The ModelRunner client: who runs where, and one call at a time to each.
+//!
+//! [`Cluster::start`] follows an orchestrator over its WebSocket and tells of every model that joins, is renamed or
+//! leaves. Each running model is a [`ModelNode`] with a connection of its own, so that no model waits for another.
+//! What became of a call is a [`CallOutcome`]: a bad model is data, never an error of ours.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use std::time::Duration;
+//! use model_client::{Cluster, ClusterConfig, ClusterEvent, EncodedCall, EncodedSetup};
+//! use protocol::{Value, method};
+//!
+//! let (cluster, mut events) = Cluster::start(ClusterConfig::new("ws://localhost:9091", "condor"));
+//! let setup = EncodedSetup::new("crunch_synth.tracker.TrackerBase");
+//! let question = EncodedCall::new(
+//!     method::PREDICT,
+//!     &[Value::String("BTC".into()), Value::Int(3600), Value::Int(60)],
+//! );
+//! while let Some(event) = events.recv().await {
+//!     if let ClusterEvent::Joined(node) = event {
+//!         node.setup(&setup, Duration::from_secs(120)).await;
+//!         println!("{}: {:?}", node.model_id(), node.call(&question, Duration::from_secs(60)).await);
+//!     }
+//! }
+//! cluster.shutdown().await;
+//! # }
+//! ```
+
+mod address;
+mod call;
+mod cluster;
+mod config;
+mod node;
+mod outcome;
+mod roster;
+mod tasks;
+mod transport;
+
+pub use call::{EncodedCall, EncodedSetup};
+pub use cluster::{Cluster, ClusterEvent};
+pub use config::{Backoff, ClusterConfig};
+pub use node::ModelNode;
+pub use outcome::{CallOutcome, Oversized};

@@ -1,1 +1,78 @@
-//! The HTTP interface and the web page; reads only
+//! The HTTP interface and the web page; reads only.
+//!
+//! A request passes `server` (connections and their bounds), `router` (what every answer has in common) and one
+//! file under `routes`; what it reads comes through `reader`, which asks the database at most once a second,
+//! however many clients there are, and goes on serving what it read last when the database is away.
+//!
+//! To add an endpoint: one file in `routes`, one line in `router`.
+
+mod cache;
+mod params;
+mod problem;
+mod reader;
+mod respond;
+mod router;
+mod routes;
+mod server;
+mod source;
+mod stall;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use domain::{Clock, CrunchId, Schedules, Weights};
+use storage::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::reader::Reader;
+use crate::server::Limits;
+
+/// What the worker needs to know beside what the database holds.
+#[derive(Debug, Clone)]
+pub struct ReportSettings {
+    /// The competition.
+    pub crunch_id: CrunchId,
+    /// The horizons and assets that are asked.
+    pub schedules: Schedules,
+    /// How much each asset counts in the means over one horizon.
+    pub weights: Weights,
+    /// What prices these are, where they are not live ones: `simulated market`, `recorded prices of 2025-05-20`. Shown
+    /// on the page and in `/api/v1/status`.
+    pub price_label: Option<String>,
+}
+
+/// Why the worker cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The socket is unusable.
+    #[error("the report worker's listening socket is unusable: {0}")]
+    Listener(#[source] std::io::Error),
+}
+
+/// What all routes share.
+pub(crate) struct App {
+    pub(crate) reader: Reader,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: ReportSettings,
+}
+
+/// Answers requests on `listener` until `shutdown`; then requests in progress get a few seconds to end.
+///
+/// Works from the start whatever the state of the database: `/readyz` says what is missing.
+pub async fn run(
+    listener: TcpListener,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    settings: ReportSettings,
+    shutdown: CancellationToken,
+) -> Result<(), ReportError> {
+    let address = listener.local_addr().map_err(ReportError::Listener)?;
+    tracing::info!(%address, "report worker: listening on http://{address}");
+    let reader = Reader::new(Box::new(store), clock.clone());
+    let app = Arc::new(App { reader, clock, settings });
+    server::serve(listener, router::router(app), Limits::default(), shutdown).await;
+    tracing::info!("report worker: stopped");
+    Ok(())
+}

@@ -1,1 +1,21 @@
-//! Distributions and scoring rules; pure functions
+//! Distributions and scoring rules, as pure functions: the same inputs give the same bits, whatever the number of
+//! threads and however often it runs. No I/O, no clock.
+//!
+//! In reading order: [`parse_answer`] turns a model's text into checked densities, [`settle`] turns prices into
+//! realised moves, a [`Rule`] scores one density against one move, and [`score_round`] does a whole round.
+
+mod answer;
+pub mod distribution;
+mod raw;
+mod relative;
+mod round;
+pub mod rule;
+mod settlement;
+
+pub use answer::{Answer, Expected, Limits, Refusal, StepAnswer, parse_answer, parse_buckets, parse_density};
+pub use distribution::{Density, Distribution};
+pub use raw::{RawScore, ScoreFailure, StepMean, raw_score};
+pub use relative::{RelativeScores, relative_scores};
+pub use round::{DEFAULT_OUTLIER_CAP, PredictionScore, RoundOutcome, ScoreSettings, score_round};
+pub use rule::{Rule, rule};
+pub use settlement::{Increment, SettledStep, Settlement, SettlementSettings, settle};

@@ -1,5 +1,8 @@
-//! How large values are stored: as zstd frames, level 1, the same bytes in every database.
+//! How values are stored, the same in every database: large ones as zstd frames, level 1.
 
+use std::borrow::Cow;
+
+use domain::Span;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,9 +35,34 @@ pub fn decode_document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_str(&decode_text(bytes)?).map_err(|error| error.to_string())
 }
 
+/// A free text as every database can hold it: PostgreSQL takes no NUL, so that one becomes U+FFFD.
+pub fn storable_text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
+/// Writes the steps of a question, in seconds: `60,300`.
+pub fn encode_steps(steps: &[Span]) -> String {
+    let seconds: Vec<String> = steps.iter().map(|step| step.as_secs().to_string()).collect();
+    seconds.join(",")
+}
+
+/// Reads the steps of a question; the error says why it cannot be.
+pub fn decode_steps(text: &str) -> Result<Vec<Span>, String> {
+    let step = |word: &str| word.parse().map(Span::seconds).map_err(|_| format!("`{word}` is no step"));
+    text.split(',').filter(|word| !word.is_empty()).map(step).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn steps_come_back_and_odd_ones_are_refused() {
+        for steps in [vec![], vec![Span::minutes(1)], vec![Span::minutes(1), Span::seconds(u32::MAX)]] {
+            assert_eq!(decode_steps(&encode_steps(&steps)), Ok(steps));
+        }
+        assert_eq!(decode_steps("60,-1"), Err("`-1` is no step".to_owned()));
+    }
 
     #[test]
     fn texts_and_numbers_come_back_to_the_bit() {

@@ -1,1 +1,123 @@
 //! The tests that every database passes.
+//!
+//! A crate that implements [`Store`] writes how it makes a fresh database, as a [`TestDatabase`], and stamps the tests
+//! with [`conformance_tests!`](crate::conformance_tests). It needs tokio (features `macros` and `rt-multi-thread`).
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+#![allow(missing_docs, reason = "the names of the tests say what the system promises")]
+
+mod concurrency;
+mod models;
+mod prices;
+mod rounds;
+mod samples;
+mod scores;
+mod standings;
+mod store;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use concurrency::*;
+pub use models::*;
+pub use prices::*;
+pub use rounds::*;
+pub use scores::*;
+pub use standings::*;
+pub use store::*;
+
+use crate::Store;
+
+/// An empty database for one test.
+#[async_trait]
+pub trait TestDatabase: Send + Sync {
+    /// Opens it; as often as the test likes, as so many processes would.
+    async fn open(&self) -> Arc<dyn Store>;
+
+    /// Opens it for reading.
+    async fn open_read_only(&self) -> Arc<dyn Store>;
+
+    /// Runs a statement behind the store's back.
+    async fn execute(&self, sql: &'static str);
+
+    /// Removes it when the test is over.
+    async fn remove(&self);
+
+    /// Opens it with the schema in place.
+    async fn open_migrated(&self) -> Arc<dyn Store> {
+        let store = self.open().await;
+        store.migrate().await.unwrap();
+        store
+    }
+}
+
+/// Stamps every conformance test. The argument is an `async fn() -> Option<impl TestDatabase>` that makes a database
+/// which exists but is empty, or says why it cannot and returns `None`.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($fresh:path) => {
+        $crate::conformance_tests! { @stamp $fresh:
+            prices_come_back_as_they_were_stored,
+            a_position_that_is_taken_keeps_its_price,
+            closes_lie_after_the_start_up_to_the_end_and_corrections_win,
+            the_feed_status_counts_by_asset,
+            an_empty_ledger_has_no_prices,
+            many_prices_are_appended_at_once,
+            a_price_that_cannot_be_read_names_its_place,
+            models_are_replaced_and_keep_when_they_answered,
+            odd_names_of_models_survive,
+            only_valid_answers_to_later_slots_move_the_last_answer,
+            an_asked_round_is_fresh_once,
+            a_round_is_closed_with_everything_in_it,
+            a_round_closes_from_nothing_and_from_interrupted,
+            the_first_stored_outcome_of_a_round_stays,
+            of_two_outcomes_of_one_model_the_first_is_stored,
+            a_round_without_predictions_closes,
+            missed_never_overwrites,
+            only_asked_rounds_are_interrupted,
+            odd_texts_and_refused_answers_survive,
+            a_thousand_predictions_are_stored_at_once,
+            an_answer_that_cannot_be_read_names_its_place,
+            the_newest_slot_is_that_of_any_round,
+            instants_are_kept_to_the_microsecond,
+            ready_rounds_come_in_the_order_of_resolution_and_id,
+            a_deferred_round_is_ready_again_in_time,
+            scores_come_back_to_the_last_bit,
+            storing_the_same_scores_again_changes_nothing,
+            other_scores_replace_and_count_as_a_change,
+            rounds_that_cannot_have_scores_get_none,
+            scores_that_are_not_finite_are_refused,
+            a_round_is_voided_once_and_for_all,
+            changes_come_in_the_order_of_their_numbers,
+            the_first_scored_round_since_a_model_joined_is_found,
+            scored_predictions_are_counted_by_model,
+            exports_page_through_all_rounds_in_order,
+            the_newest_leaderboard_is_that_of_the_latest_instant,
+            leaderboards_are_listed_oldest_first_the_newest_of_them,
+            snapshots_are_kept_by_hour,
+            empty_arguments_change_nothing,
+            bounds_may_be_the_first_and_last_instant,
+            counts_add_up,
+            an_empty_database_needs_a_migration,
+            migrating_again_changes_nothing,
+            a_schema_from_a_newer_program_is_refused,
+            a_store_for_reading_reads_and_refuses_every_write,
+            processes_may_migrate_at_once,
+            one_of_two_outcomes_stored_at_once_stays_whole,
+            a_round_marked_twice_at_once_is_fresh_for_one,
+            scores_stored_twice_at_once_are_one_change,
+            writers_of_many_rounds_do_not_lock_each_other_out,
+            no_change_appears_below_one_that_was_seen,
+        }
+    };
+    (@stamp $fresh:path: $($name:ident),+ $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            use $crate::conformance::TestDatabase as _;
+            if let Some(database) = $fresh().await {
+                $crate::conformance::$name(&database).await;
+                database.remove().await;
+            }
+        }
+    )+};
+}

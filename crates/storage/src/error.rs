@@ -1,7 +1,7 @@
 //! What can go wrong with a database.
 
 /// The result of a repository's method.
-pub type Result<T> = std::result::Result<T, StorageError>;
+pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -57,8 +57,43 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The address `url` cannot be used; what may be a password in it is left out.
+    pub fn invalid_url(url: &str, why: impl Into<String>) -> Self {
+        StorageError::InvalidUrl { url: without_secrets(url), why: why.into() }
+    }
+
     /// True when trying again later can help.
     pub fn is_transient(&self) -> bool {
         matches!(self, StorageError::Unavailable(_))
+    }
+}
+
+/// Leaves out the password and the parameters, which may hold one too.
+fn without_secrets(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    let (user, place) = match rest.rsplit_once('@') {
+        Some((login, place)) => (format!("{}@", login.split(':').next().unwrap_or_default()), place),
+        None => (String::new(), rest),
+    };
+    let place = place.split('?').next().unwrap_or_default();
+    format!("{scheme}{separator}{user}{place}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("postgres://me:se@cr:et@host/db?password=secret", "postgres://me@host/db"),
+            ("postgres://host/db?password=secret", "postgres://host/db"),
+            ("mysql:me:secret@host", "mysql@host"),
+            ("sqlite://a.db", "sqlite://a.db"),
+            ("", ""),
+        ] {
+            assert_eq!(without_secrets(url), shown, "{url}");
+        }
     }
 }

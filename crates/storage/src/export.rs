@@ -1,12 +1,12 @@
 //! Rows as `condor db export` prints them: everything that is needed to recompute every score outside.
 
 use domain::{
-    Asset, DeploymentId, Method, ModelId, PredictionStatus, RoundId, RoundState, Span, StatusCounts, Target,
-    Timestamp,
+    Asset, DeploymentId, Method, ModelId, Prediction, PredictionStatus, RoundId, RoundState, Span,
+    StatusCounts, Target, Timestamp,
 };
 use serde::Serialize;
 
-use crate::StepScore;
+use crate::{RoundRecord, ScoreRecord, StepScore};
 
 /// A round. Spans are in seconds here, for scripts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,6 +33,30 @@ pub struct ExportedRound {
     pub q95: Option<f64>,
 }
 
+impl From<RoundRecord> for ExportedRound {
+    fn from(round: RoundRecord) -> Self {
+        let question = round.question;
+        ExportedRound {
+            resolves_at: question.resolves_at(),
+            round_id: question.id,
+            asset: question.asset,
+            horizon: question.horizon,
+            steps: question.steps,
+            method: question.method,
+            target: question.target,
+            performed_at: question.performed_at,
+            state: round.state,
+            reason: round.reason,
+            closed_at: round.closed_at,
+            scored_at: round.scored_at,
+            counts: round.counts,
+            rule: round.rule,
+            best: round.best,
+            q95: round.q95,
+        }
+    }
+}
+
 /// A prediction; `answer` is the JSON text as the model sent it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "as in domain::Prediction")]
@@ -47,6 +71,22 @@ pub struct ExportedPrediction {
     pub answer: Option<String>,
 }
 
+impl ExportedPrediction {
+    /// The row of a prediction in a round.
+    pub fn new(round_id: RoundId, prediction: Prediction) -> Self {
+        ExportedPrediction {
+            round_id,
+            model_id: prediction.model_id,
+            deployment_id: prediction.deployment_id,
+            status: prediction.status,
+            reason: prediction.reason,
+            received_at: prediction.received_at,
+            took_us: prediction.took.map(|took| took.as_micros() as u64),
+            answer: prediction.answer,
+        }
+    }
+}
+
 /// A score.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "as in ScoreRecord")]
@@ -57,6 +97,20 @@ pub struct ExportedScore {
     pub relative: f64,
     pub failure: Option<String>,
     pub steps: Vec<StepScore>,
+}
+
+impl ExportedScore {
+    /// The row of a score in a round.
+    pub fn new(round_id: RoundId, score: ScoreRecord) -> Self {
+        ExportedScore {
+            round_id,
+            model_id: score.model_id,
+            raw: score.raw,
+            relative: score.relative,
+            failure: score.failure,
+            steps: score.steps,
+        }
+    }
 }
 
 fn seconds<S: serde::Serializer>(span: &Span, serializer: S) -> Result<S::Ok, S::Error> {

@@ -9,9 +9,13 @@
 //! - A stored value that the program cannot read is [`StorageError::Corrupt`] and names table, column and row.
 //! - [`StorageError::Unavailable`] may pass: try again later. Every other error stays until somebody acts.
 //!
-//! Two databases implement them, SQLite and PostgreSQL; [`conformance`] is the one set of tests that both pass.
+//! - Instants are exact to the microsecond; floating-point numbers keep every bit; in free texts a NUL becomes U+FFFD.
+//!
+//! Two databases implement them, SQLite and PostgreSQL; `conformance` (a feature, for tests only) is the one set of
+//! tests that both pass.
 
 mod codec;
+#[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
 mod export;
@@ -23,13 +27,16 @@ mod standings;
 use async_trait::async_trait;
 use serde::Serialize;
 
-pub use codec::{decode_document, decode_text, encode_document, encode_text};
+pub use codec::{
+    decode_document, decode_steps, decode_text, encode_document, encode_steps, encode_text, storable_text,
+};
 pub use error::{Result, StorageError};
 pub use export::{ExportedPrediction, ExportedRound, ExportedScore};
 pub use models::ModelRepository;
 pub use prices::{FeedStatus, PriceRepository};
 pub use rounds::{
-    ChangeNumber, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, StepScore,
+    ChangeNumber, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores, ScoreChange,
+    ScoreRecord, StepScore,
 };
 pub use standings::StandingsRepository;
 

@@ -1,0 +1,271 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::{Asset, Span, Timestamp};
+
+/// A coordinator for live forecasting competitions: it feeds models market prices, asks them for probability
+/// distributions of what comes next, scores the answers when reality is known, and ranks the models.
+///
+/// `condor up` starts everything on this machine, with built-in models, and needs nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "condor", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// End when standard input closes: for processes that another one starts.
+    #[arg(long, global = true, hide = true)]
+    pub exit_with_parent: bool,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything on this machine: database, orchestrator, models, the three workers, web page
+    Up(UpArgs),
+    /// Run the predict worker: prices in, questions out, predictions stored
+    Predict(WorkerArgs),
+    /// Run the score worker: scores, windows, snapshots, leaderboard
+    Score(ScoreArgs),
+    /// Run the report worker: HTTP interface and web page
+    Report(ReportArgs),
+    /// Run the local orchestrator: starts the models of a models.yml and announces them
+    Orchestrator(OrchestratorArgs),
+    /// Serve one model as a gRPC node (the orchestrator starts these)
+    ModelHost(ModelHostArgs),
+    /// Run days of prices through models and scoring in seconds, with a simulated clock
+    Replay(ReplayArgs),
+    /// Look after the database
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Which configuration and database.
+#[derive(Debug, Clone, Args)]
+pub struct SettingsArgs {
+    /// Configuration file [default: condor.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Database: sqlite://FILE or postgres://USER@HOST:PORT/NAME [also DATABASE_URL, CONDOR_DATABASE__URL]
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
+}
+
+/// `condor predict`
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+
+    /// Serve /healthz and /readyz on this address [default: off]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
+}
+
+/// `condor score`
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    #[command(flatten)]
+    pub worker: WorkerArgs,
+
+    /// Score what is due, then exit
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `condor report`
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+
+    /// Address and port of the page and the API [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+}
+
+/// `condor orchestrator`
+#[derive(Debug, Args)]
+pub struct OrchestratorArgs {
+    /// The list of models, watched for changes
+    #[arg(long, value_name = "FILE", default_value = "models.yml")]
+    pub models: PathBuf,
+
+    /// Where coordinators connect (WebSocket)
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091")]
+    pub listen: SocketAddr,
+
+    /// The competition's id
+    #[arg(long, value_name = "ID", default_value = "condor")]
+    pub crunch: String,
+}
+
+/// `condor model-host`
+#[derive(Debug, Args)]
+pub struct ModelHostArgs {
+    /// A built-in model: NAME or NAME:key=value,… (an unknown name lists them all)
+    #[arg(long, value_name = "SPEC")]
+    pub builtin: String,
+
+    /// Address of the gRPC server; port 0 picks one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+}
+
+/// `condor replay`
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+
+    /// Folder of recorded prices: ASSET-….csv or .csv.gz with the header timestamp,price
+    #[arg(long, value_name = "DIR")]
+    pub prices: PathBuf,
+
+    /// First slot [default: where the prices of all assets begin]
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<Timestamp>,
+
+    /// End: slots before it are asked, and the leaderboard is as of it [default: where prices end]
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<Timestamp>,
+
+    /// Only these assets, separated by commas [default: those of the schedules that have prices]
+    #[arg(long, value_name = "ASSETS", value_delimiter = ',')]
+    pub assets: Vec<Asset>,
+
+    #[command(flatten)]
+    pub models: ReplayModels,
+
+    /// Print one JSON object per line on standard output; the last is the summary
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which models a replay asks.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayModels {
+    /// Ask the models of this orchestrator instead of built-in ones
+    #[arg(long, value_name = "ws://HOST:PORT/CRUNCH", conflicts_with_all = ["models", "add_model"])]
+    pub orchestrator: Option<String>,
+
+    /// How many built-in models are started
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub models: usize,
+
+    /// One more built-in model, such as random-walk:scale=10; may be repeated
+    #[arg(long, value_name = "SPEC")]
+    pub add_model: Vec<String>,
+
+    /// Do it although the orchestrator is not on this machine: its models will be sent past prices
+    #[arg(long, requires = "orchestrator")]
+    pub yes: bool,
+}
+
+/// `condor up`
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Where everything is kept
+    #[arg(long, value_name = "DIR", default_value = "./condor-data")]
+    pub data_dir: PathBuf,
+
+    /// Port of the web page and the API
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
+    pub port: u16,
+
+    /// Port of the orchestrator
+    #[arg(long, value_name = "PORT", default_value_t = 9091)]
+    pub orchestrator_port: u16,
+
+    /// Replay recorded prices from this folder instead of simulating a market
+    #[arg(long, value_name = "DIR")]
+    pub prices: Option<PathBuf>,
+
+    /// How many days are replayed before live operation, so that the leaderboard is full at once
+    #[arg(long, value_name = "SPAN", default_value = "8d")]
+    pub warm_up: Span,
+
+    /// How many built-in models are started
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub models: usize,
+}
+
+/// `condor db`
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Bring the schema up to date
+    Migrate(SettingsArgs),
+    /// Count what is stored
+    Status {
+        #[command(flatten)]
+        settings: SettingsArgs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print stored rows, one JSON object per line: all that is needed to recompute every score outside
+    Export {
+        /// What to print
+        #[arg(value_enum)]
+        what: ExportKind,
+        #[command(flatten)]
+        settings: SettingsArgs,
+        /// Rounds asked at or after this instant (for prices: closes)
+        #[arg(long, value_name = "TIME")]
+        from: Option<Timestamp>,
+        /// Rounds asked before this instant (for prices: closes)
+        #[arg(long, value_name = "TIME")]
+        to: Option<Timestamp>,
+        /// One JSON object per line; the only format there is
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What can be exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportKind {
+    /// Every round, its state and how its predictions ended
+    Rounds,
+    /// Every prediction, with the answer as the model sent it
+    Predictions,
+    /// Every score, raw and relative
+    Scores,
+    /// The ledger, in the order of storing
+    Prices,
+    /// The window scores behind the newest leaderboard, per model and parameter
+    Windows,
+    /// The newest leaderboard
+    Leaderboard,
+}
+
+/// `condor config`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the settings in force and where each came from
+    Check {
+        #[command(flatten)]
+        settings: SettingsArgs,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,94 @@
+//! `condor predict`
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use domain::{Clock, SystemClock, Timestamp, TimestampExt};
+use feeds::{PriceFeed, RecordedPrices, SimulatedMarket};
+use model_client::{Cluster, ClusterConfig};
+use predict_worker::{PredictSettings, PredictWorker};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Readiness};
+use crate::cli::WorkerArgs;
+use crate::config::{Config, ConfigError, PriceSource, load};
+use crate::store;
+
+/// Runs the predict worker until `shutdown`.
+pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let config = load(args.settings.config.as_deref(), args.settings.database.as_deref())?.config;
+    let _lock = store::lock_for_predict(&config.database.url)?;
+    let store = store::open_for_worker(&config.database.url).await?;
+    let feed = feed(&config).context("cannot open the price source")?;
+    let (cluster, events) = Cluster::start(cluster_config(&config, &config.orchestrator.url));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let worker = PredictWorker::start(settings(&config)?, store, Arc::clone(&clock), feed, events).await?;
+    let readiness = PredictReadiness { status: worker.status(), clock };
+    admin::serve(args.admin_listen, "predict", Arc::new(readiness), shutdown.clone()).await?;
+    predict_worker::run(worker, shutdown).await;
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// What the predict worker needs of the configuration.
+pub fn settings(config: &Config) -> Result<PredictSettings, ConfigError> {
+    Ok(PredictSettings {
+        crunch_id: config.crunch_id.clone(),
+        schedules: config.schedules()?,
+        only_assets: None,
+        base_class: config.models.base_class.clone(),
+        call_timeout: config.models.call_timeout,
+        setup_timeout: config.models.setup_timeout,
+        open_grace: config.prices.open_grace,
+        join_grace: config.models.join_grace,
+        history: config.prices.history,
+        leave_after: config.models.leave_after,
+        limits: limits(config),
+    })
+}
+
+/// What a model may answer.
+pub fn limits(config: &Config) -> scoring::Limits {
+    scoring::Limits {
+        max_answer_bytes: config.models.max_answer_bytes,
+        max_leaves: config.models.max_components,
+        ..scoring::Limits::default()
+    }
+}
+
+/// How the orchestrator at `url` is followed.
+pub fn cluster_config(config: &Config, url: &str) -> ClusterConfig {
+    let mut cluster = ClusterConfig::new(url, config.crunch_id.as_str());
+    cluster.max_answer_bytes = config.models.max_answer_bytes;
+    cluster
+}
+
+/// Opens the price source.
+pub fn feed(config: &Config) -> anyhow::Result<Arc<dyn PriceFeed>> {
+    let assets = config.schedules()?.assets();
+    Ok(match config.price_source()? {
+        PriceSource::Files { dir, shift } => Arc::new(RecordedPrices::load(dir, &assets)?.shifted_by(*shift)),
+        PriceSource::Simulated { seed, origin } => Arc::new(SimulatedMarket::new(*seed, *origin, &assets)),
+    })
+}
+
+struct PredictReadiness {
+    status: predict_worker::Status,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait::async_trait]
+impl Readiness for PredictReadiness {
+    /// Ready while slots are met; a database that is away does not count, since writes wait for it.
+    async fn check(&self) -> (bool, Value) {
+        let age = |at: Option<Timestamp>| at.map(|at| self.clock.now().since(at).as_secs());
+        let details = json!({
+            "models": self.status.running_models(),
+            "started": self.status.is_started(),
+            "unstored_writes": self.status.unstored_writes(),
+            "newest_price_age_s": age(self.status.newest_price_at()),
+        });
+        (self.status.is_started(), details)
+    }
+}

@@ -1,0 +1,213 @@
+//! `condor replay`: days in seconds, with a simulated clock, through the same code as the workers.
+
+mod models;
+mod summary;
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use domain::{Asset, Clock, SimulatedClock, Span, Stopwatch, Timestamp, TimestampExt};
+use feeds::{PriceFeed, RecordedPrices};
+use indicatif::{ProgressBar, ProgressStyle};
+use model_client::Cluster;
+use predict_worker::PredictWorker;
+use score_worker::ScoreWorker;
+use storage::Store;
+use tokio_util::sync::CancellationToken;
+
+use super::{UsageError, predict, score};
+use crate::cli::{ReplayArgs, ReplayModels};
+use crate::config::{Config, load};
+use crate::store;
+use models::ModelFleet;
+pub use summary::Summary;
+
+/// What is replayed.
+pub struct Plan {
+    /// Settings, as for the workers.
+    pub config: Config,
+    /// Where prices come from.
+    pub feed: Arc<dyn PriceFeed>,
+    /// Only these assets are asked.
+    pub assets: Vec<Asset>,
+    /// Which models are asked.
+    pub models: ReplayModels,
+    /// The first slot.
+    pub from: Timestamp,
+    /// The end: the first slot that is not asked.
+    pub to: Timestamp,
+}
+
+/// Replays recorded prices and prints the summary.
+pub async fn run(args: ReplayArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let config = load(args.settings.config.as_deref(), args.settings.database.as_deref())?.config;
+    let plan = plan(&args, config)?;
+    let store = store::open(&plan.config.database.url).await?;
+    store.migrate().await?;
+    let summary = replay(&plan, store, shutdown).await?;
+    if args.json {
+        println!("{}", serde_json::json!({ "summary": summary }));
+    } else {
+        summary.print();
+    }
+    Ok(())
+}
+
+fn plan(args: &ReplayArgs, config: Config) -> anyhow::Result<Plan> {
+    let assets = assets(args, &config)?;
+    let prices =
+        RecordedPrices::load(&args.prices, &assets).map_err(|error| UsageError(error.to_string()))?;
+    let (from, to) = range(args, &prices, config.prices.interval)?;
+    Ok(Plan { config, feed: Arc::new(prices), assets, models: args.models.clone(), from, to })
+}
+
+/// What was asked for, else the time for which every asset has prices.
+fn range(
+    args: &ReplayArgs,
+    prices: &RecordedPrices,
+    interval: Span,
+) -> anyhow::Result<(Timestamp, Timestamp)> {
+    let (from, to) = match (args.from, args.to) {
+        (Some(from), Some(to)) => (from, to),
+        (from, to) => {
+            let span = prices.common_span().map_err(|error| UsageError(error.to_string()))?;
+            (from.unwrap_or(span.from), to.unwrap_or(span.to))
+        }
+    };
+    let (from, to) = (from.ceil_to(interval), to.floor_to(interval));
+    if from >= to {
+        bail!(UsageError(format!("nothing to replay: --from {from} is not before --to {to}")));
+    }
+    Ok((from, to))
+}
+
+/// Those asked for, which must be on the timetable; else those of the timetable that have prices.
+fn assets(args: &ReplayArgs, config: &Config) -> anyhow::Result<Vec<Asset>> {
+    let scheduled = config.schedules()?.assets();
+    if let Some(unknown) = args.assets.iter().find(|asset| !scheduled.contains(asset)) {
+        let names: Vec<&str> = scheduled.iter().map(Asset::as_str).collect();
+        bail!(UsageError(format!(
+            "--assets: no schedule asks about {unknown}: choose from {}",
+            names.join(", ")
+        )));
+    }
+    if !args.assets.is_empty() {
+        return Ok(args.assets.clone());
+    }
+    let recorded = feeds::assets_in(&args.prices).map_err(|error| UsageError(error.to_string()))?;
+    let assets: Vec<Asset> = scheduled.into_iter().filter(|asset| recorded.contains(asset)).collect();
+    if assets.is_empty() {
+        bail!(UsageError(format!("{}: no prices of any scheduled asset", args.prices.display())));
+    }
+    Ok(assets)
+}
+
+/// Runs the plan into `store`.
+pub async fn replay(
+    plan: &Plan,
+    store: Arc<dyn Store>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Summary> {
+    let watch = Stopwatch::start();
+    let fleet = ModelFleet::start(plan).await?;
+    let (cluster, events) = Cluster::start(fleet.cluster_config(&plan.config));
+    let clock = Arc::new(SimulatedClock::at(plan.from));
+    let mut settings = predict::settings(&plan.config)?;
+    settings.only_assets = Some(plan.assets.clone());
+    let shared_clock: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
+    let feed = Arc::clone(&plan.feed);
+    let worker =
+        PredictWorker::start(settings, Arc::clone(&store), Arc::clone(&shared_clock), feed, events).await?;
+    worker.wait_until_started().await;
+    if worker.status().running_models() == 0 {
+        bail!("the orchestrator runs no model: there is nobody to ask");
+    }
+    let scorer = ScoreWorker::new(score::settings(&plan.config)?, Arc::clone(&store), shared_clock);
+    let ticks = Replay { plan, clock, worker, scorer }.run(&shutdown).await?;
+    cluster.shutdown().await;
+    fleet.shutdown().await;
+    let summary = Summary::collect(store.as_ref(), (plan.from, plan.to), ticks, watch.elapsed()).await?;
+    if summary.timeout > 0 {
+        tracing::warn!(timeouts = summary.timeout, "call timeouts are real time: this run is not repeatable");
+    }
+    Ok(summary)
+}
+
+struct Replay<'a> {
+    plan: &'a Plan,
+    clock: Arc<SimulatedClock>,
+    worker: PredictWorker,
+    scorer: ScoreWorker,
+}
+
+impl Replay<'_> {
+    /// At each instant, in order: prices, ticks, questions, closing, scoring, leaderboard. Returns the instants ticked.
+    async fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<u64> {
+        let interval = self.plan.config.prices.interval;
+        let progress = Progress::new(self.plan, interval);
+        let mut ticks = 0;
+        let mut at = self.plan.from;
+        while at <= self.plan.to {
+            if shutdown.is_cancelled() {
+                self.worker.flush().await;
+                bail!("interrupted at {at}: run it again to go on from there");
+            }
+            self.clock.set(at);
+            self.play(at).await?;
+            ticks += 1;
+            progress.advance(at);
+            at = at + interval;
+        }
+        self.scorer.rank(self.plan.to).await.context("cannot write the leaderboard")?;
+        progress.finish();
+        Ok(ticks)
+    }
+
+    async fn play(&mut self, at: Timestamp) -> anyhow::Result<()> {
+        self.worker.take_prices(at).await;
+        if at < self.plan.to {
+            for round in self.worker.open_slot(at).await {
+                round.await.context("a round was lost in flight")?;
+            }
+            self.worker.idle().await;
+        }
+        self.worker.flush().await;
+        self.scorer.run_once().await.with_context(|| format!("cannot score at {at}"))?;
+        Ok(())
+    }
+}
+
+/// A bar on a terminal, a plain line every tenth otherwise.
+struct Progress {
+    bar: ProgressBar,
+    from: Timestamp,
+    total: Span,
+    interval: Span,
+}
+
+impl Progress {
+    fn new(plan: &Plan, interval: Span) -> Self {
+        let seconds = plan.to.since(plan.from).as_secs().min(u64::from(u32::MAX)) as u32;
+        let total = Span::seconds(seconds);
+        let bar = ProgressBar::new(total.divided_by(interval) as u64);
+        let style = ProgressStyle::with_template("replay {bar:40} {percent:>3} %  {msg}  {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Progress { bar, from: plan.from, total, interval }
+    }
+
+    fn advance(&self, at: Timestamp) {
+        let done = Span::seconds(at.since(self.from).as_secs() as u32).divided_by(self.interval) as u64;
+        self.bar.set_position(done);
+        if at.timestamp() % 3600 == 0 {
+            self.bar.set_message(at.format("%Y-%m-%d %H:%M").to_string());
+        }
+        let tenth = (self.total.divided_by(self.interval) as u64 / 10).max(1);
+        if self.bar.is_hidden() && done > 0 && done.is_multiple_of(tenth) {
+            eprintln!("replay: {} % ({at})", (done * 10).div_ceil(tenth));
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

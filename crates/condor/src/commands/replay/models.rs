@@ -1,0 +1,106 @@
+//! The models that a replay asks: built-in ones as real gRPC servers, or those of an orchestrator.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use domain::ModelId;
+use model_client::ClusterConfig;
+use orchestrator::builtin::SpecError;
+use orchestrator::{
+    BuiltinEntry, CountedIds, InProcessRunner, LocalOrchestrator, ModelEntry, ModelSource, roster,
+};
+use tokio::net::TcpListener;
+
+use super::super::{UsageError, predict};
+use super::Plan;
+use crate::config::Config;
+
+/// Where the models are.
+pub enum ModelFleet {
+    /// Started here, each on its own port.
+    BuiltIn(LocalOrchestrator),
+    /// Announced by an orchestrator that runs already.
+    Orchestrator {
+        /// Without the crunch id.
+        url: String,
+        /// As that orchestrator calls it.
+        crunch_id: String,
+    },
+}
+
+impl ModelFleet {
+    /// Starts the built-in models, or checks the orchestrator's address.
+    pub async fn start(plan: &Plan) -> anyhow::Result<Self> {
+        match &plan.models.orchestrator {
+            Some(url) => remote(url, plan.models.yes),
+            None => built_in(plan).await,
+        }
+    }
+
+    /// How the models are found.
+    pub fn cluster_config(&self, config: &Config) -> ClusterConfig {
+        match self {
+            ModelFleet::BuiltIn(orchestrator) => {
+                predict::cluster_config(config, &format!("ws://{}", orchestrator.local_addr()))
+            }
+            ModelFleet::Orchestrator { url, crunch_id } => {
+                let mut cluster = predict::cluster_config(config, url);
+                cluster.crunch_id = crunch_id.clone();
+                cluster
+            }
+        }
+    }
+
+    /// Stops what was started.
+    pub async fn shutdown(self) {
+        if let ModelFleet::BuiltIn(orchestrator) = self {
+            orchestrator.shutdown().await;
+        }
+    }
+}
+
+async fn built_in(plan: &Plan) -> anyhow::Result<ModelFleet> {
+    let mut entries: Vec<ModelEntry> = roster(plan.models.models).into_iter().map(ModelEntry::from).collect();
+    for spec in &plan.models.add_model {
+        entries.push(added(spec)?.into());
+    }
+    if entries.is_empty() {
+        bail!(UsageError("there is nobody to ask: --models is 0".into()));
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
+    let crunch = plan.config.crunch_id.clone();
+    let orchestrator = LocalOrchestrator::start(
+        listener,
+        ModelSource::Fixed(entries),
+        crunch,
+        Arc::new(InProcessRunner),
+        CountedIds::default(),
+    )
+    .await?;
+    orchestrator.all_running().await;
+    Ok(ModelFleet::BuiltIn(orchestrator))
+}
+
+/// A model that is named as it is described.
+fn added(spec: &str) -> anyhow::Result<BuiltinEntry> {
+    let parsed = spec.parse().map_err(|error: SpecError| UsageError(format!("--add-model: {error}")))?;
+    let model_id = ModelId::new(spec).map_err(|error| UsageError(format!("--add-model: {error}")))?;
+    Ok(BuiltinEntry { model_id, model_name: spec.to_owned(), spec: parsed })
+}
+
+fn remote(url: &str, yes: bool) -> anyhow::Result<ModelFleet> {
+    let invalid = || UsageError(format!("--orchestrator: `{url}` is not of the form ws://HOST:PORT/CRUNCH"));
+    let rest = url.strip_prefix("ws://").ok_or_else(invalid)?;
+    let (address, crunch_id) =
+        rest.split_once('/').filter(|(_, crunch)| !crunch.is_empty()).ok_or_else(invalid)?;
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+    let is_loopback =
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !is_loopback && !yes {
+        bail!(UsageError(format!(
+            "{host} is not this machine: a replay sends its models past prices and takes their one call. \
+             Say --yes if that is a test fleet"
+        )));
+    }
+    Ok(ModelFleet::Orchestrator { url: format!("ws://{address}"), crunch_id: crunch_id.to_owned() })
+}

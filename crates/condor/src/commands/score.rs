@@ -1,0 +1,65 @@
+//! `condor score`
+
+use std::sync::Arc;
+
+use domain::SystemClock;
+use score_worker::{ScoreSettings, ScoreWorker};
+use scoring::SettlementSettings;
+use serde_json::{Value, json};
+use storage::Store;
+use tokio_util::sync::CancellationToken;
+
+use super::predict::limits;
+use crate::admin::{self, Readiness};
+use crate::cli::ScoreArgs;
+use crate::config::{Config, ConfigError, load};
+use crate::store;
+
+/// Runs the score worker until `shutdown`, or once.
+pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let config =
+        load(args.worker.settings.config.as_deref(), args.worker.settings.database.as_deref())?.config;
+    let store = store::open_for_worker(&config.database.url).await?;
+    let mut worker = ScoreWorker::new(settings(&config)?, Arc::clone(&store), Arc::new(SystemClock));
+    if args.once {
+        let progress = worker.run_once().await?;
+        println!(
+            "scored {}, void {}, waiting for prices {}",
+            progress.scored, progress.void, progress.waiting
+        );
+        return Ok(());
+    }
+    let readiness = Arc::new(ScoreReadiness { store });
+    admin::serve(args.worker.admin_listen, "score", readiness, shutdown.clone()).await?;
+    score_worker::run(worker, shutdown).await?;
+    Ok(())
+}
+
+/// What the score worker needs of the configuration.
+pub fn settings(config: &Config) -> Result<ScoreSettings, ConfigError> {
+    let scoring = scoring::ScoreSettings {
+        rule: config.rule()?,
+        limits: limits(config),
+        outlier_cap: config.scoring.outlier_cap,
+    };
+    let settlement = SettlementSettings {
+        interval: config.prices.interval,
+        settle_timeout: config.scoring.settle_timeout,
+    };
+    Ok(ScoreSettings { scoring, settlement, weights: config.weights(), retry_after: config.prices.interval })
+}
+
+struct ScoreReadiness {
+    store: Arc<dyn Store>,
+}
+
+#[async_trait::async_trait]
+impl Readiness for ScoreReadiness {
+    /// Ready while the database answers and its schema fits.
+    async fn check(&self) -> (bool, Value) {
+        match self.store.check_schema().await {
+            Ok(()) => (true, json!({ "database": "ok" })),
+            Err(error) => (false, json!({ "database": error.to_string() })),
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! Settings: `condor.toml`, then the environment, then flags. Unknown keys are errors.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use domain::{Asset, CrunchId, Schedule, ScheduleError, Schedules, Span, Timestamp, Weights};
+use figment::providers::{Env, Format, Serialized, Toml};
+use figment::{Figment, Profile};
+use serde::{Deserialize, Serialize};
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "condor.toml";
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The competition's id.
+    pub crunch_id: CrunchId,
+    /// Where everything is stored.
+    pub database: DatabaseConfig,
+    /// Who runs the models.
+    pub orchestrator: OrchestratorConfig,
+    /// How models are called.
+    pub models: ModelsConfig,
+    /// What is asked when; the default game when there are none.
+    pub schedules: Vec<Schedule>,
+    /// Where prices come from.
+    pub prices: PricesConfig,
+    /// How predictions are scored.
+    pub scoring: ScoringConfig,
+    /// The HTTP interface.
+    pub report: ReportConfig,
+}
+
+/// `[database]`
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseConfig {
+    /// `sqlite://condor.db` or `postgres://user@host:port/db`.
+    pub url: String,
+}
+
+/// `[orchestrator]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrchestratorConfig {
+    /// `ws://HOST:PORT`, without the crunch id.
+    pub url: String,
+}
+
+/// `[models]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelsConfig {
+    /// The full name of the base class that a submission extends.
+    pub base_class: String,
+    /// From a slot to the deadline of its rounds.
+    pub call_timeout: Span,
+    /// How long a model's constructor may take.
+    pub setup_timeout: Span,
+    /// How long a newly announced model is waited for before slots are asked without it.
+    pub join_grace: Span,
+    /// How long a model may be unconnected before it leaves the field.
+    pub leave_after: Span,
+    /// The longest answer that is taken.
+    pub max_answer_bytes: usize,
+    /// The most normals, t's, … that one density may be mixed from.
+    pub max_components: usize,
+}
+
+/// `[prices]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PricesConfig {
+    /// The spacing of prices.
+    pub interval: Span,
+    /// How far back a new model is told prices.
+    pub history: Span,
+    /// How long a question waits for the closes of its slot.
+    pub open_grace: Span,
+    /// In order of preference.
+    pub sources: Vec<PriceSource>,
+}
+
+/// `[[prices.sources]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "snake_case")]
+pub enum PriceSource {
+    /// Recorded prices: `ASSET-….csv` or `.csv.gz` in a folder.
+    Files {
+        /// The folder.
+        dir: PathBuf,
+        /// Moved forward by this much; whole weeks keep the days of the week.
+        #[serde(default)]
+        shift: Span,
+    },
+    /// A market made up from a seed.
+    Simulated {
+        /// The same seed gives the same prices.
+        seed: u64,
+        /// When the market opened.
+        origin: Timestamp,
+    },
+}
+
+/// `[scoring]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScoringConfig {
+    /// The scoring rule.
+    pub rule: String,
+    /// How long a round waits for prices that are missing.
+    pub settle_timeout: Span,
+    /// Raw scores are capped at this many times the round's median.
+    pub outlier_cap: f64,
+    /// How much an asset counts in windows; 1 unless set.
+    pub asset_weights: BTreeMap<Asset, f64>,
+    /// How much a horizon counts in windows; 1 unless set.
+    pub horizon_weights: BTreeMap<Span, f64>,
+}
+
+/// `[report]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportConfig {
+    /// Address and port of the page and the API.
+    pub listen: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let name = |text: &str| Asset::new(text).ok();
+        let assets: Vec<Asset> = ["BTC", "ETH", "SOL", "XAU"].into_iter().filter_map(name).collect();
+        Config {
+            crunch_id: default_crunch(),
+            database: DatabaseConfig::default(),
+            orchestrator: OrchestratorConfig::default(),
+            models: ModelsConfig::default(),
+            schedules: Schedules::standard(&assets),
+            prices: PricesConfig::default(),
+            scoring: ScoringConfig::default(),
+            report: ReportConfig::default(),
+        }
+    }
+}
+
+#[allow(clippy::unwrap_used, reason = "a constant that a test covers")]
+fn default_crunch() -> CrunchId {
+    CrunchId::new("condor").unwrap()
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        DatabaseConfig { url: "sqlite://condor.db".into() }
+    }
+}
+
+impl std::fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseConfig").field("url", &redact_password(&self.url)).finish()
+    }
+}
+
+impl Default for OrchestratorConfig {
+    fn default() -> Self {
+        OrchestratorConfig { url: "ws://127.0.0.1:9091".into() }
+    }
+}
+
+impl Default for ModelsConfig {
+    fn default() -> Self {
+        let limits = scoring::Limits::default();
+        ModelsConfig {
+            base_class: "crunch_synth.tracker.TrackerBase".into(),
+            call_timeout: Span::seconds(50),
+            setup_timeout: Span::seconds(120),
+            join_grace: predict_worker::PredictSettings::JOIN_GRACE,
+            leave_after: Span::hours(168),
+            max_answer_bytes: limits.max_answer_bytes,
+            max_components: limits.max_leaves,
+        }
+    }
+}
+
+impl Default for PricesConfig {
+    fn default() -> Self {
+        PricesConfig {
+            interval: Span::minutes(1),
+            history: Span::days(30),
+            open_grace: predict_worker::PredictSettings::OPEN_GRACE,
+            sources: vec![PriceSource::Simulated {
+                seed: 1,
+                origin: "2026-01-01T00:00:00Z".parse().unwrap_or_default(),
+            }],
+        }
+    }
+}
+
+impl Default for ScoringConfig {
+    fn default() -> Self {
+        ScoringConfig {
+            rule: "crps".into(),
+            settle_timeout: Span::hours(6),
+            outlier_cap: 10.0,
+            asset_weights: BTreeMap::new(),
+            horizon_weights: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for ReportConfig {
+    fn default() -> Self {
+        ReportConfig { listen: "127.0.0.1:8000".into() }
+    }
+}
+
+/// Settings that make no sense. The message names the place and the cure.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file that was named is not there.
+    #[error("{}: no such file: give the path of a condor.toml to --config", .0.display())]
+    NoFile(PathBuf),
+    /// A key or value that cannot be taken.
+    #[error("{0}")]
+    Invalid(Box<figment::Error>),
+    /// A timetable that cannot be kept.
+    #[error("[[schedules]]: {0}")]
+    Schedules(#[from] ScheduleError),
+    /// A value that is well-formed but makes no sense.
+    #[error("{key}: {fault}")]
+    Value {
+        /// Where, as in the file.
+        key: &'static str,
+        /// What is wrong and what to write.
+        fault: String,
+    },
+}
+
+/// Settings together with where they came from.
+pub struct Loaded {
+    /// The settings in force.
+    pub config: Config,
+    figment: Figment,
+}
+
+/// Reads settings: defaults, then the file, then the environment, then `database` from the command line. Without a named
+/// file, `condor.toml` in the current folder is read if it is there.
+pub fn load(file: Option<&Path>, database: Option<&str>) -> Result<Loaded, ConfigError> {
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    if let Some(path) = file.filter(|path| !path.is_file()) {
+        return Err(ConfigError::NoFile(path.to_owned()));
+    }
+    let found = file.or_else(|| Some(Path::new(DEFAULT_FILE)).filter(|path| path.is_file()));
+    if let Some(path) = found {
+        figment = figment.merge(Toml::file_exact(path));
+    }
+    figment = figment
+        .merge(Env::raw().only(&["DATABASE_URL"]).map(|_| "database.url".into()))
+        .merge(Env::prefixed("CONDOR_").split("__"));
+    if let Some(url) = database {
+        figment = figment.merge(Serialized::global("database.url", url).profile(Profile::Default));
+    }
+    let config: Config = figment.extract().map_err(|error| ConfigError::Invalid(Box::new(error)))?;
+    config.check()?;
+    Ok(Loaded { config, figment })
+}
+
+impl Config {
+    /// The checked timetable.
+    pub fn schedules(&self) -> Result<Schedules, ConfigError> {
+        Ok(Schedules::new(self.schedules.clone(), self.prices.interval)?)
+    }
+
+    /// How much assets and horizons count in windows.
+    pub fn weights(&self) -> Weights {
+        Weights { assets: self.scoring.asset_weights.clone(), horizons: self.scoring.horizon_weights.clone() }
+    }
+
+    /// The price source. One is supported.
+    pub fn price_source(&self) -> Result<&PriceSource, ConfigError> {
+        match self.prices.sources.as_slice() {
+            [source] => Ok(source),
+            sources => Err(ConfigError::Value {
+                key: "prices.sources",
+                fault: format!("there are {}: name exactly one [[prices.sources]]", sources.len()),
+            }),
+        }
+    }
+
+    /// The scoring rule.
+    pub fn rule(&self) -> Result<&'static dyn scoring::Rule, ConfigError> {
+        let unknown = |error: scoring::rule::UnknownRule| ConfigError::Value {
+            key: "scoring.rule",
+            fault: error.to_string(),
+        };
+        scoring::rule(&self.scoring.rule).map_err(unknown)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.schedules()?;
+        self.price_source()?;
+        let invalid = |key, fault: String| Err(ConfigError::Value { key, fault });
+        if self.models.call_timeout.is_zero() {
+            return invalid("models.call_timeout", "it is zero: write a span such as \"50s\"".into());
+        }
+        let cap = self.scoring.outlier_cap;
+        if !(cap.is_finite() && cap >= 1.0) {
+            return invalid("scoring.outlier_cap", format!("{cap} is not a finite number of at least 1"));
+        }
+        let weights = self.scoring.asset_weights.values().chain(self.scoring.horizon_weights.values());
+        if let Some(weight) = weights.into_iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
+            return invalid("scoring weights", format!("{weight} is not a finite number of at least 0"));
+        }
+        self.rule()?;
+        Ok(())
+    }
+}
+
+/// A setting in force and where it came from.
+#[derive(Debug, Serialize)]
+pub struct Setting {
+    /// Dotted, as in the environment.
+    pub key: String,
+    /// As in the file; passwords are left out.
+    pub value: String,
+    /// `default`, a file, the environment, or the command line.
+    pub source: String,
+}
+
+impl Loaded {
+    /// Every setting in force and where it came from.
+    pub fn settings(&self) -> Vec<Setting> {
+        let mut leaves = Vec::new();
+        if let Ok(value) = toml::Value::try_from(&self.config) {
+            collect_leaves("", &value, &mut leaves);
+        }
+        let describe = |(key, value): (String, String)| {
+            let value = if key == "database.url" { redact_password(&value) } else { value };
+            Setting { source: self.source_of(&key), key, value }
+        };
+        leaves.into_iter().map(describe).collect()
+    }
+
+    fn source_of(&self, key: &str) -> String {
+        let Some(metadata) = self.figment.find_metadata(key) else { return "default".into() };
+        if let Some(path) = metadata.source.as_ref().and_then(|source| source.file_path()) {
+            return path.display().to_string();
+        }
+        if metadata.name.contains("environment") {
+            return "environment".into();
+        }
+        // Values from the command line are merged one by one, defaults as a whole.
+        if metadata.name.contains("Config") { "default".into() } else { "command line".into() }
+    }
+}
+
+fn collect_leaves(key: &str, value: &toml::Value, leaves: &mut Vec<(String, String)>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (name, value) in table {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                collect_leaves(&key, value, leaves);
+            }
+        }
+        value => leaves.push((key.to_owned(), value.to_string())),
+    }
+}
+
+/// A database address without its password.
+pub fn redact_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((login, host)) = rest.rsplit_once('@') else { return url.to_owned() };
+    let user = login.split(':').next().unwrap_or_default();
+    if login.contains(':') { format!("{scheme}://{user}:***@{host}") } else { url.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(toml: &str) -> Result<Loaded, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), toml).unwrap();
+        load(Some(file.path()), None)
+    }
+
+    fn refused(toml: &str) -> String {
+        loaded(toml).err().expect("refused").to_string()
+    }
+
+    #[test]
+    fn the_commented_sample_is_valid_and_shows_the_defaults() {
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../condor.toml");
+        let loaded = load(Some(Path::new(sample)), None).unwrap();
+        assert_eq!(loaded.config, Config::default());
+    }
+
+    #[test]
+    fn unknown_keys_and_senseless_values_are_refused_with_the_place() {
+        assert!(refused("[modles]\n").contains("modles"));
+        assert!(refused("[models]\ncall_timeuot = \"5s\"\n").contains("call_timeuot"));
+        assert!(refused("[models]\ncall_timeout = \"5 seconds\"\n").contains("90s, 15m, 24h"));
+        assert!(refused("[scoring]\nrule = \"best\"\n").contains("scoring.rule"));
+        assert!(refused("[scoring]\noutlier_cap = nan\n").contains("scoring.outlier_cap"));
+        assert!(refused("[scoring]\nasset_weights = { BTC = -1.0 }\n").contains("-1"));
+        let uneven =
+            "[[schedules]]\nassets = [\"BTC\"]\nhorizon = \"1h\"\nsteps = [\"7m\"]\nevery = \"12m\"\n";
+        assert!(refused(uneven).contains("step 7m does not divide the horizon 1h"));
+        assert!(
+            load(Some(Path::new("nowhere.toml")), None).err().unwrap().to_string().contains("nowhere.toml")
+        );
+    }
+
+    #[test]
+    fn a_setting_says_where_it_came_from() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[models]\ncall_timeout = \"9s\"\n").unwrap();
+        let loaded = load(Some(file.path()), Some("postgres://me:secret@host/db")).unwrap();
+        let find = |key: &str| loaded.settings().into_iter().find(|setting| setting.key == key).unwrap();
+        assert_eq!(find("models.call_timeout").value, "\"9s\"");
+        assert_eq!(
+            find("models.call_timeout").source,
+            file.path().canonicalize().unwrap().display().to_string()
+        );
+        assert_eq!(find("models.setup_timeout").source, "default");
+        assert_eq!(find("database.url").source, "command line");
+        assert_eq!(find("database.url").value, "\"postgres://me:***@host/db\"");
+    }
+}

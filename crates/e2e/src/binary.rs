@@ -1,0 +1,120 @@
+//! The real binary.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::eventually;
+
+/// The binary, built once for each test program.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let build =
+            Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "condor"]).status().unwrap();
+        assert!(build.success(), "cargo build --package condor failed");
+        // target/debug/deps/TEST → target/debug/condor
+        let test = std::env::current_exe().unwrap();
+        test.parent().and_then(Path::parent).unwrap().join("condor")
+    })
+}
+
+/// The binary with arguments, in an environment that sets nothing of condor's.
+pub fn condor<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(program());
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("CONDOR_") || name == "DATABASE_URL")
+    {
+        command.env_remove(name);
+    }
+    command.args(arguments);
+    command
+}
+
+/// What the binary prints; it must succeed.
+pub fn condor_output<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> String {
+    let output: Output = condor(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// One JSON value for each line.
+pub fn json_lines(text: &str) -> Vec<serde_json::Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+/// A running process; killed when dropped.
+pub struct Process {
+    name: String,
+    child: Child,
+    output: Receiver<String>,
+}
+
+impl Process {
+    /// Starts the binary. What it logs is shown when the test fails.
+    pub fn start<S: AsRef<std::ffi::OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> Self {
+        Self::spawn(name, condor(arguments))
+    }
+
+    /// Starts a command.
+    pub fn spawn(name: &str, mut command: Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, output) = channel();
+        let stdout = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        let (stderr, label) = (child.stderr.take().unwrap(), name.to_owned());
+        std::thread::spawn(move || {
+            BufReader::new(stderr)
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| println!("[{label}] {line}"));
+        });
+        Process { name: name.to_owned(), child, output }
+    }
+
+    /// The rest of the first line on standard output that starts with `prefix`.
+    pub fn wait_for_line(&self, prefix: &str, patience: Duration) -> String {
+        let what = format!("`{prefix}` from {}", self.name);
+        eventually(&what, patience, || {
+            let line = self.output.try_recv().ok()?;
+            line.strip_prefix(prefix).map(|rest| rest.trim().to_owned())
+        })
+    }
+
+    /// Kills it as the kernel does when memory runs out.
+    pub fn kill_9(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends SIGTERM and waits.
+    pub fn terminate(mut self, patience: Duration) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        let what = format!("{} to stop", self.name);
+        eventually(&what, patience, || self.child.try_wait().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,36 @@
+//! An empty database of each kind.
+
+use std::path::Path;
+
+use sqlx::{Connection, PgConnection};
+
+/// An empty database.
+pub struct Database {
+    /// `sqlite` or `postgres`.
+    pub kind: &'static str,
+    /// Its address.
+    pub url: String,
+}
+
+/// One of each kind; the SQLite file is in `folder`. PostgreSQL is left out, with a word, when no server is named.
+pub async fn databases(folder: &Path, name: &str) -> Vec<Database> {
+    let mut all =
+        vec![Database { kind: "sqlite", url: format!("sqlite://{}", folder.join("condor.db").display()) }];
+    match std::env::var("CONDOR_TEST_POSTGRES") {
+        Ok(server) => all.push(Database { kind: "postgres", url: create_database(&server, name).await }),
+        Err(_) => {
+            println!("skipped on PostgreSQL: CONDOR_TEST_POSTGRES is not set (cargo xtask test sets it)")
+        }
+    }
+    all
+}
+
+async fn create_database(server: &str, name: &str) -> String {
+    let name = format!("e2e_{name}_{}", std::process::id());
+    let mut connection = PgConnection::connect(server).await.unwrap();
+    for statement in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}")] {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+    }
+    let (server, _) = server.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
+}

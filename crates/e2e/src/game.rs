@@ -1,0 +1,121 @@
+//! A game on prices of every second, so that rounds resolve in seconds.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use domain::{Clock, Span, SystemClock, TimestampExt};
+use tempfile::TempDir;
+
+use crate::{Process, condor_output, json_lines};
+
+/// Seconds of prices before the test starts, and after.
+const RECORDED_BEFORE: i64 = 600;
+const RECORDED_AFTER: i64 = 1800;
+
+/// A folder with prices and settings: two assets, each asked every two seconds for the next four, in steps of one.
+pub struct Game {
+    folder: TempDir,
+    database: String,
+}
+
+impl Game {
+    /// How long models have for an answer.
+    pub const CALL_TIMEOUT: Span = Span::seconds(2);
+    /// The assets.
+    pub const ASSETS: [&'static str; 2] = ["AAA", "BBB"];
+
+    /// Writes the prices and the settings of a game on an empty, migrated database.
+    pub fn new(folder: TempDir, database: &str, orchestrator_url: &str) -> Self {
+        let game = Game { folder, database: database.to_owned() };
+        std::fs::create_dir(game.prices()).unwrap();
+        for (seed, asset) in Self::ASSETS.iter().enumerate() {
+            std::fs::write(game.prices().join(format!("{asset}-1s.csv")), prices(seed as u64 + 1)).unwrap();
+        }
+        std::fs::write(game.config(), game.settings(orchestrator_url)).unwrap();
+        condor_output(["db", "migrate", "--config", game.config_text()]);
+        game
+    }
+
+    /// The settings file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("condor.toml")
+    }
+
+    /// The same as text.
+    pub fn config_text(&self) -> &'static str {
+        Box::leak(self.config().display().to_string().into_boxed_str())
+    }
+
+    /// The folder of everything.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts a worker.
+    pub fn start(&self, worker: &str) -> Process {
+        Process::start(worker, [worker, "--config", self.config_text()])
+    }
+
+    /// Rows as `condor db export` prints them.
+    pub fn export(&self, what: &str) -> Vec<serde_json::Value> {
+        json_lines(&condor_output(["db", "export", what, "--json", "--config", self.config_text()]))
+    }
+
+    /// Scores what is due until nothing is left that could be.
+    pub fn score_the_rest(&self) {
+        crate::eventually("every closed round is scored", Duration::from_secs(60), || {
+            condor_output(["score", "--once", "--config", self.config_text()]);
+            self.export("rounds").iter().all(|round| round["state"] != "closed").then_some(())
+        });
+    }
+
+    fn prices(&self) -> PathBuf {
+        self.folder.path().join("prices")
+    }
+
+    fn settings(&self, orchestrator_url: &str) -> String {
+        format!(
+            r#"
+            [database]
+            url = "{database}"
+            [orchestrator]
+            url = "{orchestrator_url}"
+            [models]
+            call_timeout = "{timeout}"
+            join_grace = "3s"
+            [prices]
+            interval = "1s"
+            history = "10m"
+            open_grace = "1s"
+            [[prices.sources]]
+            kind = "files"
+            dir = "{prices}"
+            [[schedules]]
+            assets = ["AAA", "BBB"]
+            horizon = "4s"
+            steps = ["1s"]
+            every = "2s"
+            [scoring]
+            settle_timeout = "5s"
+            "#,
+            database = self.database,
+            timeout = Self::CALL_TIMEOUT,
+            prices = self.prices().display(),
+        )
+    }
+}
+
+/// A random walk of seconds around now, from a multiplicative congruential generator (Park & Miller 1988).
+fn prices(seed: u64) -> String {
+    let start = SystemClock.now().floor_to(Span::seconds(1)).timestamp() - RECORDED_BEFORE;
+    let mut state = seed;
+    let mut price = 100.0 * seed as f64;
+    let mut text = String::from("timestamp,price\n");
+    for second in start..start + RECORDED_BEFORE + RECORDED_AFTER {
+        state = state * 48_271 % 2_147_483_647;
+        price *= 1.0 + (state as f64 / 2_147_483_647.0 - 0.5) * 1e-3;
+        writeln!(text, "{second},{price:.6}").unwrap();
+    }
+    text
+}

@@ -1,0 +1,157 @@
+//! kill -9 of every worker at random moments: nothing that was stored is lost, doubled or half there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use e2e::{Database, Game, Process, databases};
+use serde_json::Value;
+
+const KILLS_OF_EACH: usize = 20;
+const WORKERS: [&str; 3] = ["predict", "score", "report"];
+const MODELS: [&str; 3] = ["random-walk", "ewma-volatility", "student-t"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_are_killed_again_and_again_lose_and_double_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let databases = databases(folder.path(), "kill_9").await;
+    let runs = databases.into_iter().map(|database| std::thread::spawn(move || run(database)));
+    for run in runs.collect::<Vec<_>>() {
+        run.join().unwrap();
+    }
+}
+
+fn run(database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().join("models.yml");
+    std::fs::write(&models, models_yml()).unwrap();
+    let arguments = ["orchestrator", "--models", models.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    let orchestrator = Process::start("orchestrator", arguments);
+    let address = orchestrator.wait_for_line("listening on ", Duration::from_secs(20));
+    let game = Game::new(folder, &database.url, address.trim_end_matches("/condor"));
+
+    let start = |worker: &str| match worker {
+        "report" => {
+            Process::start(worker, ["report", "--listen", "127.0.0.1:0", "--config", game.config_text()])
+        }
+        worker => game.start(worker),
+    };
+    let mut workers: Vec<Process> = WORKERS.iter().map(|worker| start(worker)).collect();
+    let mut seen = Seen::default();
+    let mut random = 7_u64 + database.url.len() as u64;
+    for kill in 0..KILLS_OF_EACH * WORKERS.len() {
+        random = random * 48_271 % 2_147_483_647;
+        std::thread::sleep(Duration::from_millis(500 + random % 1500));
+        let victim = kill % WORKERS.len();
+        workers[victim].kill_9();
+        workers[victim] = start(WORKERS[victim]);
+        if kill % 10 == 9 {
+            seen.look(&game);
+        }
+    }
+    std::thread::sleep(Duration::from_secs(8));
+    for worker in workers {
+        assert!(worker.terminate(Duration::from_secs(20)).success(), "{}", database.kind);
+    }
+    std::thread::sleep(Duration::from_secs(5));
+    game.score_the_rest();
+    check(&game, &seen, database.kind);
+}
+
+/// What was stored at some moment of the run.
+#[derive(Default)]
+struct Seen {
+    scored: BTreeMap<String, Value>,
+    predicted: BTreeSet<String>,
+}
+
+impl Seen {
+    fn look(&mut self, game: &Game) {
+        self.predicted.extend(game.export("predictions").iter().map(prediction_key));
+        for score in game.export("scores") {
+            self.scored.insert(prediction_key(&score), score);
+        }
+    }
+}
+
+fn check(game: &Game, seen: &Seen, kind: &str) {
+    let rounds = game.export("rounds");
+    let predictions = group_by_round(game.export("predictions"));
+    let scores = group_by_round(game.export("scores"));
+    let mut by_state = BTreeMap::<String, usize>::new();
+    for round in &rounds {
+        let (id, state) = (text(round, "round_id"), text(round, "state"));
+        *by_state.entry(state.clone()).or_default() += 1;
+        let (answers, scored) =
+            (predictions.get(&id).map_or(0, Vec::len), scores.get(&id).map_or(0, Vec::len));
+        match state.as_str() {
+            "scored" => {
+                assert_eq!(answers, MODELS.len(), "{kind}: every model has one outcome: {round}");
+                assert_eq!(scored, MODELS.len(), "{kind}: every outcome has one score: {round}");
+                assert_eq!(round["success"], MODELS.len(), "{kind}: no model is at fault here: {round}");
+            }
+            "interrupted" => {
+                assert_eq!((answers, scored), (0, 0), "{kind}: never half-stored: {round}");
+                assert!(round["closed_at"].is_string(), "{kind}: with the time: {round}");
+            }
+            "missed" => {
+                assert_eq!((answers, scored), (0, 0), "{kind}: {round}");
+                assert!(round["reason"].is_string(), "{kind}: with the reason: {round}");
+            }
+            state => panic!("{kind}: no round ends as {state}: {round}"),
+        }
+    }
+    println!("{kind}: {} rounds {by_state:?}", rounds.len());
+    assert!(by_state["scored"] > 20, "{kind}: rounds went on between the kills: {by_state:?}");
+    assert!(by_state.contains_key("interrupted"), "{kind}: a kill hit a round in flight: {by_state:?}");
+    check_slots(&rounds, kind);
+    let stored: BTreeSet<String> = predictions.values().flatten().map(prediction_key).collect();
+    assert!(seen.predicted.is_subset(&stored), "{kind}: a stored prediction was lost");
+    let last: BTreeMap<String, &Value> =
+        scores.values().flatten().map(|score| (prediction_key(score), score)).collect();
+    assert!(!seen.scored.is_empty());
+    for (key, score) in &seen.scored {
+        assert_eq!(last.get(key), Some(&score), "{kind}: a stored score was lost or changed");
+    }
+}
+
+/// Between the first and the last slot on record each slot of each asset is there once.
+fn check_slots(rounds: &[Value], kind: &str) {
+    for asset in Game::ASSETS {
+        let of_asset = rounds.iter().filter(|round| round["asset"] == asset);
+        let slots: Vec<i64> = of_asset
+            .map(|round| {
+                round["performed_at"].as_str().unwrap().parse::<domain::Timestamp>().unwrap().timestamp()
+            })
+            .collect();
+        let gaps: Vec<&[i64]> = slots.windows(2).filter(|pair| pair[1] - pair[0] != 2).collect();
+        assert!(gaps.is_empty(), "{kind}: {asset}: slots are lost or doubled: {gaps:?}");
+    }
+}
+
+fn text(row: &Value, field: &str) -> String {
+    row[field].as_str().unwrap().to_owned()
+}
+
+fn prediction_key(row: &Value) -> String {
+    format!("{}/{}", text(row, "round_id"), text(row, "model_id"))
+}
+
+fn group_by_round(rows: Vec<Value>) -> BTreeMap<String, Vec<Value>> {
+    let mut groups = BTreeMap::<String, Vec<Value>>::new();
+    for row in rows {
+        let key = prediction_key(&row);
+        let group = groups.entry(text(&row, "round_id")).or_default();
+        assert!(group.iter().all(|other| prediction_key(other) != key), "doubled: {key}");
+        group.push(row);
+    }
+    groups
+}
+
+fn models_yml() -> String {
+    let entry = |name: &&str| {
+        format!(
+            "  - {{id: {name}, builtin: {name}, crunch_id: condor, desired_state: RUNNING, model_name: {name}, cruncher_name: us, cruncher_id: us}}\n"
+        )
+    };
+    format!("models:\n{}", MODELS.iter().map(entry).collect::<String>())
+}

@@ -1,0 +1,140 @@
+//! What can go wrong with a source of prices.
+
+use std::path::PathBuf;
+
+use domain::{Asset, InvalidPrice, Span, Timestamp};
+
+/// What can go wrong with a source of prices. Each text says how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// A file or folder that cannot be read.
+    #[error("cannot read {path}: check that it exists, may be read and is whole", path = path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A price file with a line that is not as it has to be.
+    #[error("{path}, line {line}: {fault}", path = path.display())]
+    BadLine {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong.
+        fault: LineFault,
+    },
+    /// A file beyond any sensible size.
+    #[error("{path} holds more than {limit_mib} MiB when unpacked: split it by period", path = path.display())]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// How much is read at most, in MiB.
+        limit_mib: u64,
+    },
+    /// Two files of an asset disagree.
+    #[error(
+        "the files of {asset} in {dir} have two prices at {at}, {first} and {second}: remove one of the files",
+        dir = dir.display()
+    )]
+    Contradiction {
+        /// Which asset.
+        asset: Asset,
+        /// The folder.
+        dir: PathBuf,
+        /// The instant.
+        at: Timestamp,
+        /// One price.
+        first: f64,
+        /// The other.
+        second: f64,
+    },
+    /// No file for an asset that is asked for.
+    #[error(
+        "no prices of {asset} in {dir}: add a file {asset}-….csv or {asset}-….csv.gz, or choose among {}",
+        list(available), dir = dir.display()
+    )]
+    NoFile {
+        /// What is missing.
+        asset: Asset,
+        /// Where.
+        dir: PathBuf,
+        /// The assets that have files there.
+        available: Vec<Asset>,
+    },
+    /// An asset that this source does not price.
+    #[error("the {feed} prices have no {asset}: choose among {}", list(known))]
+    UnknownAsset {
+        /// Which.
+        asset: Asset,
+        /// The source.
+        feed: &'static str,
+        /// What it prices.
+        known: Vec<Asset>,
+    },
+    /// The recordings share no time.
+    #[error("the newest recordings have no time in common: {}", stretches.join(", "))]
+    NothingInCommon {
+        /// Each asset with its newest recording.
+        stretches: Vec<String>,
+    },
+    /// The recordings are too short, or too new, to warm up on and go on from.
+    #[error(
+        "the recorded prices, {from} to {to}, cannot hold a warm-up of {warm_up}: that takes its length and 8 days \
+         more, all of it in the past; choose a shorter --warm-up or longer recordings"
+    )]
+    TooShort {
+        /// The start of what the assets have in common.
+        from: Timestamp,
+        /// Its end.
+        to: Timestamp,
+        /// What was asked for.
+        warm_up: Span,
+    },
+    /// An instant that the simulated market does not reach.
+    #[error("the simulated market, begun at {origin}, ends at {end}: start it again from a later origin")]
+    BeyondSimulation {
+        /// Where it begins.
+        origin: Timestamp,
+        /// Where it ends.
+        end: Timestamp,
+    },
+}
+
+/// What is wrong with a line of a price file.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum LineFault {
+    /// The first line is another one.
+    #[error("expected the header `timestamp,price`, got `{0}`")]
+    Header(String),
+    /// Not two fields.
+    #[error("expected `unix seconds,price`, got `{0}`: mend or remove the line")]
+    Fields(String),
+    /// The first field is no instant.
+    #[error("`{0}` is no time: write unix seconds of the candle's close in UTC")]
+    Time(String),
+    /// The instant is not after that of the line before.
+    #[error(
+        "the time {now} is not after {before}, that of the line before: sort the file and keep each time once"
+    )]
+    Order {
+        /// This line's, in unix seconds.
+        now: i64,
+        /// That of the line before.
+        before: i64,
+    },
+    /// The second field is no number.
+    #[error("`{0}` is no number: mend or remove the line")]
+    Number(String),
+    /// The number is no price.
+    #[error("{0}; mend or remove the line")]
+    Price(#[from] InvalidPrice),
+}
+
+fn list(assets: &[Asset]) -> String {
+    if assets.is_empty() {
+        return "none (it has no price files)".into();
+    }
+    assets.iter().map(Asset::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,237 @@
+//! Following the orchestrator: the WebSocket around the roster.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{DeploymentId, ModelId};
+use futures::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use crate::config::ClusterConfig;
+use crate::node::{Limits, ModelNode};
+use crate::roster::{Change, Placement, Roster};
+use crate::tasks::Tasks;
+use crate::transport::in_words;
+
+/// Room for an `init` of some hundred thousand models.
+const MAX_MESSAGE_BYTES: usize = 128 * 1024 * 1024;
+
+/// What happened in the cluster, in this order.
+#[derive(Debug, Clone)]
+pub enum ClusterEvent {
+    /// The complete list of running models was applied, for the first time on this connection; what it changed came
+    /// before.
+    Initialised,
+    /// A model runs here from now on. It takes the place of the node that was held of the same model, if any.
+    Joined(Arc<ModelNode>),
+    /// The names in this node's infos have changed.
+    Renamed(Arc<ModelNode>),
+    /// A deployment is not to be called at its address any more. When the model has been replaced, its new node's `Joined`
+    /// came before this, and may be the same deployment at another address.
+    Left {
+        /// Which model.
+        model_id: ModelId,
+        /// Which start of its code.
+        deployment_id: DeploymentId,
+        /// Where it listened, `host:port`.
+        address: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The orchestrator cannot be heard. Its models stay usable, and the client goes on trying to reach it.
+    Disconnected {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// A client of one orchestrator. Dropping it ends all its tasks and connections.
+#[derive(Debug)]
+pub struct Cluster {
+    tasks: Tasks,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl Cluster {
+    /// Starts to follow the orchestrator, for ever: it reconnects after pauses that grow and are spread by chance.
+    pub fn start(config: ClusterConfig) -> (Cluster, UnboundedReceiver<ClusterEvent>) {
+        let (events, received) = unbounded_channel();
+        let tasks = Tasks::default();
+        let follower = Follower {
+            config,
+            tasks: tasks.clone(),
+            events,
+            roster: Roster::default(),
+            nodes: HashMap::new(),
+        };
+        tasks.spawn(follower.run());
+        let stop = tasks.stop_on_drop();
+        (Cluster { tasks, _stop: stop }, received)
+    }
+
+    /// Ends all tasks and connections, also those of nodes that are still held, and waits until they have ended.
+    pub async fn shutdown(self) {
+        self.tasks.stop_and_wait().await;
+    }
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+struct Follower {
+    config: ClusterConfig,
+    tasks: Tasks,
+    events: UnboundedSender<ClusterEvent>,
+    roster: Roster,
+    nodes: HashMap<ModelId, Arc<ModelNode>>,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            let reason = self.session().await;
+            // Accepting a connection proves nothing; a list does.
+            failures = if self.roster.is_initialised() { 1 } else { failures + 1 };
+            let pause = self.config.reconnect.pause(failures, chance());
+            let url = self.config.target();
+            tracing::warn!(
+                url,
+                reason,
+                failures,
+                "the orchestrator cannot be heard, next try in {pause:?}: {reason}"
+            );
+            if failures == 1 {
+                self.tell(ClusterEvent::Disconnected { reason });
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// One connection from its beginning to its end; gives the reason of its end.
+    async fn session(&mut self) -> String {
+        self.roster.connected();
+        match self.connect().await {
+            Ok(socket) => self.listen(socket).await,
+            Err(reason) => reason,
+        }
+    }
+
+    async fn connect(&self) -> Result<Socket, String> {
+        let ClusterConfig { connect_timeout, .. } = self.config;
+        let sizes = WebSocketConfig::default()
+            .max_message_size(Some(MAX_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_MESSAGE_BYTES));
+        let connecting = connect_async_with_config(self.config.target(), Some(sizes), true);
+        match timeout(connect_timeout, connecting).await {
+            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Err(error)) => Err(format!("cannot connect: {}", in_words(&error))),
+            Err(_) => Err(format!("no connection within {connect_timeout:?}")),
+        }
+    }
+
+    async fn listen(&mut self, mut socket: Socket) -> String {
+        let url = self.config.target();
+        tracing::info!(url, "connected to the orchestrator at {url}");
+        let mut pings = interval(self.config.ping_every);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut unanswered_pings = 0;
+        loop {
+            tokio::select! {
+                message = socket.next() => {
+                    unanswered_pings = 0;
+                    match message {
+                        Some(Ok(Message::Text(text))) => self.apply(&text),
+                        Some(Ok(Message::Close(_))) | None => return "the orchestrator closed the connection".to_owned(),
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => return format!("the connection broke: {}", in_words(&error)),
+                    }
+                }
+                _ = pings.tick() => {
+                    if unanswered_pings == 2 {
+                        return format!("silent for {:?}", self.config.ping_every * 2);
+                    }
+                    unanswered_pings += 1;
+                    if let Err(error) = ping(&mut socket, self.config.ping_every).await {
+                        return error;
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, text: &str) {
+        for change in self.roster.apply(text) {
+            let event = self.event(change);
+            event.into_iter().for_each(|event| self.tell(event));
+        }
+    }
+
+    fn event(&mut self, change: Change) -> Option<ClusterEvent> {
+        match change {
+            Change::Initialised => {
+                tracing::info!(
+                    models = self.nodes.len(),
+                    "the orchestrator runs {} models",
+                    self.nodes.len()
+                );
+                Some(ClusterEvent::Initialised)
+            }
+            Change::Joined { model_id, placement, infos } => {
+                let Placement { deployment_id, address } = placement;
+                tracing::info!(model = %model_id, deployment = %deployment_id, %address, "model {model_id} runs at {address}");
+                let ClusterConfig { connect_timeout, max_answer_bytes, .. } = self.config;
+                let limits = Limits { connect_timeout, max_answer_bytes };
+                let tasks = self.tasks.branch();
+                let node = ModelNode::new(model_id.clone(), deployment_id, infos, address, limits, tasks);
+                let node = Arc::new(node);
+                self.nodes.insert(model_id, node.clone());
+                Some(ClusterEvent::Joined(node))
+            }
+            Change::Renamed { model_id, infos } => {
+                let node = self.nodes.get(&model_id)?;
+                node.set_infos(infos);
+                Some(ClusterEvent::Renamed(node.clone()))
+            }
+            Change::Left { model_id, placement, reason } => {
+                let Placement { deployment_id, address } = placement;
+                tracing::info!(model = %model_id, deployment = %deployment_id, %address, reason, "model {model_id} left {address}: {reason}");
+                self.forget(&model_id, &deployment_id, address.as_str());
+                Some(ClusterEvent::Left { model_id, deployment_id, address: address.to_string(), reason })
+            }
+        }
+    }
+
+    /// Unless another node has taken its place already.
+    fn forget(&mut self, model_id: &ModelId, deployment_id: &DeploymentId, address: &str) {
+        let is_gone =
+            |node: &Arc<ModelNode>| node.deployment_id() == deployment_id && node.address() == address;
+        if self.nodes.get(model_id).is_some_and(is_gone) {
+            self.nodes.remove(model_id);
+        }
+    }
+
+    /// Nobody listens any more when the receiver is gone, which is no fault.
+    fn tell(&self, event: ClusterEvent) {
+        let _ = self.events.send(event);
+    }
+}
+
+async fn ping(socket: &mut Socket, patience: Duration) -> Result<(), String> {
+    match timeout(patience, socket.send(Message::Ping(bytes::Bytes::new()))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("the connection broke: {}", in_words(&error))),
+        Err(_) => Err(format!("nothing could be sent for {patience:?}")),
+    }
+}
+
+/// A number in [0, 1), different in each process and each time: the standard library's own random hash keys.
+fn chance() -> f64 {
+    RandomState::new().hash_one(()) as f64 / 2f64.powi(64)
+}

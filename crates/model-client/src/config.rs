@@ -1,0 +1,77 @@
+//! Settings of the client.
+
+use std::time::Duration;
+
+/// How to follow an orchestrator and call its models.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// The orchestrator's WebSocket without the crunch, `ws://HOST:PORT`.
+    pub url: String,
+    /// The crunch whose models we want.
+    pub crunch_id: String,
+    /// The longest wait for a connection, to the orchestrator and to each model.
+    pub connect_timeout: Duration,
+    /// The largest value that a model may answer; what is larger is refused as it arrives.
+    pub max_answer_bytes: usize,
+    /// Pauses between attempts to reach the orchestrator.
+    pub reconnect: Backoff,
+    /// How often the orchestrator is pinged; silent for twice as long, its connection counts as lost.
+    pub ping_every: Duration,
+}
+
+impl ClusterConfig {
+    /// The usual settings: 10 s to connect, answers of 4 MiB, pauses from half a second to half a minute.
+    pub fn new(url: impl Into<String>, crunch_id: impl Into<String>) -> Self {
+        ClusterConfig {
+            url: url.into(),
+            crunch_id: crunch_id.into(),
+            connect_timeout: Duration::from_secs(10),
+            max_answer_bytes: protocol::DEFAULT_MAX_MESSAGE_BYTES,
+            reconnect: Backoff { initial: Duration::from_millis(500), max: Duration::from_secs(30) },
+            ping_every: Duration::from_secs(20),
+        }
+    }
+
+    /// What to connect to.
+    pub(crate) fn target(&self) -> String {
+        format!("{}/{}", self.url.trim_end_matches('/'), self.crunch_id)
+    }
+}
+
+/// Pauses that double from one attempt to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The pause after the first failure.
+    pub initial: Duration,
+    /// The longest pause.
+    pub max: Duration,
+}
+
+impl Backoff {
+    /// The pause after `failures` failures in a row (from 1): between half of the full pause and all of it, as `chance`
+    /// in [0, 1) says, so that many clients do not come back at the same instant.
+    pub(crate) fn pause(&self, failures: u32, chance: f64) -> Duration {
+        let doublings = failures.saturating_sub(1).min(20);
+        let full = self.initial.saturating_mul(1 << doublings).min(self.max);
+        full.mul_f64(0.5 + 0.5 * chance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_are_spread_over_their_second_half() {
+        let backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(1) };
+        let fulls: Vec<u128> = (1..7).map(|n| backoff.pause(n, 1.0).as_millis()).collect();
+        assert_eq!(fulls, [100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(backoff.pause(1, 0.0), Duration::from_millis(50));
+        assert_eq!(backoff.pause(u32::MAX, 1.0), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn the_crunch_is_the_path() {
+        assert_eq!(ClusterConfig::new("ws://host:9091/", "condor").target(), "ws://host:9091/condor");
+    }
+}

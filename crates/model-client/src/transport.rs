@@ -1,0 +1,250 @@
+//! One gRPC call at a time over one HTTP/2 connection, as plain bytes.
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tonic::{Code, Status};
+
+use crate::address::Address;
+use crate::call::{FRAME_HEADER_BYTES, Request};
+use crate::tasks::Tasks;
+
+/// A usual answer arrives without waiting for permission to send on; it is also all that a flooding node can make us hold
+/// before we have looked at it.
+const WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// A host that is gone without a word is noticed after about a minute, by TCP's means: Python nodes close a connection
+/// that sends HTTP/2 pings while a call runs.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// Why there is no answer to read.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The node cannot be connected to.
+    NoConnection(String),
+    /// The connection was dead already: nothing of the request has left.
+    NotSent(String),
+    /// The request was sent, and the connection or the stream broke.
+    Broken(String),
+    /// The node answered with a gRPC status.
+    Refused(Status),
+    /// The answer announces more than the limit.
+    TooLarge {
+        /// The size that it announces.
+        bytes: usize,
+    },
+    /// What came is no gRPC.
+    Malformed(String),
+}
+
+/// A connection to a model node.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    requests: SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    /// Connects within `patience`; the error is told in words.
+    pub async fn open(address: &Address, patience: Duration, tasks: &Tasks) -> Result<Self, String> {
+        match timeout(patience, Self::handshake(address, tasks)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(format!("cannot connect to {address}: {}", in_words(error.as_ref()))),
+            Err(_) => Err(format!("no connection to {address} within {patience:?}")),
+        }
+    }
+
+    async fn handshake(address: &Address, tasks: &Tasks) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let stream = TcpStream::connect(address.socket()).await?;
+        stream.set_nodelay(true)?;
+        let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE_AFTER).with_interval(KEEP_ALIVE_EVERY);
+        SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
+        let (requests, driver) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        tasks.spawn(driver);
+        Ok(Connection { requests })
+    }
+
+    /// True when the other side has gone.
+    pub fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    /// Sends a request and reads the one message that answers it, of at most `limit` bytes.
+    pub async fn unary(
+        &mut self,
+        address: &Address,
+        request: &Request,
+        limit: usize,
+    ) -> Result<Bytes, Fault> {
+        let request = http_request(address, request)?;
+        let response = self.requests.try_send_request(request).await.map_err(|error| {
+            let words = format!("the connection to {address} broke: {}", in_words(error.error()));
+            if error.message().is_some() { Fault::NotSent(words) } else { Fault::Broken(words) }
+        })?;
+        read_response(response, limit).await
+    }
+}
+
+fn http_request(address: &Address, request: &Request) -> Result<http::Request<Full<Bytes>>, Fault> {
+    http::Request::post(format!("http://{address}{}", request.path))
+        .version(Version::HTTP_2)
+        .header(header::TE, "trailers")
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .header(header::USER_AGENT, concat!("condor/", env!("CARGO_PKG_VERSION")))
+        .body(Full::new(request.framed.clone()))
+        .map_err(|error| Fault::NotSent(format!("cannot make a request for {address}: {error}")))
+}
+
+async fn read_response(response: http::Response<Incoming>, limit: usize) -> Result<Bytes, Fault> {
+    let (head, mut body) = response.into_parts();
+    if let Some(status) = grpc_status(head.headers) {
+        // A status in the head means that nothing follows.
+        return Err(refused(status));
+    }
+    if head.status != StatusCode::OK {
+        return Err(Fault::Malformed(format!("HTTP status {}: this is no model node", head.status)));
+    }
+    let mut message = IncomingMessage::new(limit);
+    let mut status = None;
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| Fault::Broken(format!("the answer broke off: {}", in_words(&error))))?;
+        match frame.into_data() {
+            Ok(data) => message.push(&data)?,
+            Err(frame) => status = frame.into_trailers().ok().and_then(grpc_status),
+        }
+    }
+    match status {
+        Some(status) if status.code() == Code::Ok => message.finish(),
+        Some(status) => Err(refused(status)),
+        None => Err(Fault::Broken("the answer ended without a gRPC status".to_owned())),
+    }
+}
+
+/// A call that ended well has a message before its status.
+fn refused(status: Status) -> Fault {
+    match status.code() {
+        Code::Ok => Fault::Malformed("the answer holds no message".to_owned()),
+        _ => Fault::Refused(status),
+    }
+}
+
+fn grpc_status(mut headers: HeaderMap<HeaderValue>) -> Option<Status> {
+    // Details that are no base64 make tonic panic; we have no use for them.
+    headers.remove("grpc-status-details-bin");
+    Status::from_header_map(&headers)
+}
+
+/// A gRPC message as it arrives: refused at its header when it announces more than the limit.
+struct IncomingMessage {
+    bytes: BytesMut,
+    limit: usize,
+}
+
+impl IncomingMessage {
+    fn new(limit: usize) -> Self {
+        IncomingMessage { bytes: BytesMut::new(), limit }
+    }
+
+    fn push(&mut self, data: &[u8]) -> Result<(), Fault> {
+        self.bytes.extend_from_slice(data);
+        let Some(announced) = self.announced()? else { return Ok(()) };
+        if announced > self.limit {
+            return Err(Fault::TooLarge { bytes: announced });
+        }
+        if self.bytes.len() > FRAME_HEADER_BYTES + announced {
+            return Err(Fault::Malformed("the answer goes on after its message".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The length in the header, once that is there.
+    fn announced(&self) -> Result<Option<usize>, Fault> {
+        let Some((header, _)) = self.bytes.split_first_chunk::<FRAME_HEADER_BYTES>() else { return Ok(None) };
+        let [flag, length @ ..] = *header;
+        if flag != 0 {
+            return Err(Fault::Malformed("the answer is compressed, which we did not offer".to_owned()));
+        }
+        Ok(Some(u32::from_be_bytes(length) as usize))
+    }
+
+    fn finish(mut self) -> Result<Bytes, Fault> {
+        match self.announced()? {
+            Some(announced) if self.bytes.len() == FRAME_HEADER_BYTES + announced => {
+                self.bytes.advance(FRAME_HEADER_BYTES);
+                Ok(self.bytes.freeze())
+            }
+            _ => Err(Fault::Malformed("the answer is cut off".to_owned())),
+        }
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn in_words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_together_whatever_its_pieces() {
+        let framed = [0, 0, 0, 0, 3, b'a', b'b', b'c'];
+        for size in 1..=framed.len() {
+            let mut message = IncomingMessage::new(3);
+            framed.chunks(size).for_each(|piece| message.push(piece).unwrap());
+            assert_eq!(message.finish().unwrap(), "abc");
+        }
+    }
+
+    #[test]
+    fn a_huge_message_is_refused_by_its_header_alone() {
+        let mut message = IncomingMessage::new(4 * 1024 * 1024);
+        let fault = message.push(&[0, 0x06, 0x40, 0, 0]).unwrap_err();
+        assert!(matches!(fault, Fault::TooLarge { bytes: 104_857_600 }));
+    }
+
+    #[test]
+    fn what_is_no_grpc_message_is_refused() {
+        let refused = |bytes: &[u8]| {
+            let mut message = IncomingMessage::new(100);
+            let fault = message.push(bytes).and_then(|()| message.finish().map(drop)).unwrap_err();
+            let Fault::Malformed(words) = fault else { panic!("{fault:?}") };
+            words
+        };
+        assert_eq!(refused(b""), "the answer is cut off");
+        assert_eq!(refused(&[0, 0, 0, 0, 2, 1]), "the answer is cut off");
+        assert_eq!(refused(&[0, 0, 0, 0, 1, 1, 1]), "the answer goes on after its message");
+        assert_eq!(refused(&[1, 0, 0, 0, 1, 1]), "the answer is compressed, which we did not offer");
+    }
+
+    #[test]
+    fn a_status_with_hostile_details_is_read_without_them() {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-status", HeaderValue::from_static("8"));
+        headers.insert("grpc-message", HeaderValue::from_static("busy%20now"));
+        headers.insert("grpc-status-details-bin", HeaderValue::from_static("!no base64!"));
+        let status = grpc_status(headers).unwrap();
+        assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "busy now"));
+    }
+}

@@ -1,0 +1,69 @@
+//! The model host: serves one model as a gRPC node, as live model nodes do.
+
+mod arguments;
+mod parent;
+mod service;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use protocol::dynamic_subclass::dynamic_subclass_service_server::DynamicSubclassServiceServer;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+pub use parent::wait_for_parent_exit;
+
+use crate::builtin::BuiltinModel;
+use service::Node;
+
+/// The largest message that a host takes and sends: thirty days of prices of many assets in one piece.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Calls in progress and open health watches get this long when the host stops.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The host could not serve.
+#[derive(Debug, thiserror::Error)]
+#[error("the model host failed: {0}")]
+pub struct HostError(#[from] tonic::transport::Error);
+
+/// Serves `model` on `listener` until `shutdown`: the model's own service and the gRPC health check on one port, one
+/// call at a time. The call in progress gets a few seconds to end.
+pub async fn serve_builtin(
+    listener: TcpListener,
+    model: Box<dyn BuiltinModel>,
+    shutdown: CancellationToken,
+) -> Result<(), HostError> {
+    let (_, health) = tonic_health::server::health_reporter();
+    let node = DynamicSubclassServiceServer::new(Node::new(model))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = Server::builder()
+        .add_service(node)
+        .add_service(health)
+        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = patience_ends(shutdown) => Ok(()),
+    }
+}
+
+async fn patience_ends(shutdown: CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
+
+const ANNOUNCEMENT: &str = "listening on ";
+
+/// The line that a host prints on standard output once it serves; the orchestrator waits for it.
+pub fn announcement(address: SocketAddr) -> String {
+    format!("{ANNOUNCEMENT}{address}")
+}
+
+/// The address in a line that [`announcement`] made; `None` for any other line.
+pub fn announced_address(line: &str) -> Option<SocketAddr> {
+    line.trim().strip_prefix(ANNOUNCEMENT)?.parse().ok()
+}

@@ -1,0 +1,142 @@
+//! The local orchestrator: the models of a list, kept running and announced.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::CrunchId;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::board::Board;
+use crate::fleet::{DeploymentIds, Fleet, Report};
+use crate::models_file::ModelEntry;
+use crate::models_watch::ModelsWatch;
+use crate::runner::Runner;
+use crate::server::Server;
+
+/// How often the models file is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Reports that wait for the fleet; beyond them the clients wait.
+const REPORTS_WAITING: usize = 64;
+
+/// Where the list of models comes from.
+#[derive(Debug, Clone)]
+pub enum ModelSource {
+    /// A `models.yml`, watched for changes.
+    File(PathBuf),
+    /// These, for ever.
+    Fixed(Vec<ModelEntry>),
+}
+
+/// A running orchestrator. Dropping it stops the models too, without waiting for their end.
+pub struct LocalOrchestrator {
+    address: SocketAddr,
+    board: Arc<Board>,
+    stop: DropGuard,
+    models: JoinHandle<()>,
+    clients: JoinHandle<()>,
+}
+
+impl LocalOrchestrator {
+    /// Runs the models of `source` with `runner` and announces them on `listener`, at the path `/CRUNCH_ID`. The list has
+    /// been read when this returns; the models are starting.
+    pub async fn start(
+        listener: TcpListener,
+        source: ModelSource,
+        crunch_id: CrunchId,
+        runner: Arc<dyn Runner>,
+        ids: impl DeploymentIds,
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let board = Arc::new(Board::new());
+        let (stop, clients_stop) = (CancellationToken::new(), CancellationToken::new());
+        let (reports, inbox) = mpsc::channel(REPORTS_WAITING);
+        let server =
+            Server { crunch: crunch_id.clone(), board: board.clone(), reports, stop: clients_stop.clone() };
+        let mut keeper = Keeper {
+            fleet: Fleet::new(runner, Box::new(ids), board.clone()),
+            watch: None,
+            reports: inbox,
+            stop: stop.clone(),
+            _clients: clients_stop.drop_guard(),
+        };
+        keeper.begin(source, crunch_id).await;
+        tracing::info!(%address, "the orchestrator announces its models at {address}");
+        Ok(LocalOrchestrator {
+            address,
+            board,
+            stop: stop.drop_guard(),
+            models: tokio::spawn(keeper.run()),
+            clients: tokio::spawn(server.run(listener)),
+        })
+    }
+
+    /// Where coordinators connect.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until every model that shall run does. A list without models is done at once.
+    pub async fn all_running(&self) {
+        self.board.all_running().await;
+    }
+
+    /// Stops every model, tells the clients, and returns when all is done.
+    pub async fn shutdown(self) {
+        drop(self.stop);
+        for part in [self.models, self.clients] {
+            if let Err(error) = part.await {
+                tracing::error!(%error, "a part of the orchestrator failed: {error}");
+            }
+        }
+    }
+}
+
+/// The one task that changes the fleet.
+struct Keeper {
+    fleet: Fleet,
+    watch: Option<ModelsWatch>,
+    reports: mpsc::Receiver<Report>,
+    stop: CancellationToken,
+    /// Clients are served until the fleet has stopped, so that they hear of it.
+    _clients: DropGuard,
+}
+
+impl Keeper {
+    async fn begin(&mut self, source: ModelSource, crunch_id: CrunchId) {
+        match source {
+            ModelSource::Fixed(entries) => self.fleet.apply(entries),
+            ModelSource::File(path) => {
+                self.watch = Some(ModelsWatch::new(path, crunch_id));
+                self.look().await;
+            }
+        }
+    }
+
+    async fn run(mut self) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                Some(report) = self.reports.recv() => self.fleet.report(report),
+                _ = looks.tick() => self.look().await,
+            }
+        }
+        self.fleet.stop_all().await;
+    }
+
+    /// Takes over what changed in the models file.
+    async fn look(&mut self) {
+        if let Some(watch) = &mut self.watch
+            && let Some(entries) = watch.changed().await
+        {
+            self.fleet.apply(entries);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! `models.yml`: which models the local orchestrator runs.
+//!
+//! ```yaml
+//! models:
+//!   - id: "1"                      # model_id
+//!     builtin: random-walk:scale=2 # NAME[:key=value,…] of a built-in model
+//!     crunch_id: condor            # optional, the orchestrator's own when left out
+//!     desired_state: RUNNING       # or STOPPED
+//!     model_name: light            # this and all below are optional
+//!     cruncher_name: degu
+//!     cruncher_id: some-text
+//!     cruncher_wallet_pubkey: …    # cruncher_id when left out
+//!     cruncher_hotkey: …
+//! ```
+//!
+//! This is the file of the public orchestrator's local mode, with `builtin` in the place of `submission_id`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+
+use domain::{CrunchId, ModelId};
+use protocol::cluster::ModelInfos;
+use serde::{Deserialize, Serialize};
+use serde_yaml_ng::Value;
+
+use crate::builtin::{BuiltinEntry, BuiltinSpec};
+
+/// What an entry wants of its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DesiredState {
+    /// It shall run.
+    Running,
+    /// It shall not.
+    Stopped,
+}
+
+/// What a model runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelProgram {
+    /// A built-in model.
+    Builtin(BuiltinSpec),
+}
+
+/// One model that the orchestrator is in charge of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelEntry {
+    /// Stable over deployments.
+    pub model_id: ModelId,
+    /// What it runs.
+    pub program: ModelProgram,
+    /// Whether it shall run.
+    pub desired_state: DesiredState,
+    /// Who is behind it.
+    pub infos: ModelInfos,
+}
+
+/// The name under which the built-in models take part.
+const HOUSE: &str = "condor";
+
+impl From<BuiltinEntry> for ModelEntry {
+    fn from(entry: BuiltinEntry) -> Self {
+        ModelEntry {
+            model_id: entry.model_id,
+            program: ModelProgram::Builtin(entry.spec),
+            desired_state: DesiredState::Running,
+            infos: ModelInfos {
+                model_name: Some(entry.model_name),
+                cruncher_id: Some(HOUSE.to_owned()),
+                cruncher_name: Some(HOUSE.to_owned()),
+                cruncher_wallet_pubkey: Some(HOUSE.to_owned()),
+                cruncher_hotkey: None,
+            },
+        }
+    }
+}
+
+/// What was read of a models file: the entries that hold, and what is wrong with the others.
+#[derive(Debug, Default)]
+pub struct ModelsFile {
+    /// In the order of the file.
+    pub entries: Vec<ModelEntry>,
+    /// None of them stops the other entries.
+    pub faults: Vec<EntryFault>,
+}
+
+/// Something wrong within a models file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryFault {
+    /// Such as ``models[2] (id `light`)``; counted from 0.
+    pub place: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl fmt::Display for EntryFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.why)
+    }
+}
+
+/// A text that is no models file at all.
+#[derive(Debug, thiserror::Error)]
+#[error("this is no list of models: {0}; write `models:` and a list below it")]
+pub struct InvalidModelsFile(#[from] serde_yaml_ng::Error);
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(deserialize_with = "list_or_nothing")]
+    models: Vec<Value>,
+}
+
+/// `models:` with nothing below is an empty list. Without the word, such as in an empty file, it is none: a file that an
+/// editor has just emptied must not stop every model.
+fn list_or_nothing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// An entry as it is written.
+#[derive(Deserialize, Serialize)]
+struct Entry {
+    #[serde(deserialize_with = "text_or_number")]
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    builtin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submission_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crunch_id: Option<CrunchId>,
+    desired_state: DesiredState,
+    model_name: Option<String>,
+    cruncher_name: Option<String>,
+    cruncher_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cruncher_wallet_pubkey: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cruncher_hotkey: Option<String>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, Value>,
+}
+
+/// People write `id: 1` as well as `id: "1"`.
+fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err(serde::de::Error::custom("id: expected a text")),
+    }
+}
+
+impl ModelsFile {
+    /// Reads the text of a models file for the orchestrator of `crunch`. An invalid entry never stops the others.
+    pub fn parse(text: &str, crunch: &CrunchId) -> Result<Self, InvalidModelsFile> {
+        let document: Document = serde_yaml_ng::from_str(text)?;
+        let mut file = ModelsFile::default();
+        let mut seen = BTreeSet::new();
+        for (index, value) in document.models.into_iter().enumerate() {
+            let place = place(index, &value);
+            let fault = |why| EntryFault { place: place.clone(), why };
+            match read_entry(value, crunch) {
+                Ok((entry, _)) if !seen.insert(entry.model_id.clone()) => {
+                    file.faults.push(fault("another entry above has the same id".to_owned()));
+                }
+                Ok((entry, unknown_keys)) => {
+                    file.entries.push(entry);
+                    let ignored = |key| fault(format!("the key `{key}` is unknown and was ignored"));
+                    file.faults.extend(unknown_keys.into_iter().map(ignored));
+                }
+                Err(why) => file.faults.push(fault(why)),
+            }
+        }
+        Ok(file)
+    }
+}
+
+fn place(index: usize, value: &Value) -> String {
+    match value.get("id") {
+        Some(Value::String(id)) => format!("models[{index}] (id `{id}`)"),
+        Some(Value::Number(id)) => format!("models[{index}] (id `{id}`)"),
+        _ => format!("models[{index}]"),
+    }
+}
+
+/// The entry and its unknown keys; else what is wrong.
+fn read_entry(value: Value, crunch: &CrunchId) -> Result<(ModelEntry, Vec<String>), String> {
+    let entry: Entry = serde_yaml_ng::from_value(value).map_err(|error| error.to_string())?;
+    if let Some(other) = entry.crunch_id.filter(|other| other != crunch) {
+        return Err(format!("it belongs to the crunch `{other}`, this orchestrator runs `{crunch}`"));
+    }
+    let program = match (&entry.builtin, &entry.submission_id) {
+        (Some(spec), None) => ModelProgram::Builtin(spec.parse().map_err(|e| format!("builtin: {e}"))?),
+        (Some(_), Some(_)) => return Err("it has both `builtin` and `submission_id`: keep one".to_owned()),
+        (None, _) => {
+            return Err("this orchestrator runs built-in models only: write `builtin: NAME`".to_owned());
+        }
+    };
+    let model_entry = ModelEntry {
+        model_id: ModelId::new(&entry.id).map_err(|error| error.to_string())?,
+        program,
+        desired_state: entry.desired_state,
+        infos: ModelInfos {
+            model_name: entry.model_name,
+            cruncher_wallet_pubkey: entry.cruncher_wallet_pubkey.or_else(|| entry.cruncher_id.clone()),
+            cruncher_id: entry.cruncher_id,
+            cruncher_name: entry.cruncher_name,
+            cruncher_hotkey: entry.cruncher_hotkey,
+        },
+    };
+    Ok((model_entry, entry.unknown.into_keys().collect()))
+}
+
+const HEADER: &str = "# The models that the local orchestrator runs; it notices changes within a second.\n\
+    # `builtin` is NAME[:key=value,…] as `condor model-host --help` lists them; desired_state is RUNNING or STOPPED.\n";
+
+/// Writes the models file for `roster`, in one piece: a reader sees the old file or the new one.
+pub fn write_models_file(path: &Path, roster: &[BuiltinEntry]) -> io::Result<()> {
+    let models: Vec<Entry> = roster.iter().map(written).collect();
+    let list = serde_yaml_ng::to_string(&BTreeMap::from([("models", models)])).map_err(io::Error::other)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(HEADER.as_bytes())?;
+    file.write_all(list.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)
+}
+
+fn written(entry: &BuiltinEntry) -> Entry {
+    Entry {
+        id: entry.model_id.to_string(),
+        builtin: Some(entry.spec.to_string()),
+        submission_id: None,
+        crunch_id: None,
+        desired_state: DesiredState::Running,
+        model_name: Some(entry.model_name.clone()),
+        cruncher_name: Some(HOUSE.to_owned()),
+        cruncher_id: Some(HOUSE.to_owned()),
+        cruncher_wallet_pubkey: None,
+        cruncher_hotkey: None,
+        unknown: BTreeMap::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::roster;
+
+    fn condor() -> CrunchId {
+        CrunchId::new("condor").unwrap()
+    }
+
+    #[test]
+    fn a_written_file_reads_back_as_the_roster() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("models.yml");
+        let roster = roster(12);
+        write_models_file(&path, &roster).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# The models that the local orchestrator runs"));
+        let file = ModelsFile::parse(&text, &condor()).unwrap();
+        assert_eq!(file.faults, []);
+        assert_eq!(file.entries, roster.into_iter().map(ModelEntry::from).collect::<Vec<_>>());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn one_invalid_entry_never_stops_the_others_and_is_named_by_its_place() {
+        let text = r#"
+models:
+  - {id: 1, builtin: random-walk, desired_state: RUNNING, cruncher_id: abc, colour: red}
+  - {id: b, builtin: no-such, desired_state: RUNNING}
+  - just a text
+  - {id: c, submission_id: mine, desired_state: RUNNING}
+  - {id: d, builtin: student-t, desired_state: ASLEEP}
+  - {id: "1", builtin: student-t, desired_state: RUNNING}
+  - {id: e, builtin: student-t, desired_state: RUNNING, crunch_id: other}
+  - {id: "x\ny", builtin: student-t, desired_state: RUNNING}
+  - {id: f, builtin: student-t, desired_state: STOPPED, crunch_id: condor}
+"#;
+        let file = ModelsFile::parse(text, &condor()).unwrap();
+        let ids: Vec<&str> = file.entries.iter().map(|entry| entry.model_id.as_str()).collect();
+        assert_eq!(ids, ["1", "f"]);
+        assert_eq!(file.entries[0].infos.cruncher_wallet_pubkey.as_deref(), Some("abc"));
+        let faults: Vec<String> = file.faults.iter().map(ToString::to_string).collect();
+        let expected = [
+            ("models[0] (id `1`)", "`colour` is unknown"),
+            ("models[1] (id `b`)", "there is no built-in model `no-such`: choose one of random-walk"),
+            ("models[2]", ""),
+            ("models[3] (id `c`)", "write `builtin: NAME`"),
+            ("models[4] (id `d`)", "ASLEEP"),
+            ("models[5] (id `1`)", "the same id"),
+            ("models[6] (id `e`)", "it belongs to the crunch `other`"),
+            ("models[7] (id `x\ny`)", "control character"),
+        ];
+        assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+        for (fault, (place, why)) in faults.iter().zip(expected) {
+            assert!(fault.starts_with(place) && fault.contains(why), "{fault}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_is_a_list_and_anything_else_is_refused() {
+        assert!(ModelsFile::parse("models:\n", &condor()).unwrap().entries.is_empty());
+        assert!(ModelsFile::parse("models: {a: 1}", &condor()).is_err());
+        assert!(ModelsFile::parse("models: [", &condor()).is_err());
+        assert!(ModelsFile::parse("", &condor()).is_err());
+    }
+}

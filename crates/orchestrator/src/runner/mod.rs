@@ -1,0 +1,43 @@
+//! How a model is run: as a process of its own, or within this one.
+
+mod in_process;
+mod process;
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use domain::ModelId;
+
+pub use in_process::InProcessRunner;
+pub use process::ProcessRunner;
+
+use crate::models_file::ModelProgram;
+
+/// A model did not come up; the message says why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// Starts models as gRPC nodes.
+#[async_trait]
+pub trait Runner: Send + Sync + 'static {
+    /// Starts `program`; returns once it can be called. When this future is dropped, nothing is left running.
+    async fn start(
+        &self,
+        model_id: &ModelId,
+        program: &ModelProgram,
+    ) -> Result<Box<dyn Instance>, StartError>;
+}
+
+/// A model that runs. When dropped, it is stopped without grace.
+#[async_trait]
+pub trait Instance: Send {
+    /// Where its gRPC server listens.
+    fn address(&self) -> SocketAddr;
+
+    /// Waits until it ends by itself; says how it ended. May be dropped and called again.
+    async fn ended(&mut self) -> String;
+
+    /// Stops it, with a few seconds of grace.
+    async fn stop(&mut self);
+}

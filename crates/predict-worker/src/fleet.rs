@@ -1,0 +1,238 @@
+//! Who is there: follows the orchestrator's announcements, keeps a lane for each running model, and says for each round
+//! who is in its field.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::{
+    Cruncher, DeploymentId, LedgerPosition, Model, ModelId, Prediction, PredictionStatus, Timestamp,
+};
+use model_client::{ClusterEvent, ModelNode};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Notify, oneshot};
+
+use crate::lane::{Lane, LaneContext, Stage};
+use crate::outcome::printable;
+use crate::recorder::Recorder;
+use crate::round::Collector;
+
+/// How often it is stored that a model is still connected.
+const SEEN_EVERY: Duration = Duration::from_secs(600);
+
+/// The models, known and running.
+pub struct Fleet {
+    context: Arc<LaneContext>,
+    recorder: Recorder,
+    state: Mutex<State>,
+    settled: Arc<Notify>,
+}
+
+struct State {
+    /// The first `init` has come.
+    initialised: bool,
+    known: BTreeMap<ModelId, Model>,
+    running: BTreeMap<ModelId, Running>,
+    seen_stored_at: Option<Timestamp>,
+}
+
+/// A deployment in use.
+struct Running {
+    lane: Lane,
+    /// It was in no field before: until it is set up, has failed or had its time it is in none.
+    is_newcomer: bool,
+}
+
+impl Fleet {
+    /// A fleet of known models, none running.
+    pub fn new(context: Arc<LaneContext>, recorder: Recorder, known: Vec<Model>) -> Self {
+        let known = known.into_iter().map(|model| (model.id.clone(), model)).collect();
+        let state = State { initialised: false, known, running: BTreeMap::new(), seen_stored_at: None };
+        Fleet { context, recorder, state: Mutex::new(state), settled: Arc::new(Notify::new()) }
+    }
+
+    /// Follows the orchestrator until its client ends.
+    pub async fn follow(self: Arc<Self>, mut events: UnboundedReceiver<ClusterEvent>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                ClusterEvent::Initialised => self.initialise(),
+                ClusterEvent::Joined(node) => self.join(node),
+                ClusterEvent::Renamed(node) => {
+                    self.note_model(&mut self.lock(), &node);
+                }
+                ClusterEvent::Left { model_id, deployment_id, address, .. } => {
+                    self.leave(&model_id, &deployment_id, &address);
+                }
+                ClusterEvent::Disconnected { reason } => {
+                    tracing::warn!(reason, "lost the orchestrator; running models are still asked");
+                }
+            }
+        }
+    }
+
+    /// True once the first `init` has come and each announced model is set up, has failed, or had its time.
+    pub fn is_started(&self) -> bool {
+        let state = self.lock();
+        state.initialised && state.running.values().all(|running| !self.is_joining(&running.lane))
+    }
+
+    /// Waits until [`Fleet::is_started`].
+    pub async fn wait_until_started(&self) {
+        loop {
+            let settled = self.settled.notified();
+            if self.is_started() {
+                return;
+            }
+            // A model that has had its time tells nobody.
+            let _ = tokio::time::timeout(Duration::from_millis(200), settled).await;
+        }
+    }
+
+    /// Queues a tick for every running model.
+    pub fn push_tick(&self, up_to: LedgerPosition) {
+        self.lock().running.values().for_each(|running| running.lane.push_tick(up_to));
+    }
+
+    /// Puts the questions of one instant, in their order, to the field as it is at `now`.
+    pub fn ask(&self, rounds: &mut [Collector], now: Timestamp) {
+        let state = self.lock();
+        let in_field = |model: &&Model| model.is_in_field(now, self.context.settings.leave_after);
+        for model in state.known.values().filter(in_field) {
+            match state.running.get(&model.id) {
+                Some(running) => self.ask_one(running, model, rounds),
+                None => note_all(
+                    rounds,
+                    model,
+                    None,
+                    PredictionStatus::Absent,
+                    "the orchestrator does not run it",
+                ),
+            }
+        }
+    }
+
+    /// Why a model has not answered.
+    pub fn why_silent(&self, id: &ModelId) -> String {
+        let lane_says = self.lock().running.get(id).map(|running| running.lane.why_silent());
+        lane_says.unwrap_or_else(|| "its deployment went away before it answered".to_owned())
+    }
+
+    /// Resolves when every model that is set up has worked off what is queued for it now.
+    pub async fn idle(&self) {
+        let barriers: Vec<oneshot::Receiver<()>> = {
+            let state = self.lock();
+            let lanes = state.running.values().map(|running| &running.lane);
+            lanes.filter(|lane| matches!(lane.stage(), Stage::Ready)).map(Lane::barrier).collect()
+        };
+        for barrier in barriers {
+            // A lane that ended has nothing queued.
+            let _ = barrier.await;
+        }
+    }
+
+    /// Notes that the running models are connected at `now`, and stores it now and then.
+    pub fn note_connected(&self, now: Timestamp) {
+        let mut state = self.lock();
+        let State { known, running, seen_stored_at, .. } = &mut *state;
+        for id in running.keys() {
+            if let Some(model) = known.get_mut(id) {
+                model.last_connected_at = model.last_connected_at.max(now);
+            }
+        }
+        let is_due =
+            seen_stored_at.is_none_or(|stored| domain::TimestampExt::since(now, stored) >= SEEN_EVERY);
+        if is_due {
+            *seen_stored_at = Some(now);
+            self.recorder.models(running.keys().filter_map(|id| known.get(id).cloned()).collect());
+        }
+    }
+
+    /// How many models run.
+    pub fn running(&self) -> usize {
+        self.lock().running.len()
+    }
+
+    fn ask_one(&self, Running { lane, is_newcomer }: &Running, model: &Model, rounds: &mut [Collector]) {
+        let deployment = lane.node.deployment_id();
+        match lane.stage() {
+            Stage::Ready => {
+                for round in rounds {
+                    lane.push_ask(round.ask(&model.id, deployment));
+                }
+            }
+            Stage::Broken { status, reason } => note_all(rounds, model, Some(deployment), status, &reason),
+            Stage::SettingUp { .. } if *is_newcomer && self.is_joining(lane) => {}
+            Stage::SettingUp { since } => {
+                let reason = format!("its set-up has not finished after {:.0?}", since.elapsed());
+                note_all(rounds, model, Some(deployment), PredictionStatus::Absent, &reason);
+            }
+        }
+    }
+
+    fn is_joining(&self, lane: &Lane) -> bool {
+        let grace = self.context.settings.join_grace.as_duration();
+        matches!(lane.stage(), Stage::SettingUp { since } if since.elapsed() < grace)
+    }
+
+    fn initialise(&self) {
+        let mut state = self.lock();
+        state.initialised = true;
+        tracing::info!(models = state.running.len(), "the orchestrator has announced its models");
+        self.settled.notify_waiters();
+    }
+
+    fn join(&self, node: Arc<ModelNode>) {
+        let mut state = self.lock();
+        let is_newcomer = self.note_model(&mut state, &node);
+        let lane = Lane::start(Arc::clone(&node), Arc::clone(&self.context), Arc::clone(&self.settled));
+        lane.push_tick(self.context.ledger.end());
+        // An earlier deployment's lane finishes what was queued for it.
+        state.running.insert(node.model_id().clone(), Running { lane, is_newcomer });
+    }
+
+    /// A model that has been replaced in the meantime stays.
+    fn leave(&self, id: &ModelId, deployment: &DeploymentId, address: &str) {
+        let mut state = self.lock();
+        let is_gone = |node: &ModelNode| node.deployment_id() == deployment && node.address() == address;
+        if state.running.get(id).is_some_and(|running| is_gone(&running.lane.node)) {
+            state.running.remove(id);
+        }
+    }
+
+    /// Takes what the orchestrator says about a model; true when it was not in the field before.
+    fn note_model(&self, state: &mut State, node: &ModelNode) -> bool {
+        let now = self.context.clock.now();
+        let leave_after = self.context.settings.leave_after;
+        let known = state.known.get(node.model_id()).filter(|model| model.is_in_field(now, leave_after));
+        let infos = node.infos();
+        let clean = |text: Option<String>| text.map(|text| printable(&text));
+        let model = Model {
+            id: node.model_id().clone(),
+            deployment_id: node.deployment_id().clone(),
+            name: clean(infos.model_name),
+            cruncher: Cruncher { id: clean(infos.cruncher_id), name: clean(infos.cruncher_name) },
+            joined_at: known.map_or(now, |model| model.joined_at),
+            last_connected_at: now,
+        };
+        self.recorder.models(vec![model.clone()]);
+        let is_newcomer = known.is_none();
+        state.known.insert(model.id.clone(), model);
+        is_newcomer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn note_all(
+    rounds: &mut [Collector],
+    model: &Model,
+    deployment: Option<&DeploymentId>,
+    status: PredictionStatus,
+    reason: &str,
+) {
+    for round in rounds {
+        round.note(Prediction::unanswered(model.id.clone(), deployment.cloned(), status, reason));
+    }
+}

@@ -1,0 +1,335 @@
+//! One model's lane: a queue of ticks and questions, and the task that works it off in order.
+//!
+//! The order is what keeps a model honest and complete: the tick with a slot's closes is queued before the slot's
+//! questions, and a later tick after them, so in the round of slot t no model has seen a price later than t. The cursor
+//! moves only when the model has answered a tick, so what was not acknowledged comes again with the next one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::{Clock, LedgerPosition, PredictionStatus, Stopwatch, TimestampExt};
+use model_client::{CallOutcome, EncodedSetup, ModelNode, Oversized};
+use tokio::sync::{Notify, oneshot};
+
+use crate::PredictSettings;
+use crate::ledger::Ledger;
+use crate::outcome::{Reply, printable};
+use crate::round::Ask;
+
+/// A tick of this many prices stays below 3 MiB of JSON, and so below the 4 MiB that Python nodes take.
+const MAX_TICK_ENTRIES: u64 = 75_000;
+/// When a node finds even this much too large, its limit is not the reason.
+const MIN_TICK_ENTRIES: u64 = 1_000;
+
+const FIRST_SETUP_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_SETUP_PAUSE: Duration = Duration::from_secs(300);
+
+/// What every lane works with.
+pub struct LaneContext {
+    pub settings: PredictSettings,
+    pub setup: EncodedSetup,
+    pub ledger: Ledger,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How far a model's set-up has come.
+#[derive(Clone)]
+pub enum Stage {
+    /// Its constructor runs.
+    SettingUp { since: Stopwatch },
+    /// It takes ticks and questions.
+    Ready,
+    /// It cannot be asked; set-up is tried again after a pause.
+    Broken { status: PredictionStatus, reason: String },
+}
+
+enum Item {
+    Tick { up_to: LedgerPosition },
+    Ask(Ask),
+    Barrier(oneshot::Sender<()>),
+}
+
+/// The handle of a lane. Dropped, the lane finishes what is queued and ends.
+pub struct Lane {
+    pub node: Arc<ModelNode>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    arrived: Notify,
+    stage: Mutex<Stage>,
+    activity: Mutex<Option<(&'static str, Stopwatch)>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    closed: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lane {
+    /// Starts a lane; `settled` is told when the set-up has succeeded or failed.
+    pub fn start(node: Arc<ModelNode>, context: Arc<LaneContext>, settled: Arc<Notify>) -> Self {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            arrived: Notify::new(),
+            stage: Mutex::new(Stage::SettingUp { since: Stopwatch::start() }),
+            activity: Mutex::new(None),
+        });
+        let task = LaneTask {
+            node: Arc::clone(&node),
+            context,
+            shared: Arc::clone(&shared),
+            settled,
+            cursor: LedgerPosition::START,
+            bound: LedgerPosition::START,
+            max_entries: MAX_TICK_ENTRIES,
+        };
+        tokio::spawn(task.run());
+        Lane { node, shared }
+    }
+
+    /// Queues what the ledger holds up to `up_to`. A tick that still waits at the end of the queue is extended.
+    pub fn push_tick(&self, up_to: LedgerPosition) {
+        let mut queue = lock(&self.shared.queue);
+        if let Some(Item::Tick { up_to: waiting }) = queue.items.back_mut() {
+            *waiting = up_to;
+            return;
+        }
+        queue.items.push_back(Item::Tick { up_to });
+        self.shared.arrived.notify_one();
+    }
+
+    /// Queues a question.
+    pub fn push_ask(&self, ask: Ask) {
+        self.push(Item::Ask(ask));
+    }
+
+    /// Resolves when everything queued before has been worked off.
+    pub fn barrier(&self) -> oneshot::Receiver<()> {
+        let (reached, waiting) = oneshot::channel();
+        self.push(Item::Barrier(reached));
+        waiting
+    }
+
+    /// How far the set-up has come.
+    pub fn stage(&self) -> Stage {
+        lock(&self.shared.stage).clone()
+    }
+
+    /// Why the model has not answered yet.
+    pub fn why_silent(&self) -> String {
+        match lock(&self.shared.activity).as_ref() {
+            Some((what, since)) => {
+                format!("no answer by the deadline: busy with {what} for {:.1?}", since.elapsed())
+            }
+            None => "no answer by the deadline".to_owned(),
+        }
+    }
+
+    fn push(&self, item: Item) {
+        lock(&self.shared.queue).items.push_back(item);
+        self.shared.arrived.notify_one();
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        lock(&self.shared.queue).closed = true;
+        self.shared.arrived.notify_one();
+    }
+}
+
+impl Shared {
+    async fn next(&self) -> Option<Item> {
+        loop {
+            {
+                let mut queue = lock(&self.queue);
+                if let Some(item) = queue.items.pop_front() {
+                    return Some(item);
+                }
+                if queue.closed {
+                    return None;
+                }
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.queue).closed
+    }
+}
+
+/// What became of a tick.
+enum Delivery {
+    /// The model knows everything up to the bound.
+    Complete,
+    /// It comes again with the next tick.
+    NotAcknowledged,
+    /// The process has forgotten its set-up.
+    FreshProcess,
+}
+
+struct LaneTask {
+    node: Arc<ModelNode>,
+    context: Arc<LaneContext>,
+    shared: Arc<Shared>,
+    settled: Arc<Notify>,
+    /// The model has acknowledged everything up to here.
+    cursor: LedgerPosition,
+    /// The model may know everything up to here.
+    bound: LedgerPosition,
+    max_entries: u64,
+}
+
+impl LaneTask {
+    async fn run(mut self) {
+        self.set_up_until_ready().await;
+        while let Some(item) = self.shared.next().await {
+            match item {
+                Item::Tick { up_to } => {
+                    self.bound = up_to;
+                    self.bring_up_to_date().await;
+                }
+                Item::Ask(ask) => self.answer(ask).await,
+                // Whoever waited may have gone.
+                Item::Barrier(reached) => drop(reached.send(())),
+            }
+        }
+    }
+
+    async fn set_up_until_ready(&mut self) {
+        let mut pause = FIRST_SETUP_PAUSE;
+        while !self.shared.is_closed() {
+            self.begin("Setup");
+            let outcome =
+                self.node.setup(&self.context.setup, self.context.settings.setup_timeout.as_duration()).await;
+            self.end();
+            match setup_fault(outcome) {
+                None => return self.become_ready(),
+                Some((status, reason)) => self.become_broken(status, reason, pause),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_SETUP_PAUSE);
+        }
+    }
+
+    fn become_ready(&mut self) {
+        // Whoever was sent Setup starts from the history.
+        self.cursor = LedgerPosition::START;
+        *lock(&self.shared.stage) = Stage::Ready;
+        self.settled.notify_waiters();
+    }
+
+    fn become_broken(&mut self, status: PredictionStatus, reason: String, pause: Duration) {
+        let model = self.node.model_id();
+        tracing::warn!(%model, address = self.node.address(), reason, retry_in_s = pause.as_secs(), "set-up failed");
+        *lock(&self.shared.stage) = Stage::Broken { status, reason };
+        self.settled.notify_waiters();
+    }
+
+    async fn bring_up_to_date(&mut self) {
+        if let Delivery::FreshProcess = self.deliver().await {
+            self.set_up_until_ready().await;
+            // Forgotten again at once: the next tick finds out.
+            let _ = self.deliver().await;
+        }
+    }
+
+    async fn deliver(&mut self) -> Delivery {
+        while let Some((reached, call)) = self.context.ledger.tick(self.cursor, self.bound, self.max_entries)
+        {
+            self.begin("tick");
+            let outcome = self.node.call(&call, self.context.settings.call_timeout.as_duration()).await;
+            self.end();
+            match outcome {
+                CallOutcome::NotSetUp { .. } => return Delivery::FreshProcess,
+                CallOutcome::TooLarge { what: Oversized::Request, .. }
+                    if self.max_entries > MIN_TICK_ENTRIES =>
+                {
+                    self.max_entries /= 2;
+                }
+                outcome if outcome.acknowledges() => {
+                    self.note_fault(&outcome);
+                    self.cursor = reached;
+                }
+                outcome => {
+                    self.note_fault(&outcome);
+                    return Delivery::NotAcknowledged;
+                }
+            }
+        }
+        Delivery::Complete
+    }
+
+    fn note_fault(&self, outcome: &CallOutcome) {
+        if !matches!(outcome, CallOutcome::Answered { .. }) {
+            tracing::debug!(model = %self.node.model_id(), ?outcome, "fault in a tick");
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) {
+        let mut outcome = self.call(&ask).await;
+        if let Some(CallOutcome::NotSetUp { .. }) = outcome {
+            self.set_up_until_ready().await;
+            let _ = self.deliver().await;
+            outcome = self.call(&ask).await;
+        }
+        // The round has closed without this model.
+        let Some(outcome) = outcome else { return };
+        let reply = Reply {
+            model_id: self.node.model_id().clone(),
+            deployment_id: self.node.deployment_id().clone(),
+            outcome,
+            received_at: self.context.clock.now(),
+        };
+        let prediction = reply.into_prediction(&ask.question, &self.context.settings.limits).await;
+        ask.settle(prediction);
+    }
+
+    /// `None` when the deadline has passed.
+    async fn call(&self, ask: &Ask) -> Option<CallOutcome> {
+        let patience = ask.deadline.since(self.context.clock.now());
+        if patience.is_zero() {
+            return None;
+        }
+        self.begin(ask.question.method.as_str());
+        let outcome = self.node.call(&ask.call, patience).await;
+        self.end();
+        Some(outcome)
+    }
+
+    fn begin(&self, what: &'static str) {
+        *lock(&self.shared.activity) = Some((what, Stopwatch::start()));
+    }
+
+    fn end(&self) {
+        *lock(&self.shared.activity) = None;
+    }
+}
+
+/// What keeps the model from being asked after this outcome of a set-up.
+fn setup_fault(outcome: CallOutcome) -> Option<(PredictionStatus, String)> {
+    use PredictionStatus::{Absent, Failed};
+    let (status, reason) = match outcome {
+        CallOutcome::Answered { .. } => return None,
+        CallOutcome::Raised { code, message } => (Failed, format!("set-up raised ({code}): {message}")),
+        CallOutcome::BadImplementation { message } => (Failed, format!("bad implementation: {message}")),
+        CallOutcome::BadAnswer { message } => (Failed, format!("odd answer to the set-up: {message}")),
+        CallOutcome::Timeout { message } => (Absent, format!("set-up: {message}")),
+        CallOutcome::Unreachable { message } => (Absent, format!("cannot be reached: {message}")),
+        CallOutcome::NotSetUp { message }
+        | CallOutcome::OurFault { message }
+        | CallOutcome::TooLarge { message, .. } => {
+            (Absent, format!("the node refused our set-up: {message}"))
+        }
+    };
+    Some((status, printable(&reason)))
+}

@@ -1,0 +1,120 @@
+//! The predict worker's life: one slot after the other on the clock.
+
+use std::time::Duration;
+
+use domain::{Question, Span, Timestamp, TimestampExt};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::worker::PredictWorker;
+
+/// How often the feed is asked again for a close that is not there yet.
+const FEED_PAUSE: Duration = Duration::from_millis(250);
+/// The longest sleep, so that a clock that is set right is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// How far back slots of a time when no predict worker ran are recorded as missed.
+const LONGEST_DOWNTIME: Span = Span::days(7);
+
+/// Asks slot after slot until `shutdown`; then the rounds in flight are closed and everything is stored.
+pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
+    let interval = worker.context.settings.schedules.interval();
+    let rounds = TaskTracker::new();
+    let mut slot = worker.context.clock.now().ceil_to(interval);
+    record_downtime(&worker, slot);
+    tracing::info!(first_slot = %slot, models = worker.status().running_models(), "asking");
+    while sleep_until(&worker, slot, &shutdown).await {
+        await_closes(&worker, slot).await;
+        for round in worker.open_slot(slot).await {
+            rounds.spawn(log_closed(round));
+        }
+        slot = next_slot(&worker, slot);
+    }
+    tracing::info!(rounds = rounds.len(), "stopping: the rounds in flight are closed and stored first");
+    rounds.close();
+    rounds.wait().await;
+    worker.flush().await;
+}
+
+/// False when it is time to stop.
+async fn sleep_until(worker: &PredictWorker, slot: Timestamp, shutdown: &CancellationToken) -> bool {
+    loop {
+        let left = slot.since(worker.context.clock.now());
+        if left.is_zero() {
+            return !shutdown.is_cancelled();
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return false,
+            () = tokio::time::sleep(left.min(LONGEST_SLEEP)) => {}
+        }
+    }
+}
+
+/// Takes prices until every close that can be expected of `slot` is there, or the questions can wait no longer.
+async fn await_closes(worker: &PredictWorker, slot: Timestamp) {
+    let settings = &worker.context.settings;
+    let asked: Vec<Question> = worker.questions_at(slot);
+    let previous = slot - settings.schedules.interval();
+    let mut expected: Vec<_> = settings.schedules.assets();
+    expected.retain(|asset| {
+        let is_asked = asked.iter().any(|question| question.asset == *asset);
+        is_asked || worker.has_fresh_price(asset, previous)
+    });
+    expected.retain(|asset| settings.is_asked(asset));
+    let grace = settings.open_grace.as_duration();
+    loop {
+        let left = grace.saturating_sub(worker.late_by(slot));
+        // A feed that hangs must not hold up the slot.
+        if tokio::time::timeout(left.max(FEED_PAUSE), worker.take_prices(slot)).await.is_err() {
+            tracing::warn!(%slot, "the price feed did not answer in time");
+        }
+        let complete = expected.iter().all(|asset| worker.has_fresh_price(asset, slot));
+        if complete || worker.late_by(slot) >= grace {
+            return;
+        }
+        tokio::time::sleep(FEED_PAUSE).await;
+    }
+}
+
+/// The next slot that can still be met; those that cannot are recorded as missed.
+fn next_slot(worker: &PredictWorker, slot: Timestamp) -> Timestamp {
+    let settings = &worker.context.settings;
+    let mut next = slot + settings.schedules.interval();
+    while worker.late_by(next) > settings.open_grace.as_duration() {
+        let late = worker.late_by(next);
+        worker
+            .recorder
+            .missed(worker.questions_at(next), format!("overrun: noticed {:.1} s late", late.as_secs_f64()));
+        next = next + settings.schedules.interval();
+    }
+    next
+}
+
+fn record_downtime(worker: &PredictWorker, first_slot: Timestamp) {
+    let interval = worker.context.settings.schedules.interval();
+    let Some(newest) = worker.newest_recorded_slot() else { return };
+    let mut slot = (newest + interval).max(first_slot - LONGEST_DOWNTIME);
+    let mut missed = Vec::new();
+    while slot < first_slot {
+        missed.extend(worker.questions_at(slot));
+        slot = slot + interval;
+    }
+    worker.recorder.missed(missed, "the predict worker was not running");
+}
+
+async fn log_closed(round: crate::OpenRound) {
+    match round.await {
+        Ok(closed) => {
+            let counts = closed.counts();
+            tracing::info!(
+                round = %closed.id(),
+                success = counts.success,
+                failed = counts.failed,
+                timeout = counts.timeout,
+                absent = counts.absent,
+                "closed {}",
+                closed.question
+            );
+        }
+        Err(error) => tracing::error!(%error, "a round was lost in flight: it will be marked as interrupted"),
+    }
+}

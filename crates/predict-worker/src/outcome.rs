@@ -1,0 +1,132 @@
+//! From what came over the wire to a prediction.
+
+use std::time::Duration;
+
+use domain::{DeploymentId, ModelId, Prediction, PredictionStatus, Question, Timestamp};
+use model_client::CallOutcome;
+use protocol::Value;
+use scoring::{Expected, Limits, parse_answer};
+
+/// Answers above this are checked outside the runtime's threads: about a tenth of a millisecond of work.
+const CHECK_ELSEWHERE_BYTES: usize = 8 * 1024;
+
+/// What a model said to a question, and when.
+pub struct Reply {
+    /// Who.
+    pub model_id: ModelId,
+    /// Which start of its code.
+    pub deployment_id: DeploymentId,
+    /// What came over the wire.
+    pub outcome: CallOutcome,
+    /// When it had come.
+    pub received_at: Timestamp,
+}
+
+impl Reply {
+    /// The prediction that this makes; `None` when the fault is ours, which is held against nobody.
+    pub async fn into_prediction(self, question: &Question, limits: &Limits) -> Option<Prediction> {
+        use PredictionStatus::{Absent, Failed, Timeout};
+        let (status, reason) = match self.outcome {
+            CallOutcome::Answered { value, took } => {
+                let answer = Answer {
+                    model_id: self.model_id,
+                    deployment_id: self.deployment_id,
+                    took,
+                    received_at: self.received_at,
+                };
+                return Some(answer.check(value, question, limits).await);
+            }
+            CallOutcome::Raised { code, message } => (Failed, format!("raised ({code}): {message}")),
+            CallOutcome::BadImplementation { message } => (Failed, format!("bad implementation: {message}")),
+            CallOutcome::TooLarge { message, .. } | CallOutcome::BadAnswer { message } => (Failed, message),
+            CallOutcome::NotSetUp { message } => {
+                (Absent, format!("its process is fresh and not set up: {message}"))
+            }
+            CallOutcome::Timeout { message } => (Timeout, message),
+            CallOutcome::Unreachable { message } => (Absent, format!("cannot be reached: {message}")),
+            CallOutcome::OurFault { message } => {
+                tracing::error!(model = %self.model_id, round = %question.id, %message, "the node refused our question: left out of the round");
+                return None;
+            }
+        };
+        let reason = printable(&reason);
+        Some(Prediction {
+            received_at: (status == Failed).then_some(self.received_at),
+            ..Prediction::unanswered(self.model_id, Some(self.deployment_id), status, reason)
+        })
+    }
+}
+
+struct Answer {
+    model_id: ModelId,
+    deployment_id: DeploymentId,
+    took: Duration,
+    received_at: Timestamp,
+}
+
+impl Answer {
+    async fn check(self, value: Value, question: &Question, limits: &Limits) -> Prediction {
+        let checked = match value {
+            Value::Json(text) => check_text(text, question, limits).await,
+            other => Err((format!("answered {}, expected JSON", kind(&other)), String::new())),
+        };
+        let (status, answer, reason, refused) = match checked {
+            Ok(text) => (PredictionStatus::Success, Some(text), None, None),
+            Err((reason, text)) => {
+                (PredictionStatus::Failed, None, Some(printable(&reason)), Some(kept_part(&text)))
+            }
+        };
+        Prediction {
+            model_id: self.model_id,
+            deployment_id: Some(self.deployment_id),
+            status,
+            reason,
+            answer,
+            refused: refused.filter(|text| !text.is_empty()),
+            received_at: Some(self.received_at),
+            took: Some(self.took),
+        }
+    }
+}
+
+/// Gives the text back when it is a valid answer, else the reason and the text.
+async fn check_text(text: String, question: &Question, limits: &Limits) -> Result<String, (String, String)> {
+    let expected = Expected::from(question);
+    let limits = *limits;
+    let check = move || match parse_answer(text.as_bytes(), &expected, &limits) {
+        Ok(_) => Ok(text),
+        Err(refusal) => Err((refusal.to_string(), text)),
+    };
+    if question_is_small(question) {
+        return check();
+    }
+    tokio::task::spawn_blocking(check)
+        .await
+        .unwrap_or_else(|error| Err((format!("the check of the answer failed: {error}"), String::new())))
+}
+
+/// By the densities asked for, at some hundred bytes each; what is larger than that is refused early.
+fn question_is_small(question: &Question) -> bool {
+    let densities: usize = question.steps.iter().map(|step| question.horizon.divided_by(*step)).sum();
+    densities * 200 <= CHECK_ELSEWHERE_BYTES
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::None => "nothing (None)",
+        Value::Double(_) => "a DOUBLE",
+        Value::Int(_) => "an INT",
+        Value::String(_) => "a STRING",
+        Value::Json(_) => "JSON",
+    }
+}
+
+fn kept_part(text: &str) -> String {
+    printable(&text[..text.floor_char_boundary(Prediction::MAX_REFUSED_BYTES)])
+}
+
+/// A text from outside as it is stored and logged: a reason of bounded length without characters that databases refuse.
+pub fn printable(text: &str) -> String {
+    let end = text.floor_char_boundary(Prediction::MAX_REFUSED_BYTES);
+    text[..end].replace('\0', "\u{fffd}")
+}

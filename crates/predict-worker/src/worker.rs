@@ -1,0 +1,242 @@
+//! The predict worker, one instant at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Asset, Clock, PricePoint, Question, Timestamp, TimestampExt};
+use feeds::PriceFeed;
+use model_client::{ClusterEvent, EncodedSetup};
+use storage::{StorageError, Store};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+
+use crate::PredictSettings;
+use crate::fleet::Fleet;
+use crate::lane::LaneContext;
+use crate::ledger::Ledger;
+use crate::recorder::Recorder;
+use crate::round::{ClosedRound, Collector};
+
+/// How long asking waits for the mark in the database.
+const MARK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why the predict worker cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("the predict worker cannot start: {0}")]
+pub struct StartError(#[from] StorageError);
+
+/// A round in flight; resolves when it is closed and on its way to the database. It closes whether or not anybody waits.
+pub type OpenRound = JoinHandle<ClosedRound>;
+
+/// Takes prices, ticks and asks models, and records what they say.
+pub struct PredictWorker {
+    pub(crate) context: Arc<LaneContext>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) recorder: Recorder,
+    feed: Arc<dyn PriceFeed>,
+    follower: JoinHandle<()>,
+    newest_slot: Option<Timestamp>,
+}
+
+impl PredictWorker {
+    /// Resumes from what is stored: the ledger, the known models; rounds that were in flight when an earlier run died are
+    /// marked as interrupted.
+    pub async fn start(
+        settings: PredictSettings,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        feed: Arc<dyn PriceFeed>,
+        events: UnboundedReceiver<ClusterEvent>,
+    ) -> Result<Self, StartError> {
+        let now = clock.now();
+        let interrupted =
+            store.interrupt_open_rounds(now, "the predict worker ended while it was in flight").await?;
+        if !interrupted.is_empty() {
+            tracing::warn!(
+                rounds = interrupted.len(),
+                "rounds in flight when the predict worker ended: interrupted"
+            );
+        }
+        let ledger =
+            Ledger::resume(store.ledger_since(now - settings.history).await?, store.ledger_end().await?);
+        let known = store.models().await?;
+        let newest_slot = store.newest_slot().await?;
+        let recorder = Recorder::start(store, Arc::clone(&clock));
+        let setup = EncodedSetup::new(&settings.base_class);
+        let context = Arc::new(LaneContext { settings, setup, ledger, clock });
+        let fleet = Arc::new(Fleet::new(Arc::clone(&context), recorder.clone(), known));
+        let follower = tokio::spawn(Arc::clone(&fleet).follow(events));
+        let worker = PredictWorker { context, fleet, recorder, feed, follower, newest_slot };
+        worker.take_prices(now).await;
+        Ok(worker)
+    }
+
+    /// Waits until the orchestrator has announced its models and each is set up, has failed, or had its time.
+    pub async fn wait_until_started(&self) {
+        self.fleet.wait_until_started().await;
+    }
+
+    /// Takes what the feed has up to `up_to` into the ledger. A feed that fails leaves its asset stale.
+    pub async fn take_prices(&self, up_to: Timestamp) {
+        let settings = &self.context.settings;
+        let mut closes = Vec::new();
+        for asset in settings.schedules.assets() {
+            let oldest = up_to - settings.history - settings.schedules.interval();
+            let after = self.context.ledger.newest(&asset).map_or(oldest, |newest| newest.at.max(oldest));
+            if after >= up_to || !settings.is_asked(&asset) {
+                continue;
+            }
+            match self.feed.closes(&asset, after, up_to).await {
+                Ok(points) => {
+                    let valid = points.into_iter().filter(|point| point.at > after && point.at <= up_to);
+                    closes.extend(valid.map(|point| (asset.clone(), point)));
+                }
+                Err(error) => {
+                    tracing::warn!(%asset, %error, feed = self.feed.name(), "no prices from the feed")
+                }
+            }
+        }
+        self.append(closes);
+        self.context.ledger.forget_before(up_to - settings.history);
+    }
+
+    /// Ticks every model and opens the rounds of the slot at `at`; slots that cannot be asked are recorded as missed.
+    pub async fn open_slot(&self, at: Timestamp) -> Vec<OpenRound> {
+        let now = self.context.clock.now();
+        self.fleet.note_connected(now);
+        let up_to = self.context.ledger.end();
+        self.fleet.push_tick(up_to);
+        let questions = self.askable(at);
+        if questions.is_empty() {
+            return Vec::new();
+        }
+        let fresh = self.recorder.asked(&questions, MARK_PATIENCE).await;
+        let deadline = at + self.context.settings.call_timeout;
+        let mut rounds: Vec<Collector> = questions
+            .into_iter()
+            .filter(|question| fresh.contains(&question.id))
+            .map(|question| Collector::new(question, deadline))
+            .collect();
+        self.fleet.ask(&mut rounds, now);
+        rounds.into_iter().map(|round| self.watch(round)).collect()
+    }
+
+    /// Resolves when every model has worked off its queue.
+    pub async fn idle(&self) {
+        self.fleet.idle().await;
+    }
+
+    /// Resolves when everything is stored.
+    pub async fn flush(&self) {
+        self.recorder.flush().await;
+    }
+
+    /// What an operator asks about; stays valid while the worker runs.
+    pub fn status(&self) -> Status {
+        Status {
+            fleet: Arc::clone(&self.fleet),
+            recorder: self.recorder.clone(),
+            context: Arc::clone(&self.context),
+        }
+    }
+
+    /// The newest slot that an earlier run recorded.
+    pub(crate) fn newest_recorded_slot(&self) -> Option<Timestamp> {
+        self.newest_slot
+    }
+
+    /// The questions of the slot at `at` about assets that are asked here.
+    pub(crate) fn questions_at(&self, at: Timestamp) -> Vec<Question> {
+        let settings = &self.context.settings;
+        let questions = settings.schedules.questions_at(&settings.crunch_id, at);
+        questions.into_iter().filter(|question| settings.is_asked(&question.asset)).collect()
+    }
+
+    /// True when the ledger holds the close of `at` or one less than a price interval older.
+    pub(crate) fn has_fresh_price(&self, asset: &Asset, at: Timestamp) -> bool {
+        let interval = self.context.settings.schedules.interval();
+        self.context.ledger.newest(asset).is_some_and(|newest| newest.at + interval > at)
+    }
+
+    fn askable(&self, at: Timestamp) -> Vec<Question> {
+        let questions = self.questions_at(at);
+        if !questions.is_empty() && !self.fleet.is_started() {
+            self.recorder.missed(questions, "starting: the models are not set up yet");
+            return Vec::new();
+        }
+        let (fresh, stale) =
+            questions.into_iter().partition(|question| self.has_fresh_price(&question.asset, at));
+        self.miss_stale(stale);
+        fresh
+    }
+
+    fn miss_stale(&self, stale: Vec<Question>) {
+        for question in stale {
+            let reason = match self.context.ledger.newest(&question.asset) {
+                Some(newest) => {
+                    format!("no fresh price: the newest close of {} is of {}", question.asset, newest.at)
+                }
+                None => format!("no fresh price: there is no price of {} yet", question.asset),
+            };
+            self.recorder.missed(vec![question], reason);
+        }
+    }
+
+    fn watch(&self, round: Collector) -> OpenRound {
+        let (fleet, recorder) = (Arc::clone(&self.fleet), self.recorder.clone());
+        let clock = Arc::clone(&self.context.clock);
+        tokio::spawn(async move {
+            let closed = round.close(clock.as_ref(), |model| fleet.why_silent(model)).await;
+            recorder.closed(closed.clone());
+            closed
+        })
+    }
+
+    fn append(&self, mut closes: Vec<(Asset, PricePoint)>) {
+        // In the order of time, so that a long history is told in that order too.
+        closes.sort_by_key(|(_, point)| point.at);
+        self.recorder.prices(self.context.ledger.append(self.feed.name(), closes));
+    }
+
+    /// From a slot to now.
+    pub(crate) fn late_by(&self, slot: Timestamp) -> Duration {
+        self.context.clock.now().since(slot)
+    }
+}
+
+/// How a predict worker is doing.
+pub struct Status {
+    fleet: Arc<Fleet>,
+    recorder: Recorder,
+    context: Arc<LaneContext>,
+}
+
+impl Status {
+    /// How many models run.
+    pub fn running_models(&self) -> usize {
+        self.fleet.running()
+    }
+
+    /// False until the orchestrator's models are set up, have failed, or had their time.
+    pub fn is_started(&self) -> bool {
+        self.fleet.is_started()
+    }
+
+    /// How many writes wait for the database.
+    pub fn unstored_writes(&self) -> usize {
+        self.recorder.depth()
+    }
+
+    /// The oldest among the newest closes of the assets: how stale the prices are at worst.
+    pub fn newest_price_at(&self) -> Option<Timestamp> {
+        let settings = &self.context.settings;
+        let assets = settings.schedules.assets().into_iter().filter(|asset| settings.is_asked(asset));
+        assets.map(|asset| self.context.ledger.newest(&asset).map(|newest| newest.at)).min().flatten()
+    }
+}
+
+impl Drop for PredictWorker {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}

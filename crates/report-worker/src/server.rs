@@ -1,0 +1,194 @@
+//! Connections: how many, how slow, and how they end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::stall::StallGuard;
+
+/// What one client, and all together, may cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections at once; further ones wait.
+    pub(crate) connections: usize,
+    /// A connection is closed when a request's head is not complete this long after it could begin.
+    pub(crate) head: Duration,
+    /// A connection is closed when its peer reads nothing for so long.
+    pub(crate) stall: Duration,
+    /// What requests in progress get when the worker stops.
+    pub(crate) drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 4096,
+            head: Duration::from_secs(20),
+            stall: Duration::from_secs(20),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A request's line and headers together.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// After a failed accept, which is mostly a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves until `shutdown`, then lets requests in progress end.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, place) = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        connections.spawn(serve_connection(stream, place, router.clone(), limits, shutdown.clone()));
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.drain, drained).await.is_err() {
+        tracing::warn!("report worker: cut off clients that did not end within {:?}", limits.drain);
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed, so that there is always a permit.
+    let place = places.clone().acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            Err(error) => {
+                tracing::warn!(%error, "report worker: cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    _place: Option<OwnedSemaphorePermit>,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "report worker: cannot set TCP_NODELAY: {error}");
+    }
+    let io = TokioIo::new(StallGuard::new(stream, limits.stall));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_header_size(MAX_HEAD_BYTES)
+        .serve_connection(io, TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "report worker: a connection ended early: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    struct Server {
+        address: std::net::SocketAddr,
+        shutdown: CancellationToken,
+        task: JoinHandle<()>,
+    }
+
+    async fn start(limits: Limits) -> Server {
+        let router = Router::new()
+            .route("/", get(|| async { "hello" }))
+            .route("/hang", get(std::future::pending::<&'static str>));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
+        Server { address, shutdown, task }
+    }
+
+    /// Sends `text` and reads until the server closes.
+    async fn exchange(server: &Server, text: &str) -> String {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_finishes_its_request_is_cut_off() {
+        let server = start(Limits { head: SHORT, stall: LONG, drain: LONG, ..Limits::default() }).await;
+        let answer = exchange(&server, "GET / HTTP/1.1\r\nhost: x\r\nx-slow: ").await;
+        assert!(!answer.contains("hello"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_client_with_an_endless_head_is_refused() {
+        let server = start(Limits { head: LONG, stall: LONG, drain: LONG, ..Limits::default() }).await;
+        let head = format!("GET / HTTP/1.1\r\nx-long: {}\r\n\r\n", "x".repeat(MAX_HEAD_BYTES));
+        let answer = exchange(&server, &head).await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn stopping_waits_for_no_idle_connection() {
+        let server = start(Limits { head: LONG, stall: LONG, drain: LONG, ..Limits::default() }).await;
+        let mut idle = TcpStream::connect(server.address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        idle.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        server.shutdown.cancel();
+        server.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn stopping_waits_for_a_request_that_hangs_only_so_long() {
+        let server = start(Limits { head: LONG, stall: LONG, drain: SHORT, ..Limits::default() }).await;
+        let mut hanging = TcpStream::connect(server.address).await.unwrap();
+        hanging.write_all(b"GET /hang HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert!(
+            exchange(&server, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                .await
+                .ends_with("hello")
+        );
+        server.shutdown.cancel();
+        server.task.await.unwrap();
+    }
+}

@@ -1,0 +1,114 @@
+//! A whole round.
+
+use domain::Question;
+use rayon::prelude::*;
+
+use crate::{
+    Expected, Limits, RawScore, Rule, SettledStep, StepMean, parse_answer, raw_score, relative_scores,
+};
+
+/// How many times the round's median raw score the worst may count.
+pub const DEFAULT_OUTLIER_CAP: f64 = 10.0;
+
+/// How a round is scored.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreSettings {
+    /// The scoring rule.
+    pub rule: &'static dyn Rule,
+    /// Raw scores are capped at this many times their median, unless the rule can be negative.
+    pub outlier_cap: f64,
+    /// What an answer may hold.
+    pub limits: Limits,
+}
+
+/// What became of a settled round.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RoundOutcome {
+    /// It has scores.
+    Scored {
+        /// The best raw score.
+        best: f64,
+        /// The 95 % quantile of the raw scores over the whole field.
+        q95: f64,
+        /// In the order of the answers.
+        predictions: Vec<PredictionScore>,
+    },
+    /// Nobody has a score.
+    Void {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// One prediction's score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictionScore {
+    /// The rule's value, lower is better; `None` without a valid answer.
+    pub raw: Option<f64>,
+    /// 0 to 1, higher is better; 0 without a valid answer.
+    pub relative: f64,
+    /// Why an answer has no score.
+    pub failure: Option<String>,
+    /// By step size; empty without a valid answer.
+    pub steps: Vec<StepMean>,
+}
+
+/// Scores a settled round as a whole. `answers` are the texts that were accepted, `None` for any other outcome.
+///
+/// Answers are scored in parallel on rayon's current pool; the result is the same to the bit on any number of threads.
+pub fn score_round(
+    question: &Question,
+    answers: &[Option<&str>],
+    settled: &[SettledStep],
+    settings: &ScoreSettings,
+) -> RoundOutcome {
+    let expected = Expected::from(question);
+    let scores: Vec<Option<Result<RawScore, String>>> = answers
+        .par_iter()
+        .map(|answer| answer.map(|text| score_answer(text, &expected, settled, settings)))
+        .collect();
+    let raw: Vec<Option<f64>> =
+        scores.iter().map(|score| score.as_ref()?.as_ref().ok().map(|score| score.value)).collect();
+    let outlier_cap = (!settings.rule.can_be_negative()).then_some(settings.outlier_cap);
+    let Some(relative) = relative_scores(&raw, outlier_cap) else {
+        return RoundOutcome::Void { reason: nobody_valid(&scores) };
+    };
+    let predictions = scores
+        .into_iter()
+        .zip(relative.scores)
+        .map(|(score, relative)| PredictionScore::new(score, relative))
+        .collect();
+    RoundOutcome::Scored { best: relative.best, q95: relative.q95, predictions }
+}
+
+fn score_answer(
+    text: &str,
+    expected: &Expected,
+    settled: &[SettledStep],
+    settings: &ScoreSettings,
+) -> Result<RawScore, String> {
+    let answer = parse_answer(text.as_bytes(), expected, &settings.limits)
+        .map_err(|refusal| format!("the stored answer is not accepted: {refusal}"))?;
+    raw_score(&answer, settled, settings.rule).map_err(|failure| failure.to_string())
+}
+
+fn nobody_valid(scores: &[Option<Result<RawScore, String>>]) -> String {
+    match scores.iter().flatten().find_map(|score| score.as_ref().err()) {
+        Some(failure) => format!("no valid answer; the first has no score: {failure}"),
+        None => "no valid answer".into(),
+    }
+}
+
+impl PredictionScore {
+    fn new(score: Option<Result<RawScore, String>>, relative: f64) -> Self {
+        match score {
+            Some(Ok(RawScore { value, steps })) => {
+                PredictionScore { raw: Some(value), relative, failure: None, steps }
+            }
+            Some(Err(failure)) => {
+                PredictionScore { raw: None, relative, failure: Some(failure), steps: Vec::new() }
+            }
+            None => PredictionScore { raw: None, relative, failure: None, steps: Vec::new() },
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! From prices to realised moves, the same for every model of a round.
+
+use std::collections::BTreeMap;
+
+use domain::{PricePoint, Question, Span, Target, Timestamp, TimestampExt};
+use serde::{Deserialize, Serialize};
+
+/// How a round is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettlementSettings {
+    /// The price interval: the price of an instant is less than this old.
+    pub interval: Span,
+    /// How long after a round's resolution missing prices are waited for.
+    pub settle_timeout: Span,
+}
+
+/// What the prices of a round say.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Settlement {
+    /// Its moves are known.
+    Settled(Vec<SettledStep>),
+    /// A price is missing and may still come.
+    Waiting {
+        /// The first instant without a price; the resolution, when that is yet to come.
+        instant: Timestamp,
+    },
+    /// Its prices never came.
+    Void {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// The moves over one step size. At least half of them are known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SettledStep {
+    /// The step size.
+    pub step: Span,
+    /// By place within the horizon; `None` is left out for every model alike.
+    pub increments: Vec<Option<Increment>>,
+}
+
+impl SettledStep {
+    /// How many increments are left out.
+    pub fn left_out(&self) -> usize {
+        self.increments.iter().filter(|increment| increment.is_none()).count()
+    }
+}
+
+/// One realised move.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Increment {
+    /// The price at its start.
+    pub from: PricePoint,
+    /// The price at its end.
+    pub to: PricePoint,
+    /// The move in the unit of the round's target.
+    #[serde(rename = "move")]
+    pub move_: f64,
+}
+
+impl Increment {
+    /// The move between two prices; `None` when they are one and the same, which says nothing about a move.
+    fn between(target: Target, from: PricePoint, to: PricePoint) -> Option<Self> {
+        if from.at == to.at {
+            return None;
+        }
+        let (start, change) = (from.price.value(), to.price.value() - from.price.value());
+        let move_ = match target {
+            // Exact for small moves, where the difference of two logarithms is not.
+            Target::LogReturn => libm::log1p(change / start),
+            Target::Return => change / start,
+            Target::PriceChange => change,
+        };
+        Some(Increment { from, to, move_ })
+    }
+}
+
+/// Settles a round as of `now`.
+///
+/// `closes` are those of its asset, oldest first, from one interval before the question to the resolution; further ones
+/// are ignored. `newest_close_at` is the asset's newest close anywhere in the ledger: an instant whose price is missing is
+/// waited for until `settle_timeout` after the resolution, and for as long as there is no price later than it.
+pub fn settle(
+    question: &Question,
+    closes: &[PricePoint],
+    settings: &SettlementSettings,
+    now: Timestamp,
+    newest_close_at: Option<Timestamp>,
+) -> Settlement {
+    if now < question.resolves_at() {
+        return Settlement::Waiting { instant: question.resolves_at() };
+    }
+    let prices = prices_by_instant(question, closes, settings.interval);
+    let given_up_at = question.resolves_at() + settings.settle_timeout;
+    let may_still_come =
+        |instant: Timestamp| now < given_up_at || newest_close_at.is_none_or(|newest| newest <= instant);
+    let missing = prices.iter().filter(|(_, price)| price.is_none()).map(|(&instant, _)| instant);
+    if let Some(instant) = missing.into_iter().find(|&instant| may_still_come(instant)) {
+        return Settlement::Waiting { instant };
+    }
+    let steps: Vec<SettledStep> = question.steps.iter().map(|&step| moves(question, step, &prices)).collect();
+    keep_full_steps(steps)
+}
+
+/// The instants between which moves over `step` are taken.
+fn instants(question: &Question, step: Span) -> impl Iterator<Item = Timestamp> {
+    let count = question.horizon.divided_by(step) as u32;
+    let start = question.performed_at;
+    (0..=count).map(move |k| start + step.times(k))
+}
+
+fn prices_by_instant(
+    question: &Question,
+    closes: &[PricePoint],
+    interval: Span,
+) -> BTreeMap<Timestamp, Option<PricePoint>> {
+    let all = question.steps.iter().flat_map(|&step| instants(question, step));
+    all.map(|instant| (instant, price_at(closes, instant, interval))).collect()
+}
+
+/// The last close at or before `instant` and less than one `interval` older.
+fn price_at(closes: &[PricePoint], instant: Timestamp, interval: Span) -> Option<PricePoint> {
+    let known = closes.partition_point(|close| close.at <= instant);
+    closes[..known].last().copied().filter(|close| instant.since(close.at) < interval.as_duration())
+}
+
+fn moves(question: &Question, step: Span, prices: &BTreeMap<Timestamp, Option<PricePoint>>) -> SettledStep {
+    let ends: Vec<Option<PricePoint>> =
+        instants(question, step).map(|instant| prices.get(&instant).copied().flatten()).collect();
+    let increments =
+        ends.windows(2).map(|pair| Increment::between(question.target, pair[0]?, pair[1]?)).collect();
+    SettledStep { step, increments }
+}
+
+/// Leaves out the steps with less than half of their increments.
+fn keep_full_steps(steps: Vec<SettledStep>) -> Settlement {
+    let is_full = |step: &SettledStep| 2 * step.left_out() <= step.increments.len();
+    let (full, thin): (Vec<_>, Vec<_>) = steps.into_iter().partition(is_full);
+    if !full.is_empty() {
+        return Settlement::Settled(full);
+    }
+    let counts: Vec<String> = thin
+        .iter()
+        .map(|step| {
+            let total = step.increments.len();
+            format!("{} of {total} for step {}", total - step.left_out(), step.step)
+        })
+        .collect();
+    Settlement::Void {
+        reason: format!("prices are missing for over half of the moves: {}", counts.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Asset, CrunchId, Method, Price};
+
+    use super::*;
+
+    const SETTINGS: SettlementSettings =
+        SettlementSettings { interval: Span::minutes(1), settle_timeout: Span::hours(6) };
+
+    fn start() -> Timestamp {
+        Timestamp::from_unix_seconds(1_747_699_200).unwrap()
+    }
+
+    fn question(horizon: Span, steps: &[Span], target: Target) -> Question {
+        let (crunch, asset): (CrunchId, Asset) = ("condor".parse().unwrap(), "BTC".parse().unwrap());
+        Question::new(&crunch, asset, horizon, steps.to_vec(), Method::PredictAll, target, start())
+    }
+
+    fn close(seconds: u32, price: f64) -> PricePoint {
+        PricePoint { at: start() + Span::seconds(seconds), price: Price::new(price).unwrap() }
+    }
+
+    /// A close each minute of ten, at 100, 101, …, but for some minutes.
+    fn minutes_without(missing: &[u32]) -> Vec<PricePoint> {
+        let kept = (0..=10).filter(|minute| !missing.contains(minute));
+        kept.map(|minute| close(minute * 60, 100.0 + f64::from(minute))).collect()
+    }
+
+    fn settle_ten_minutes(step: Span, closes: &[PricePoint]) -> Settlement {
+        let long_after = start() + Span::days(2);
+        settle(
+            &question(Span::minutes(10), &[step], Target::PriceChange),
+            closes,
+            &SETTINGS,
+            long_after,
+            Some(long_after),
+        )
+    }
+
+    fn known_moves(settlement: &Settlement) -> Vec<Option<f64>> {
+        let Settlement::Settled(steps) = settlement else { panic!("{settlement:?}") };
+        steps[0].increments.iter().map(|increment| increment.map(|increment| increment.move_)).collect()
+    }
+
+    #[test]
+    fn each_target_is_the_move_of_the_price_over_the_step() {
+        let closes = [close(0, 100.0), close(60, 110.0)];
+        let now = start() + Span::minutes(1);
+        for (target, expected) in
+            [(Target::LogReturn, 1.1_f64.ln()), (Target::Return, 0.1), (Target::PriceChange, 10.0)]
+        {
+            let question = question(Span::minutes(1), &[Span::minutes(1)], target);
+            let settlement = settle(&question, &closes, &SETTINGS, now, Some(now));
+            let move_ = known_moves(&settlement)[0].unwrap();
+            assert!((move_ - expected).abs() < 1e-15, "{target}: {move_}");
+        }
+    }
+
+    #[test]
+    fn a_price_counts_while_it_is_less_than_one_interval_old() {
+        let late = |seconds_early: u32| [close(0, 100.0), close(600 - seconds_early, 105.0)];
+        assert_eq!(known_moves(&settle_ten_minutes(Span::minutes(10), &late(59))), [Some(5.0)]);
+        assert!(matches!(settle_ten_minutes(Span::minutes(10), &late(60)), Settlement::Void { .. }));
+    }
+
+    #[test]
+    fn a_later_price_is_never_used_for_an_earlier_instant() {
+        let closes = [close(1, 100.0), close(600, 105.0), close(601, 900.0)];
+        assert!(matches!(settle_ten_minutes(Span::minutes(10), &closes), Settlement::Void { .. }));
+        let closes = [close(0, 100.0), close(600, 105.0), close(601, 900.0)];
+        assert_eq!(known_moves(&settle_ten_minutes(Span::minutes(10), &closes)), [Some(5.0)]);
+    }
+
+    #[test]
+    fn a_gap_leaves_out_its_own_increments_and_shifts_no_other() {
+        let settlement = settle_ten_minutes(Span::minutes(1), &minutes_without(&[4]));
+        let mut expected = vec![Some(1.0); 10];
+        expected[3] = None;
+        expected[4] = None;
+        assert_eq!(known_moves(&settlement), expected);
+    }
+
+    #[test]
+    fn one_and_the_same_price_at_both_ends_is_no_move() {
+        let settings = SettlementSettings { interval: Span::minutes(5), ..SETTINGS };
+        let question = question(Span::minutes(4), &[Span::minutes(1)], Target::LogReturn);
+        let closes = [close(0, 100.0), close(60, 101.0), close(120, 101.0), close(240, 104.0)];
+        let now = start() + Span::minutes(4);
+        let settlement = settle(&question, &closes, &settings, now, Some(now));
+        let moves = known_moves(&settlement);
+        assert_eq!(moves.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false, true]);
+        assert_eq!(moves[1], Some(0.0), "an equal price at another time is a move of zero");
+    }
+
+    #[test]
+    fn a_step_with_less_than_half_of_its_increments_is_left_out() {
+        let half = settle_ten_minutes(Span::minutes(1), &minutes_without(&[1, 3, 10]));
+        assert_eq!(known_moves(&half).iter().flatten().count(), 5);
+        let thin = minutes_without(&[1, 3, 5]);
+        let expected = "prices are missing for over half of the moves: 4 of 10 for step 1m";
+        assert_eq!(settle_ten_minutes(Span::minutes(1), &thin), Settlement::Void { reason: expected.into() });
+
+        let both = question(Span::minutes(10), &[Span::minutes(1), Span::minutes(10)], Target::PriceChange);
+        let now = start() + Span::days(1);
+        let Settlement::Settled(steps) = settle(&both, &thin, &SETTINGS, now, Some(now)) else { panic!() };
+        assert_eq!(steps.iter().map(|step| step.step).collect::<Vec<_>>(), [Span::minutes(10)]);
+    }
+
+    #[test]
+    fn a_missing_price_is_waited_for_until_the_timeout() {
+        let question = question(Span::minutes(10), &[Span::minutes(1)], Target::LogReturn);
+        let given_up_at = question.resolves_at() + SETTINGS.settle_timeout;
+        let at =
+            |now| settle(&question, &minutes_without(&[4, 7]), &SETTINGS, now, Some(start() + Span::days(1)));
+        let waiting = Settlement::Waiting { instant: start() + Span::minutes(4) };
+        assert_eq!(at(question.resolves_at()), waiting);
+        assert_eq!(at(given_up_at - Span::seconds(1)), waiting);
+        assert!(matches!(at(given_up_at), Settlement::Settled(_)));
+    }
+
+    #[test]
+    fn the_wait_does_not_run_out_while_the_ledger_ends_before_the_instant() {
+        let question = question(Span::minutes(10), &[Span::minutes(1)], Target::LogReturn);
+        let closes = minutes_without(&[10]);
+        let much_later = start() + Span::days(30);
+        let with_newest = |newest| settle(&question, &closes, &SETTINGS, much_later, newest);
+        let waiting = Settlement::Waiting { instant: start() + Span::minutes(10) };
+        assert_eq!(with_newest(Some(start() + Span::minutes(9))), waiting);
+        assert_eq!(with_newest(None), waiting);
+        assert!(matches!(with_newest(Some(start() + Span::minutes(11))), Settlement::Settled(_)));
+    }
+
+    #[test]
+    fn a_round_is_not_settled_before_it_has_resolved() {
+        let question = question(Span::minutes(10), &[Span::minutes(1)], Target::LogReturn);
+        let early = question.resolves_at() - Span::seconds(1);
+        let waiting = Settlement::Waiting { instant: question.resolves_at() };
+        assert_eq!(settle(&question, &minutes_without(&[]), &SETTINGS, early, Some(early)), waiting);
+    }
+}

@@ -1,0 +1,531 @@
+//! Rounds, the predictions in them, and their scores.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::{ModelId, Prediction, Question, RoundId, RoundState, ScoredPrediction, StatusCounts, Timestamp};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{PgConnection, Postgres};
+use storage::{
+    ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes,
+    Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, encode_steps, storable_text,
+};
+
+use crate::errors::{failed, unstorable};
+use crate::rows::{self, Reader, limit_of, stored};
+use crate::{PostgresStore, models};
+
+/// How a round comes on record.
+struct Entry<'a> {
+    state: RoundState,
+    reason: Option<&'a str>,
+    asked_at: Option<Timestamp>,
+    closed_at: Option<Timestamp>,
+    counts: StatusCounts,
+}
+
+/// Inserts rounds that all come on record in the same way; [`bind_rounds`] has the values.
+macro_rules! insert_rounds {
+    () => {
+        "INSERT INTO rounds (round_id, asset, horizon_s, steps, method, target, performed_at, resolves_at,
+                             state, reason, asked_at, closed_at, success, failed, timeout, absent)
+         SELECT round_id, asset, horizon_s, steps, method, target, performed_at, resolves_at,
+                $9, $10, $11, $12, $13, $14, $15, $16
+         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[],
+                     $7::timestamptz[], $8::timestamptz[])
+              AS asked (round_id, asset, horizon_s, steps, method, target, performed_at, resolves_at)"
+    };
+}
+#[async_trait]
+impl RoundRepository for PostgresStore {
+    async fn mark_asked(&self, questions: &[Question], asked_at: Timestamp) -> Result<Vec<RoundId>> {
+        let entry = Entry {
+            state: RoundState::Asked,
+            reason: None,
+            asked_at: Some(asked_at),
+            closed_at: None,
+            counts: StatusCounts::default(),
+        };
+        self.record(questions, &entry).await
+    }
+
+    async fn close_round(
+        &self,
+        question: &Question,
+        closed_at: Timestamp,
+        predictions: &[Prediction],
+    ) -> Result<()> {
+        let packed = PackedOutcomes::pack(predictions).await;
+        let mut transaction = self.begin().await?;
+        if close(&mut transaction, question, closed_at, packed.counts).await? {
+            insert_outcomes(&mut transaction, question.id, &packed.outcomes).await?;
+            models::note_answers(&mut transaction, question.performed_at, &packed.answered()).await?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn record_missed(&self, questions: &[Question], reason: &str, at: Timestamp) -> Result<()> {
+        let entry = Entry {
+            state: RoundState::Missed,
+            reason: Some(reason),
+            asked_at: None,
+            closed_at: Some(at),
+            counts: StatusCounts::default(),
+        };
+        self.record(questions, &entry).await.map(drop)
+    }
+
+    async fn interrupt_open_rounds(&self, at: Timestamp, reason: &str) -> Result<Vec<RoundId>> {
+        let rows = sqlx::query(
+            "UPDATE rounds SET state = 'interrupted', reason = $1, closed_at = $2
+             WHERE state = 'asked' RETURNING round_id",
+        )
+        .bind(storable_text(reason))
+        .bind(stored(at))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed)?;
+        let mut ids = rows.iter().map(rows::round_id).collect::<Result<Vec<_>>>()?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    async fn newest_slot(&self) -> Result<Option<Timestamp>> {
+        let sql = "SELECT round_id, performed_at FROM rounds ORDER BY performed_at DESC LIMIT 1";
+        let row = sqlx::query(sql).fetch_optional(&self.pool).await.map_err(failed)?;
+        row.map(|row| Reader::rounds(&row).instant("performed_at")).transpose()
+    }
+
+    async fn fetch_ready_to_score(&self, now: Timestamp, limit: usize) -> Result<Vec<Question>> {
+        let sql = "SELECT * FROM rounds
+                   WHERE state = 'closed' AND resolves_at <= $1 AND (score_after IS NULL OR score_after <= $1)
+                   ORDER BY resolves_at, round_id LIMIT $2";
+        let rows = sqlx::query(sql)
+            .bind(stored(now))
+            .bind(limit_of(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(rows::question).collect()
+    }
+
+    async fn defer_scoring(&self, id: RoundId, until: Timestamp) -> Result<()> {
+        sqlx::query("UPDATE rounds SET score_after = $2 WHERE round_id = $1 AND state = 'closed'")
+            .bind(id.as_uuid())
+            .bind(stored(until))
+            .execute(&self.pool)
+            .await
+            .map_err(failed)
+            .map(drop)
+    }
+
+    async fn predictions(&self, id: RoundId) -> Result<Vec<Prediction>> {
+        let sql = "SELECT p.*, r.answer AS refused
+                   FROM predictions p LEFT JOIN refused_answers r USING (round_id, model_id)
+                   WHERE round_id = $1 ORDER BY model_id";
+        let rows = sqlx::query(sql).bind(id.as_uuid()).fetch_all(&self.pool).await.map_err(failed)?;
+        rows.iter().map(rows::prediction).collect()
+    }
+
+    async fn store_scores(&self, scores: &RoundScores) -> Result<()> {
+        scores.check_finite()?;
+        let mut transaction = self.begin().await?;
+        if must_store(&mut transaction, scores).await? {
+            replace_scores(&mut transaction, scores).await?;
+            count_change(&mut transaction).await?;
+            mark_scored(&mut transaction, scores).await?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn void_round(&self, id: RoundId, at: Timestamp, reason: &str) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        if state_of(&mut transaction, id).await? == Some(RoundState::Closed) {
+            count_change(&mut transaction).await?;
+            mark_void(&mut transaction, id, at, reason).await?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn score_changes(
+        &self,
+        after: ChangeNumber,
+        resolved_after: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ScoreChange>> {
+        let mut snapshot = self.snapshot().await?;
+        let mut changes = changes_without_scores(&mut snapshot, after, resolved_after, limit).await?;
+        let Some(last) = changes.last().map(|change| change.number) else {
+            return Ok(changes);
+        };
+        let mut scores = changed_scores(&mut snapshot, after, last, resolved_after).await?;
+        for round in changes.iter_mut().filter_map(|change| change.scored.as_mut()) {
+            round.scores = scores.remove(&round.id).unwrap_or_default();
+        }
+        Ok(changes)
+    }
+
+    async fn first_scored(&self) -> Result<Vec<(ModelId, Timestamp)>> {
+        // A round resolves after it was asked, so the walk along the index begins where the model joined.
+        let sql = "SELECT model_id,
+                          (SELECT r.resolves_at FROM rounds r
+                           JOIN scores s ON s.round_id = r.round_id AND s.model_id = m.model_id
+                           WHERE r.state = 'scored' AND r.resolves_at >= m.joined_at
+                             AND r.performed_at >= m.joined_at
+                           ORDER BY r.resolves_at LIMIT 1) AS first_scored_at
+                   FROM models m ORDER BY model_id";
+        let rows = sqlx::query(sql).fetch_all(&self.pool).await.map_err(failed)?;
+        rows.iter().filter_map(|row| rows::first_scored(row).transpose()).collect()
+    }
+
+    async fn round(&self, id: RoundId) -> Result<Option<RoundRecord>> {
+        let sql = "SELECT * FROM rounds WHERE round_id = $1";
+        let row = sqlx::query(sql).bind(id.as_uuid()).fetch_optional(&self.pool).await.map_err(failed)?;
+        row.as_ref().map(rows::round).transpose()
+    }
+
+    async fn scored_count(&self, model: &ModelId, after: Timestamp) -> Result<u64> {
+        let sql = "SELECT count(*) FROM rounds r
+                   JOIN scores s ON s.round_id = r.round_id AND s.model_id = $1
+                   WHERE r.state = 'scored' AND r.resolves_at > $2";
+        let count: i64 = sqlx::query_scalar(sql)
+            .bind(model.as_str())
+            .bind(stored(after))
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok(count.unsigned_abs())
+    }
+
+    async fn export_rounds(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        after: Option<RoundId>,
+        limit: usize,
+    ) -> Result<Vec<ExportedRound>> {
+        let sql = "SELECT * FROM rounds
+                   WHERE performed_at >= $1 AND performed_at < $2 AND ($3::uuid IS NULL OR round_id > $3)
+                   ORDER BY round_id LIMIT $4";
+        let rows = sqlx::query(sql)
+            .bind(stored(from))
+            .bind(stored(to))
+            .bind(after.map(|id| id.as_uuid()))
+            .bind(limit_of(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(|row| rows::round(row).map(ExportedRound::from)).collect()
+    }
+
+    async fn export_predictions(&self, id: RoundId) -> Result<Vec<ExportedPrediction>> {
+        let predictions = self.predictions(id).await?;
+        Ok(predictions.into_iter().map(|prediction| ExportedPrediction::new(id, prediction)).collect())
+    }
+
+    async fn export_scores(&self, id: RoundId) -> Result<Vec<ExportedScore>> {
+        let mut snapshot = self.snapshot().await?;
+        let scores = scores_of(&mut snapshot, id).await?;
+        Ok(scores.into_iter().map(|score| ExportedScore::new(id, score)).collect())
+    }
+}
+
+impl PostgresStore {
+    /// Puts rounds on record; returns those that were not yet, in the order of `questions`.
+    async fn record(&self, questions: &[Question], entry: &Entry<'_>) -> Result<Vec<RoundId>> {
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ordered: Vec<&Question> = questions.iter().collect();
+        ordered.sort_by_key(|question| question.id);
+        let sql = concat!(insert_rounds!(), " ON CONFLICT (round_id) DO NOTHING RETURNING round_id");
+        let rows =
+            bind_rounds(sqlx::query(sql), &ordered, entry).fetch_all(&self.pool).await.map_err(failed)?;
+        let mut fresh = rows.iter().map(rows::round_id).collect::<Result<HashSet<_>>>()?;
+        Ok(questions.iter().map(|question| question.id).filter(|id| fresh.remove(id)).collect())
+    }
+}
+
+type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
+
+fn bind_rounds<'q>(query: Query<'q>, questions: &[&Question], entry: &Entry<'_>) -> Query<'q> {
+    query
+        .bind(questions.iter().map(|question| question.id.as_uuid()).collect::<Vec<_>>())
+        .bind(questions.iter().map(|question| question.asset.to_string()).collect::<Vec<_>>())
+        .bind(questions.iter().map(|question| i64::from(question.horizon.as_secs())).collect::<Vec<_>>())
+        .bind(questions.iter().map(|question| encode_steps(&question.steps)).collect::<Vec<_>>())
+        .bind(questions.iter().map(|question| question.method.as_str()).collect::<Vec<_>>())
+        .bind(questions.iter().map(|question| question.target.as_str()).collect::<Vec<_>>())
+        .bind(questions.iter().map(|question| stored(question.performed_at)).collect::<Vec<_>>())
+        .bind(questions.iter().map(|question| stored(question.resolves_at())).collect::<Vec<_>>())
+        .bind(entry.state.as_str())
+        .bind(entry.reason.map(|reason| storable_text(reason).into_owned()))
+        .bind(entry.asked_at.map(stored))
+        .bind(entry.closed_at.map(stored))
+        .bind(entry.counts.success as i64)
+        .bind(entry.counts.failed as i64)
+        .bind(entry.counts.timeout as i64)
+        .bind(entry.counts.absent as i64)
+}
+
+/// Marks a round closed; false when an earlier outcome stays.
+async fn close(
+    connection: &mut PgConnection,
+    question: &Question,
+    closed_at: Timestamp,
+    counts: StatusCounts,
+) -> Result<bool> {
+    let entry =
+        Entry { state: RoundState::Closed, reason: None, asked_at: None, closed_at: Some(closed_at), counts };
+    let sql = concat!(
+        insert_rounds!(),
+        " ON CONFLICT (round_id) DO UPDATE
+          SET state = excluded.state, reason = NULL, closed_at = excluded.closed_at, success = excluded.success,
+              failed = excluded.failed, timeout = excluded.timeout, absent = excluded.absent
+          WHERE rounds.state IN ('asked', 'interrupted')"
+    );
+    let query = bind_rounds(sqlx::query(sql), &[question], &entry);
+    let result = query.execute(connection).await.map_err(failed)?;
+    Ok(result.rows_affected() == 1)
+}
+
+async fn insert_outcomes(
+    connection: &mut PgConnection,
+    id: RoundId,
+    outcomes: &[PackedOutcome<'_>],
+) -> Result<()> {
+    insert_predictions(connection, id, outcomes).await?;
+    let refused: Vec<(&str, &[u8])> = outcomes
+        .iter()
+        .filter_map(|outcome| Some((outcome.prediction.model_id.as_str(), outcome.refused.as_deref()?)))
+        .collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    insert_refused(connection, id, &refused).await
+}
+
+async fn insert_predictions(
+    connection: &mut PgConnection,
+    id: RoundId,
+    outcomes: &[PackedOutcome<'_>],
+) -> Result<()> {
+    let all = || outcomes.iter().map(|outcome| outcome.prediction);
+    sqlx::query(
+        "INSERT INTO predictions
+             (round_id, model_id, deployment_id, status, reason, received_at, took_us, answer)
+         SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+                                  $7::bigint[], $8::bytea[])",
+    )
+    .bind(id.as_uuid())
+    .bind(all().map(|outcome| outcome.model_id.as_str()).collect::<Vec<_>>())
+    .bind(all().map(|outcome| outcome.deployment_id.as_ref().map(|id| id.as_str())).collect::<Vec<_>>())
+    .bind(all().map(|outcome| outcome.status.as_str()).collect::<Vec<_>>())
+    .bind(all().map(|outcome| outcome.reason.as_deref().map(storable_text)).collect::<Vec<_>>())
+    .bind(all().map(|outcome| outcome.received_at.map(stored)).collect::<Vec<_>>())
+    .bind(all().map(|outcome| outcome.took.map(took_us)).collect::<Vec<_>>())
+    .bind(outcomes.iter().map(|outcome| outcome.answer.as_deref()).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .map_err(failed)
+    .map(drop)
+}
+
+fn took_us(took: Duration) -> i64 {
+    i64::try_from(took.as_micros()).unwrap_or(i64::MAX)
+}
+
+async fn insert_refused(connection: &mut PgConnection, id: RoundId, refused: &[(&str, &[u8])]) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO refused_answers (round_id, model_id, answer)
+         SELECT $1, * FROM unnest($2::text[], $3::bytea[])",
+    )
+    .bind(id.as_uuid())
+    .bind(refused.iter().map(|(model, _)| *model).collect::<Vec<_>>())
+    .bind(refused.iter().map(|(_, answer)| *answer).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .map_err(failed)
+    .map(drop)
+}
+
+/// The state of a round, which nobody else changes before the transaction ends.
+async fn state_of(connection: &mut PgConnection, id: RoundId) -> Result<Option<RoundState>> {
+    let sql = "SELECT round_id, state FROM rounds WHERE round_id = $1 FOR NO KEY UPDATE";
+    let row = sqlx::query(sql).bind(id.as_uuid()).fetch_optional(connection).await.map_err(failed)?;
+    row.map(|row| Reader::rounds(&row).parse("state")).transpose()
+}
+
+/// True when a round can have scores and has not these. Nobody else changes it before the transaction ends.
+async fn must_store(connection: &mut PgConnection, scores: &RoundScores) -> Result<bool> {
+    let sql = "SELECT * FROM rounds WHERE round_id = $1 FOR NO KEY UPDATE";
+    let row = sqlx::query(sql)
+        .bind(scores.round_id.as_uuid())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let Some(round) = row.as_ref().map(rows::round).transpose()? else {
+        return Ok(false);
+    };
+    match round.state {
+        RoundState::Closed => Ok(true),
+        RoundState::Scored => {
+            let stored = scores_of(connection, scores.round_id).await?;
+            Ok(!scores.are_stored_as(&round, &stored))
+        }
+        RoundState::Asked | RoundState::Void | RoundState::Interrupted | RoundState::Missed => Ok(false),
+    }
+}
+
+async fn scores_of(connection: &mut PgConnection, id: RoundId) -> Result<Vec<ScoreRecord>> {
+    let sql = "SELECT * FROM scores WHERE round_id = $1 ORDER BY model_id";
+    let rows = sqlx::query(sql).bind(id.as_uuid()).fetch_all(connection).await.map_err(failed)?;
+    rows.iter().map(rows::score).collect()
+}
+
+async fn replace_scores(connection: &mut PgConnection, scores: &RoundScores) -> Result<()> {
+    sqlx::query("DELETE FROM scores WHERE round_id = $1")
+        .bind(scores.round_id.as_uuid())
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
+    insert_scores(connection, scores.round_id, &scores.as_stored()).await
+}
+
+async fn insert_scores(connection: &mut PgConnection, id: RoundId, scores: &[ScoreRecord]) -> Result<()> {
+    let steps: Vec<String> = scores
+        .iter()
+        .map(|score| serde_json::to_string(&score.steps))
+        .collect::<serde_json::Result<_>>()
+        .map_err(|error| unstorable(error.to_string()))?;
+    sqlx::query(
+        "INSERT INTO scores (round_id, model_id, raw, relative, failure, steps)
+         SELECT $1, * FROM unnest($2::text[], $3::double precision[], $4::double precision[], $5::text[],
+                                  $6::text[])",
+    )
+    .bind(id.as_uuid())
+    .bind(scores.iter().map(|score| score.model_id.as_str()).collect::<Vec<_>>())
+    .bind(scores.iter().map(|score| score.raw).collect::<Vec<_>>())
+    .bind(scores.iter().map(|score| score.relative).collect::<Vec<_>>())
+    .bind(scores.iter().map(|score| score.failure.as_deref()).collect::<Vec<_>>())
+    .bind(steps)
+    .execute(connection)
+    .await
+    .map_err(failed)
+    .map(drop)
+}
+
+/// Takes the next change number, for the round that the transaction changes next. Others wait for theirs until it has
+/// committed, so that numbers appear in order; the round itself is locked before, always in this order.
+async fn count_change(connection: &mut PgConnection) -> Result<()> {
+    sqlx::query("UPDATE change_counter SET last_number = last_number + 1")
+        .execute(connection)
+        .await
+        .map_err(failed)
+        .map(drop)
+}
+
+async fn mark_scored(connection: &mut PgConnection, scores: &RoundScores) -> Result<()> {
+    sqlx::query(
+        "UPDATE rounds SET state = 'scored', scored_at = $2, rule = $3, best = $4, q95 = $5,
+                           change_number = (SELECT last_number FROM change_counter)
+         WHERE round_id = $1",
+    )
+    .bind(scores.round_id.as_uuid())
+    .bind(stored(scores.scored_at))
+    .bind(scores.rule.as_str())
+    .bind(scores.best)
+    .bind(scores.q95)
+    .execute(connection)
+    .await
+    .map_err(failed)
+    .map(drop)
+}
+
+async fn mark_void(connection: &mut PgConnection, id: RoundId, at: Timestamp, reason: &str) -> Result<()> {
+    sqlx::query(
+        "UPDATE rounds SET state = 'void', scored_at = $2, reason = $3,
+                           change_number = (SELECT last_number FROM change_counter)
+         WHERE round_id = $1",
+    )
+    .bind(id.as_uuid())
+    .bind(stored(at))
+    .bind(storable_text(reason))
+    .execute(connection)
+    .await
+    .map_err(failed)
+    .map(drop)
+}
+
+async fn changes_without_scores(
+    connection: &mut PgConnection,
+    after: ChangeNumber,
+    resolved_after: Timestamp,
+    limit: usize,
+) -> Result<Vec<ScoreChange>> {
+    let sql = "SELECT * FROM rounds WHERE change_number > $1 AND resolves_at > $2
+               ORDER BY change_number LIMIT $3";
+    let rows = sqlx::query(sql)
+        .bind(after.0)
+        .bind(stored(resolved_after))
+        .bind(limit_of(limit))
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    rows.iter().map(rows::score_change).collect()
+}
+
+/// The scores of the rounds with changes after `after` up to `last`, by round, each in the order of model ids.
+async fn changed_scores(
+    connection: &mut PgConnection,
+    after: ChangeNumber,
+    last: ChangeNumber,
+    resolved_after: Timestamp,
+) -> Result<HashMap<RoundId, Vec<ScoredPrediction>>> {
+    let sql = "SELECT round_id, model_id, raw, relative FROM scores
+               WHERE round_id IN (SELECT round_id FROM rounds
+                                  WHERE change_number > $1 AND change_number <= $2 AND resolves_at > $3)
+               ORDER BY round_id, model_id";
+    let rows = sqlx::query(sql)
+        .bind(after.0)
+        .bind(last.0)
+        .bind(stored(resolved_after))
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    let mut scores: HashMap<RoundId, Vec<ScoredPrediction>> = HashMap::new();
+    for row in &rows {
+        let (id, score) = rows::scored_prediction(row)?;
+        scores.entry(id).or_default().push(score);
+    }
+    Ok(scores)
+}
+
+/// Counts rounds by state, their predictions by status, and notes the first and last slot.
+pub(crate) async fn count(
+    connection: &mut PgConnection,
+    recent_since: Timestamp,
+    counts: &mut Counts,
+) -> Result<()> {
+    let sql =
+        "SELECT state, count(*) AS rounds, min(performed_at) AS oldest_at, max(performed_at) AS newest_at,
+                      sum(success)::bigint AS success, sum(failed)::bigint AS failed,
+                      sum(timeout)::bigint AS timeout, sum(absent)::bigint AS absent,
+                      coalesce(sum(success + failed + timeout + absent)
+                               FILTER (WHERE performed_at >= $1), 0)::bigint AS recent
+               FROM rounds GROUP BY state";
+    let rows = sqlx::query(sql).bind(stored(recent_since)).fetch_all(connection).await.map_err(failed)?;
+    rows.iter().try_for_each(|row| add_counts(row, counts))
+}
+
+fn add_counts(row: &PgRow, counts: &mut Counts) -> Result<()> {
+    counts.predictions += rows::status_counts(row)?;
+    let row = Reader::rounds(row);
+    counts.rounds.set(row.parse("state")?, row.count("rounds")?);
+    counts.recent_predictions += row.count("recent")?;
+    let (oldest, newest) = (row.instant("oldest_at")?, row.instant("newest_at")?);
+    counts.oldest_round_at = counts.oldest_round_at.into_iter().chain([oldest]).min();
+    counts.newest_round_at = counts.newest_round_at.into_iter().chain([newest]).max();
+    Ok(())
+}

@@ -1,0 +1,297 @@
+//! From rows to domain types and back. What cannot be read is corrupt, and says where.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use domain::{
+    Cruncher, LedgerEntry, LedgerPosition, Model, ModelId, Parameter, Prediction, Price, PricePoint,
+    Question, RoundId, ScoredPrediction, ScoredRound, Span, StatusCounts, Timestamp,
+};
+use serde::de::DeserializeOwned;
+use sqlx::postgres::PgRow;
+use sqlx::{Decode, PgConnection, Postgres, Row, Type};
+use storage::{
+    ChangeNumber, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord, StorageError, decode_document,
+    decode_steps, decode_text,
+};
+use uuid::Uuid;
+
+use crate::errors::failed;
+
+/// An instant as stored: whole microseconds, and not before 4714 BC, where PostgreSQL begins to count.
+pub(crate) fn stored(instant: Timestamp) -> Timestamp {
+    const FIRST_MICROS: i64 = -210_866_803_200_000_000;
+    Timestamp::from_timestamp_micros(instant.timestamp_micros().max(FIRST_MICROS)).unwrap_or(instant)
+}
+
+/// A number of rows as a LIMIT.
+pub(crate) fn limit_of(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// One number that cannot be negative.
+pub(crate) async fn counted(connection: &mut PgConnection, sql: &'static str) -> Result<u64> {
+    let count: i64 = sqlx::query_scalar(sql).fetch_one(connection).await.map_err(failed)?;
+    Ok(count.unsigned_abs())
+}
+
+/// The columns of one row.
+pub(crate) struct Reader<'r> {
+    row: &'r PgRow,
+    table: &'static str,
+    key: fn(&PgRow) -> String,
+}
+
+impl<'r> Reader<'r> {
+    pub(crate) fn models(row: &'r PgRow) -> Self {
+        Reader { row, table: "models", key: model_key }
+    }
+    pub(crate) fn prices(row: &'r PgRow) -> Self {
+        Reader { row, table: "prices", key: price_key }
+    }
+    pub(crate) fn rounds(row: &'r PgRow) -> Self {
+        Reader { row, table: "rounds", key: round_key }
+    }
+    pub(crate) fn predictions(row: &'r PgRow) -> Self {
+        Reader { row, table: "predictions", key: outcome_key }
+    }
+    pub(crate) fn refused_answers(row: &'r PgRow) -> Self {
+        Reader { row, table: "refused_answers", key: outcome_key }
+    }
+    pub(crate) fn scores(row: &'r PgRow) -> Self {
+        Reader { row, table: "scores", key: outcome_key }
+    }
+    /// For leaderboards, standings and snapshots.
+    pub(crate) fn documents(row: &'r PgRow, table: &'static str) -> Self {
+        Reader { row, table, key: instant_key }
+    }
+
+    pub(crate) fn get<T: Decode<'r, Postgres> + Type<Postgres>>(&self, column: &'static str) -> Result<T> {
+        self.row.try_get(column).map_err(|error| self.corrupt(column, error))
+    }
+
+    /// A column that holds something in the form of `S`.
+    fn convert<S, T, E>(&self, column: &'static str, convert: impl FnOnce(S) -> Result<T, E>) -> Result<T>
+    where
+        S: Decode<'r, Postgres> + Type<Postgres>,
+        E: Display,
+    {
+        convert(self.get(column)?).map_err(|error| self.corrupt(column, error))
+    }
+
+    /// The same, where nothing may be stored.
+    fn convert_some<S, T, E>(
+        &self,
+        column: &'static str,
+        convert: impl FnOnce(S) -> Result<T, E>,
+    ) -> Result<Option<T>>
+    where
+        S: Decode<'r, Postgres> + Type<Postgres>,
+        E: Display,
+    {
+        self.convert(column, |value: Option<S>| value.map(convert).transpose())
+    }
+
+    /// A column that holds a word or a name.
+    pub(crate) fn parse<T: std::str::FromStr<Err: Display>>(&self, column: &'static str) -> Result<T> {
+        self.convert(column, |text: &str| text.parse())
+    }
+
+    pub(crate) fn instant(&self, column: &'static str) -> Result<Timestamp> {
+        self.get(column)
+    }
+
+    fn instant_if_any(&self, column: &'static str) -> Result<Option<Timestamp>> {
+        self.get(column)
+    }
+
+    fn span(&self, column: &'static str) -> Result<Span> {
+        self.convert(column, |seconds: i64| u32::try_from(seconds).map(Span::seconds))
+    }
+
+    pub(crate) fn count(&self, column: &'static str) -> Result<u64> {
+        self.convert(column, |count: i64| u64::try_from(count))
+    }
+
+    fn round_id(&self) -> Result<RoundId> {
+        self.get("round_id").map(RoundId::from_uuid)
+    }
+
+    pub(crate) fn document<T: DeserializeOwned>(&self) -> Result<T> {
+        self.convert("document", |bytes: &[u8]| decode_document(bytes))
+    }
+
+    fn corrupt(&self, column: &'static str, why: impl Display) -> StorageError {
+        StorageError::Corrupt { table: self.table, column, row: (self.key)(self.row), why: why.to_string() }
+    }
+}
+
+/// The value of a key column as it is; only for error messages.
+fn shown<'r, T: Decode<'r, Postgres> + Type<Postgres> + Display>(row: &'r PgRow, column: &str) -> String {
+    row.try_get::<T, _>(column).map_or_else(|_| "?".to_owned(), |value| value.to_string())
+}
+
+fn model_key(row: &PgRow) -> String {
+    shown::<&str>(row, "model_id")
+}
+
+fn price_key(row: &PgRow) -> String {
+    shown::<i64>(row, "position")
+}
+
+fn round_key(row: &PgRow) -> String {
+    shown::<Uuid>(row, "round_id")
+}
+
+fn outcome_key(row: &PgRow) -> String {
+    format!("{} {}", round_key(row), model_key(row))
+}
+
+fn instant_key(row: &PgRow) -> String {
+    shown::<Timestamp>(row, "as_of")
+}
+
+pub(crate) fn model(row: &PgRow) -> Result<Model> {
+    let row = Reader::models(row);
+    Ok(Model {
+        id: row.parse("model_id")?,
+        deployment_id: row.parse("deployment_id")?,
+        name: row.get("name")?,
+        cruncher: Cruncher { id: row.get("cruncher_id")?, name: row.get("cruncher_name")? },
+        joined_at: row.instant("joined_at")?,
+        last_connected_at: row.instant("last_connected_at")?,
+    })
+}
+
+pub(crate) fn ledger_entry(row: &PgRow) -> Result<LedgerEntry> {
+    let point = price_point(row)?;
+    let row = Reader::prices(row);
+    Ok(LedgerEntry {
+        position: LedgerPosition(row.count("position")?),
+        asset: row.parse("asset")?,
+        point,
+        source: row.get("source")?,
+    })
+}
+
+pub(crate) fn price_point(row: &PgRow) -> Result<PricePoint> {
+    let row = Reader::prices(row);
+    Ok(PricePoint { at: row.instant("at")?, price: row.convert("price", Price::new)? })
+}
+
+pub(crate) fn feed_status(row: &PgRow) -> Result<FeedStatus> {
+    let row = Reader::prices(row);
+    Ok(FeedStatus {
+        asset: row.parse("asset")?,
+        source: row.get("source")?,
+        count: row.count("count")?,
+        oldest_at: row.instant("oldest_at")?,
+        newest_at: row.instant("newest_at")?,
+    })
+}
+
+pub(crate) fn round_id(row: &PgRow) -> Result<RoundId> {
+    Reader::rounds(row).round_id()
+}
+
+pub(crate) fn question(row: &PgRow) -> Result<Question> {
+    let row = Reader::rounds(row);
+    Ok(Question {
+        id: row.round_id()?,
+        asset: row.parse("asset")?,
+        horizon: row.span("horizon_s")?,
+        steps: row.convert("steps", decode_steps)?,
+        method: row.parse("method")?,
+        target: row.parse("target")?,
+        performed_at: row.instant("performed_at")?,
+    })
+}
+
+pub(crate) fn round(row: &PgRow) -> Result<RoundRecord> {
+    let question = question(row)?;
+    let counts = status_counts(row)?;
+    let row = Reader::rounds(row);
+    Ok(RoundRecord {
+        question,
+        state: row.parse("state")?,
+        reason: row.get("reason")?,
+        closed_at: row.instant_if_any("closed_at")?,
+        scored_at: row.instant_if_any("scored_at")?,
+        counts,
+        rule: row.get("rule")?,
+        best: row.get("best")?,
+        q95: row.get("q95")?,
+    })
+}
+
+pub(crate) fn status_counts(row: &PgRow) -> Result<StatusCounts> {
+    let row = Reader::rounds(row);
+    Ok(StatusCounts {
+        success: row.count("success")?,
+        failed: row.count("failed")?,
+        timeout: row.count("timeout")?,
+        absent: row.count("absent")?,
+    })
+}
+
+pub(crate) fn prediction(row: &PgRow) -> Result<Prediction> {
+    let refused = Reader::refused_answers(row).convert_some("refused", decode_text)?;
+    let row = Reader::predictions(row);
+    Ok(Prediction {
+        model_id: row.parse("model_id")?,
+        deployment_id: row.convert_some("deployment_id", |text: &str| text.parse())?,
+        status: row.parse("status")?,
+        reason: row.get("reason")?,
+        answer: row.convert_some("answer", decode_text)?,
+        refused,
+        received_at: row.instant_if_any("received_at")?,
+        took: row.convert_some("took_us", |took: i64| u64::try_from(took).map(Duration::from_micros))?,
+    })
+}
+
+pub(crate) fn score(row: &PgRow) -> Result<ScoreRecord> {
+    let row = Reader::scores(row);
+    Ok(ScoreRecord {
+        model_id: row.parse("model_id")?,
+        raw: row.get("raw")?,
+        relative: row.get("relative")?,
+        failure: row.get("failure")?,
+        steps: row.convert("steps", |text: &str| serde_json::from_str(text))?,
+    })
+}
+
+pub(crate) fn scored_prediction(row: &PgRow) -> Result<(RoundId, ScoredPrediction)> {
+    let row = Reader::scores(row);
+    let score = ScoredPrediction {
+        model_id: row.parse("model_id")?,
+        relative: row.get("relative")?,
+        raw: row.get("raw")?,
+    };
+    Ok((row.round_id()?, score))
+}
+
+/// A change without its scores, which come from a table of their own.
+pub(crate) fn score_change(row: &PgRow) -> Result<ScoreChange> {
+    let row = Reader::rounds(row);
+    let round_id = row.round_id()?;
+    let is_scored = row.parse::<domain::RoundState>("state")? == domain::RoundState::Scored;
+    let scored = ScoredRound {
+        id: round_id,
+        parameter: Parameter { asset: row.parse("asset")?, horizon: row.span("horizon_s")? },
+        performed_at: row.instant("performed_at")?,
+        resolves_at: row.instant("resolves_at")?,
+        scores: Vec::new(),
+    };
+    Ok(ScoreChange {
+        number: ChangeNumber(row.get("change_number")?),
+        round_id,
+        scored: is_scored.then_some(scored),
+    })
+}
+
+/// When a model was first scored.
+pub(crate) fn first_scored(row: &PgRow) -> Result<Option<(ModelId, Timestamp)>> {
+    let first = Reader::rounds(row).instant_if_any("first_scored_at")?;
+    let model: ModelId = Reader::models(row).parse("model_id")?;
+    Ok(first.map(|first| (model, first)))
+}

@@ -1,0 +1,97 @@
+//! Window scores, leaderboards and snapshots.
+
+use async_trait::async_trait;
+use domain::{Leaderboard, Standings, Timestamp};
+use serde::Serialize;
+use storage::{Result, StandingsRepository, encode_document};
+
+use crate::PostgresStore;
+use crate::errors::{failed, unstorable};
+use crate::rows::{Reader, limit_of, stored};
+
+#[async_trait]
+impl StandingsRepository for PostgresStore {
+    async fn save_leaderboard(&self, leaderboard: &Leaderboard, standings: &Standings) -> Result<()> {
+        let (leaderboard_document, standings_document) = (pack(leaderboard)?, pack(standings)?);
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO leaderboards (as_of, document) VALUES ($1, $2)
+             ON CONFLICT (as_of) DO UPDATE SET document = excluded.document",
+        )
+        .bind(stored(leaderboard.as_of))
+        .bind(leaderboard_document)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        sqlx::query(
+            "INSERT INTO standings (as_of, document) VALUES ($1, $2)
+             ON CONFLICT (only_row) DO UPDATE SET as_of = excluded.as_of, document = excluded.document
+             WHERE excluded.as_of >= standings.as_of",
+        )
+        .bind(stored(standings.as_of))
+        .bind(standings_document)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn latest_leaderboard(&self) -> Result<Option<Leaderboard>> {
+        let sql = "SELECT as_of, document FROM leaderboards ORDER BY as_of DESC LIMIT 1";
+        let row = sqlx::query(sql).fetch_optional(&self.pool).await.map_err(failed)?;
+        row.map(|row| Reader::documents(&row, "leaderboards").document()).transpose()
+    }
+
+    async fn leaderboards(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Leaderboard>> {
+        let sql = "SELECT as_of, document FROM leaderboards WHERE as_of >= $1 AND as_of < $2
+                   ORDER BY as_of DESC LIMIT $3";
+        let rows = sqlx::query(sql)
+            .bind(stored(from))
+            .bind(stored(to))
+            .bind(limit_of(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        rows.iter().rev().map(|row| Reader::documents(row, "leaderboards").document()).collect()
+    }
+
+    async fn latest_standings(&self) -> Result<Option<Standings>> {
+        let sql = "SELECT as_of, document FROM standings";
+        let row = sqlx::query(sql).fetch_optional(&self.pool).await.map_err(failed)?;
+        row.map(|row| Reader::documents(&row, "standings").document()).transpose()
+    }
+
+    async fn save_snapshot(&self, standings: &Standings) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO snapshots (as_of, document) VALUES ($1, $2)
+             ON CONFLICT (as_of) DO UPDATE SET document = excluded.document",
+        )
+        .bind(stored(standings.as_of))
+        .bind(pack(standings)?)
+        .execute(&self.pool)
+        .await
+        .map_err(failed)
+        .map(drop)
+    }
+
+    async fn newest_snapshot_at(&self) -> Result<Option<Timestamp>> {
+        let sql = "SELECT as_of FROM snapshots ORDER BY as_of DESC LIMIT 1";
+        let row = sqlx::query(sql).fetch_optional(&self.pool).await.map_err(failed)?;
+        row.map(|row| Reader::documents(&row, "snapshots").instant("as_of")).transpose()
+    }
+
+    async fn snapshots(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Standings>> {
+        let sql = "SELECT as_of, document FROM snapshots WHERE as_of >= $1 AND as_of < $2 ORDER BY as_of";
+        let rows = sqlx::query(sql)
+            .bind(stored(from))
+            .bind(stored(to))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(|row| Reader::documents(row, "snapshots").document()).collect()
+    }
+}
+
+fn pack(document: &impl Serialize) -> Result<Vec<u8>> {
+    encode_document(document).map_err(unstorable)
+}

@@ -1,0 +1,53 @@
+//! Participants' models.
+
+use domain::{Cruncher, DeploymentId, Span};
+
+use super::TestDatabase;
+use super::samples::*;
+
+pub async fn models_are_replaced_and_keep_when_they_answered(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    let (alpha, zeta) = (model("alpha"), model("Zeta"));
+    store.save_models(&[alpha.clone(), zeta.clone()]).await.unwrap();
+    assert_eq!(store.models().await.unwrap(), [zeta.clone(), alpha.clone()], "in the order of ids as bytes");
+
+    close_all(&*store, &[question(0)]).await;
+    let mut changed = alpha.clone();
+    changed.deployment_id = DeploymentId::new("d-9").unwrap();
+    changed.name = None;
+    changed.cruncher = Cruncher { id: None, name: Some("somebody".to_owned()) };
+    changed.joined_at = minute(3);
+    changed.last_connected_at = minute(4);
+    store.save_models(&[alpha, changed.clone()]).await.unwrap();
+    assert_eq!(store.model(&changed.id).await.unwrap(), Some(changed), "of two the last is stored");
+    assert_eq!(store.model(&model_id("nobody")).await.unwrap(), None);
+    assert_eq!(store.counts(start()).await.unwrap().active_models, 1);
+    assert_eq!(store.models().await.unwrap().len(), 2);
+}
+
+pub async fn odd_names_of_models_survive(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    for (i, text) in odd_texts().into_iter().enumerate() {
+        let mut odd = model(&format!("modèle '{i}\" %"));
+        odd.name = Some(text.clone());
+        odd.cruncher = Cruncher { id: Some(text.clone()), name: Some(text) };
+        store.save_models(std::slice::from_ref(&odd)).await.unwrap();
+        assert_eq!(store.model(&odd.id).await.unwrap(), Some(odd));
+    }
+    let mut with_nul = model("nul");
+    with_nul.name = Some("a\0b".to_owned());
+    store.save_models(std::slice::from_ref(&with_nul)).await.unwrap();
+    assert_eq!(store.model(&with_nul.id).await.unwrap().unwrap().name.as_deref(), Some("a\u{fffd}b"));
+}
+
+pub async fn only_valid_answers_to_later_slots_move_the_last_answer(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    store.save_models(&["alpha", "beta", "delta", "gamma"].map(model)).await.unwrap();
+    let active_since = async |at| store.counts(at).await.unwrap().active_models;
+    assert_eq!(active_since(start()).await, 0);
+    close_all(&*store, &[question(9)]).await;
+    close_all(&*store, &[question(4)]).await;
+    assert_eq!(active_since(start()).await, 1, "alpha alone gave a valid answer");
+    assert_eq!(active_since(minute(9)).await, 1, "a round that is stored late does not turn back the time");
+    assert_eq!(active_since(minute(9) + Span::seconds(1)).await, 0);
+}

@@ -1,0 +1,152 @@
+//! What the tests store.
+
+use std::time::Duration;
+
+use domain::{
+    Asset, CrunchId, Cruncher, DeploymentId, LedgerEntry, LedgerPosition, Method, Model, ModelId, Prediction,
+    PredictionStatus, Price, PricePoint, Question, Span, Target, Timestamp, TimestampExt,
+};
+
+use crate::{RoundScores, ScoreRecord, StepScore, Store};
+
+/// Numbers that lose something on the way through text, integers or single precision.
+pub(super) const ODD_NUMBERS: [f64; 7] =
+    [0.1 + 0.2, 5e-324, 2.225_073_858_507_201e-308, f64::MAX, -0.0, 3.0, 0.123_456_789_012_345_68];
+
+/// Texts that trip over quoting, encoding or size.
+pub(super) fn odd_texts() -> Vec<String> {
+    vec![
+        String::new(),
+        "'; DROP TABLE rounds; -- \"$1\" ?1 \\ %s {}".to_owned(),
+        "Zürich, 東京, 🦅, \u{202e}, e\u{301}\r\n\t".to_owned(),
+        "x".repeat(1024 * 1024),
+    ]
+}
+
+pub(super) fn start() -> Timestamp {
+    Timestamp::from_unix_seconds(1_747_699_200).unwrap()
+}
+
+pub(super) fn minute(n: u32) -> Timestamp {
+    start() + Span::minutes(n)
+}
+
+pub(super) fn asset(name: &str) -> Asset {
+    Asset::new(name).unwrap()
+}
+
+pub(super) fn model_id(name: &str) -> ModelId {
+    ModelId::new(name).unwrap()
+}
+
+pub(super) fn entry(position: u64, name: &str, at: Timestamp, price: f64) -> LedgerEntry {
+    LedgerEntry {
+        position: LedgerPosition(position),
+        asset: asset(name),
+        point: PricePoint { at, price: Price::new(price).unwrap() },
+        source: "recorded".to_owned(),
+    }
+}
+
+pub(super) fn model(id: &str) -> Model {
+    Model {
+        id: model_id(id),
+        deployment_id: DeploymentId::new("d-1").unwrap(),
+        name: Some(format!("the {id}")),
+        cruncher: Cruncher { id: Some("7".to_owned()), name: None },
+        joined_at: start(),
+        last_connected_at: start(),
+    }
+}
+
+/// BTC over an hour, asked in this minute.
+pub(super) fn question(performed: u32) -> Question {
+    question_of("BTC", Span::HOUR, minute(performed))
+}
+
+pub(super) fn question_of(name: &str, horizon: Span, performed_at: Timestamp) -> Question {
+    Question::new(
+        &CrunchId::new("condor").unwrap(),
+        asset(name),
+        horizon,
+        vec![Span::minutes(1), Span::minutes(5)],
+        Method::PredictAll,
+        Target::LogReturn,
+        performed_at,
+    )
+}
+
+pub(super) fn answer(model: &str, text: &str) -> Prediction {
+    Prediction {
+        model_id: model_id(model),
+        deployment_id: Some(DeploymentId::new("d-1").unwrap()),
+        status: PredictionStatus::Success,
+        reason: None,
+        answer: Some(text.to_owned()),
+        refused: None,
+        received_at: Some(minute(1)),
+        took: Some(Duration::from_micros(1_234_567)),
+    }
+}
+
+pub(super) fn refusal(model: &str, reason: &str, refused: &str) -> Prediction {
+    Prediction {
+        status: PredictionStatus::Failed,
+        reason: Some(reason.to_owned()),
+        answer: None,
+        refused: Some(refused.to_owned()),
+        ..answer(model, "")
+    }
+}
+
+pub(super) fn absence(model: &str) -> Prediction {
+    Prediction::unanswered(model_id(model), None, PredictionStatus::Absent, "it is not running")
+}
+
+/// An outcome of every kind, in the order of model ids.
+pub(super) fn outcomes() -> Vec<Prediction> {
+    vec![
+        answer("alpha", "[1]"),
+        refusal("beta", "it is no list", "{}"),
+        Prediction::unanswered(
+            model_id("delta"),
+            Some(DeploymentId::new("d-2").unwrap()),
+            PredictionStatus::Timeout,
+            "no answer within 60 s",
+        ),
+        absence("gamma"),
+    ]
+}
+
+pub(super) fn score(model: &str, relative: f64) -> ScoreRecord {
+    ScoreRecord {
+        model_id: model_id(model),
+        raw: Some(1.0 - relative),
+        relative,
+        failure: None,
+        steps: vec![StepScore { step: Span::minutes(1), mean: relative / 3.0, increments: 59, left_out: 1 }],
+    }
+}
+
+pub(super) fn no_score(model: &str) -> ScoreRecord {
+    ScoreRecord { model_id: model_id(model), raw: None, relative: 0.0, failure: None, steps: Vec::new() }
+}
+
+/// The scores of `question`, in which `alpha` has `relative`.
+pub(super) fn scores(question: &Question, relative: f64) -> RoundScores {
+    RoundScores {
+        round_id: question.id,
+        rule: "crps/1".to_owned(),
+        scored_at: question.resolves_at(),
+        best: 0.25,
+        q95: 0.75,
+        scores: vec![score("alpha", relative), no_score("beta"), no_score("delta"), no_score("gamma")],
+    }
+}
+
+/// Stores closed rounds, all with [`outcomes`].
+pub(super) async fn close_all(store: &dyn Store, questions: &[Question]) {
+    for question in questions {
+        store.close_round(question, question.performed_at, &outcomes()).await.unwrap();
+    }
+}

@@ -1,0 +1,88 @@
+//! Window scores, leaderboards and snapshots.
+
+use domain::{
+    Leaderboard, ModelStanding, Parameter, ParameterStanding, PerWindow, Span, Standings, WindowScore,
+};
+
+use super::TestDatabase;
+use super::samples::*;
+
+/// Window scores full of odd numbers, and the ranking made from them.
+fn ranking(as_of: u32) -> (Leaderboard, Standings) {
+    let windows = |number: f64| PerWindow {
+        recent: WindowScore { score: Some(number), raw: None, predictions: 9, valid: 1, full: true },
+        ..PerWindow::default()
+    };
+    let models = ODD_NUMBERS
+        .iter()
+        .enumerate()
+        .map(|(i, number)| ModelStanding {
+            model_id: model_id(&format!("modèle '{i}'")),
+            first_scored_at: (i % 2 == 0).then_some(start()),
+            windows: windows(*number),
+            parameters: vec![ParameterStanding {
+                parameter: Parameter { asset: asset("BTC"), horizon: Span::HOUR },
+                windows: windows(*number),
+            }],
+        })
+        .collect();
+    let standings = Standings { as_of: minute(as_of), models };
+    (domain::rank(&standings, "crps/1"), standings)
+}
+
+fn bits(standings: &Standings) -> Vec<Option<u64>> {
+    standings.models.iter().map(|model| model.windows.recent.score.map(f64::to_bits)).collect()
+}
+
+pub async fn the_newest_leaderboard_is_that_of_the_latest_instant(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    assert_eq!(store.latest_leaderboard().await.unwrap(), None);
+    assert_eq!(store.latest_standings().await.unwrap(), None);
+    let (newer, newer_standings) = ranking(2);
+    let (older, older_standings) = ranking(1);
+    store.save_leaderboard(&newer, &newer_standings).await.unwrap();
+    store.save_leaderboard(&older, &older_standings).await.unwrap();
+    assert_eq!(store.latest_leaderboard().await.unwrap(), Some(newer.clone()));
+    let stored = store.latest_standings().await.unwrap().unwrap();
+    assert_eq!(stored, newer_standings);
+    assert_eq!(bits(&stored), bits(&newer_standings));
+
+    let (mut replaced, mut replaced_standings) = (newer, newer_standings);
+    replaced.rule = "crps/2".to_owned();
+    replaced_standings.models.truncate(1);
+    store.save_leaderboard(&replaced, &replaced_standings).await.unwrap();
+    assert_eq!(store.latest_leaderboard().await.unwrap(), Some(replaced));
+    assert_eq!(store.latest_standings().await.unwrap(), Some(replaced_standings));
+}
+
+pub async fn leaderboards_are_listed_oldest_first_the_newest_of_them(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    for as_of in [3, 1, 4, 2, 5] {
+        let (leaderboard, standings) = ranking(as_of);
+        store.save_leaderboard(&leaderboard, &standings).await.unwrap();
+    }
+    let listed = async |from, to, limit| -> Vec<_> {
+        let all = store.leaderboards(minute(from), minute(to), limit).await.unwrap();
+        all.iter().map(|leaderboard| leaderboard.as_of).collect()
+    };
+    assert_eq!(listed(2, 5, 9).await, [minute(2), minute(3), minute(4)]);
+    assert_eq!(listed(0, 9, 2).await, [minute(4), minute(5)]);
+    assert!(listed(6, 9, 2).await.is_empty());
+    assert_eq!(store.leaderboards(minute(3), minute(4), 1).await.unwrap(), [ranking(3).0]);
+}
+
+pub async fn snapshots_are_kept_by_hour(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    assert_eq!(store.newest_snapshot_at().await.unwrap(), None);
+    for as_of in [60, 180, 120] {
+        store.save_snapshot(&ranking(as_of).1).await.unwrap();
+    }
+    let mut replaced = ranking(120).1;
+    replaced.models.truncate(2);
+    store.save_snapshot(&replaced).await.unwrap();
+    assert_eq!(store.newest_snapshot_at().await.unwrap(), Some(minute(180)));
+    let stored = store.snapshots(minute(60), minute(180)).await.unwrap();
+    assert_eq!(stored, [ranking(60).1, replaced]);
+    assert_eq!(bits(&stored[0]), bits(&ranking(60).1));
+    assert_eq!(store.snapshots(minute(61), minute(120)).await.unwrap(), []);
+}

@@ -1,0 +1,333 @@
+//! A model node whose answers a test decides.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Buf, BufMut, Bytes};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use protocol::cluster::{ModelInfos, ModelState, RunState};
+use protocol::commons::{Status, Variant, VariantType};
+use protocol::dynamic_subclass::{CallRequest, CallResponse, SetupRequest};
+use protocol::{CALL_PATH, SETUP_PATH, Value, status};
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+
+use crate::behaviour::{Behaviour, Reply};
+use crate::port::{Port, Scope};
+use crate::soon;
+
+/// A model node on a port of its own.
+///
+/// Like the real host it takes one call at a time, answers any other with `RESOURCE_EXHAUSTED`, and goes on with a call whose
+/// caller has gone.
+#[derive(Debug)]
+pub struct FakeModel {
+    port: Port,
+    node: Arc<Node>,
+}
+
+/// A call that a fake model took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    /// The method; `Setup` for a Setup.
+    pub method: String,
+    /// Its arguments in the order of their positions; for a Setup the name of the base class.
+    pub arguments: Vec<Value>,
+}
+
+impl FakeModel {
+    /// Starts a model on a free port.
+    pub async fn start(behaviour: Behaviour) -> Self {
+        let node = Arc::new(Node {
+            behaviour: Mutex::new(behaviour),
+            received: watch::Sender::new(Vec::new()),
+            refused: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            releases: watch::Sender::new(0),
+            wants_setup: AtomicBool::new(false),
+            max_message_bytes: AtomicUsize::new(usize::MAX),
+        });
+        let port = Port::open(Node::server(node.clone())).await;
+        FakeModel { port, node }
+    }
+
+    /// Behaves differently from the next call on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        *lock(&self.node.behaviour) = behaviour;
+    }
+
+    /// Answers a call before the Setup of this run with `FAILED_PRECONDITION`; each restart makes it forget its Setup.
+    pub fn require_setup(&self) {
+        self.node.wants_setup.store(true, Ordering::SeqCst);
+    }
+
+    /// Refuses larger messages in the words of a Python node.
+    pub fn limit_messages(&self, max_bytes: usize) {
+        self.node.max_message_bytes.store(max_bytes, Ordering::SeqCst);
+    }
+
+    /// Lets all calls go on that hang at this moment.
+    pub fn release(&self) {
+        self.node.releases.send_modify(|count| *count += 1);
+    }
+
+    /// Stops as a killed process: connections break, calls in progress are lost.
+    pub async fn stop(&self) {
+        self.port.close().await;
+    }
+
+    /// Starts a fresh process on the port that it had; it knows of no Setup. What was received stays on record.
+    pub async fn restart(&self) {
+        self.port.close().await;
+        self.port.reopen(Node::server(self.node.clone())).await;
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// What an orchestrator says of it.
+    pub fn running(&self, model_id: &str, deployment_id: &str) -> ModelState {
+        ModelState {
+            deployment_id: deployment_id.to_owned(),
+            model_id: model_id.to_owned(),
+            state: RunState::Running,
+            ip: Some(self.address().ip().to_string()),
+            port: Some(self.address().port()),
+            infos: Some(ModelInfos {
+                model_name: Some(format!("model-{model_id}")),
+                cruncher_id: Some(format!("cruncher-{model_id}")),
+                cruncher_name: Some(format!("Cruncher {model_id}")),
+                ..ModelInfos::default()
+            }),
+        }
+    }
+
+    /// Every call that it took, refused ones left out, in order, over all its runs.
+    pub fn calls(&self) -> Vec<Received> {
+        self.node.received.borrow().clone()
+    }
+
+    /// The methods of [`FakeModel::calls`].
+    pub fn methods(&self) -> Vec<String> {
+        self.node.received.borrow().iter().map(|call| call.method.clone()).collect()
+    }
+
+    /// How many calls were refused since it was busy.
+    pub fn refused(&self) -> usize {
+        self.node.refused.load(Ordering::SeqCst)
+    }
+
+    /// How many connections were made to it so far.
+    pub fn connections(&self) -> usize {
+        self.node.connections.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it has taken at least `count` calls since it was made.
+    ///
+    /// # Panics
+    /// When they do not come within ten seconds.
+    pub async fn received(&self, count: usize) {
+        let mut received = self.node.received.subscribe();
+        let what = format!("{count} calls, taken so far: {:?}", self.methods());
+        let _ = soon(&what, received.wait_for(|calls| calls.len() >= count)).await;
+    }
+}
+
+/// What stays over restarts.
+#[derive(Debug)]
+struct Node {
+    behaviour: Mutex<Behaviour>,
+    received: watch::Sender<Vec<Received>>,
+    refused: AtomicUsize,
+    connections: AtomicUsize,
+    releases: watch::Sender<usize>,
+    wants_setup: AtomicBool,
+    max_message_bytes: AtomicUsize,
+}
+
+/// One run of the model's process.
+#[derive(Debug)]
+struct Process {
+    node: Arc<Node>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    is_set_up: AtomicBool,
+}
+
+impl Node {
+    fn server(
+        node: Arc<Node>,
+    ) -> impl Fn(TcpStream, Scope) -> futures::future::BoxFuture<'static, ()> + Send + 'static {
+        let process = Arc::new(Process { node, turn: Arc::default(), is_set_up: AtomicBool::new(false) });
+        move |stream, scope| {
+            process.node.connections.fetch_add(1, Ordering::SeqCst);
+            Box::pin(serve(process.clone(), stream, scope))
+        }
+    }
+
+    fn record(&self, method: String, arguments: Vec<Value>) {
+        self.received.send_modify(|calls| calls.push(Received { method, arguments }));
+    }
+}
+
+async fn serve(process: Arc<Process>, stream: TcpStream, scope: Scope) {
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let (process, scope) = (process.clone(), scope.clone());
+        async move { Ok::<_, Infallible>(route(process, scope, request).await) }
+    });
+    let connection =
+        http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+    // A client may hang up as it likes.
+    let _ = connection.await;
+}
+
+async fn route(
+    process: Arc<Process>,
+    scope: Scope,
+    request: http::Request<Incoming>,
+) -> http::Response<tonic::body::Body> {
+    let path = request.uri().path().to_owned();
+    if path != SETUP_PATH && path != CALL_PATH {
+        return tonic::Status::unimplemented(path).into_http();
+    }
+    let is_setup = path == SETUP_PATH;
+    let handler = tower::service_fn(move |request: tonic::Request<Bytes>| {
+        let (process, scope) = (process.clone(), scope.clone());
+        async move { process.take(request.into_inner(), is_setup, scope).await.map(tonic::Response::new) }
+    });
+    tonic::server::Grpc::new(BytesCodec)
+        .max_decoding_message_size(usize::MAX)
+        .max_encoding_message_size(usize::MAX)
+        .unary(handler, request)
+        .await
+}
+
+impl Process {
+    /// Takes a call when it is free, and carries it through even if the caller goes away.
+    async fn take(
+        self: Arc<Self>,
+        message: Bytes,
+        is_setup: bool,
+        scope: Scope,
+    ) -> Result<Bytes, tonic::Status> {
+        let limit = self.node.max_message_bytes.load(Ordering::SeqCst);
+        if message.len() > limit {
+            let words = format!("Received message larger than max ({} vs. {limit})", message.len());
+            return Err(tonic::Status::resource_exhausted(words));
+        }
+        let Ok(turn) = self.turn.clone().try_lock_owned() else {
+            self.node.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(tonic::Status::resource_exhausted("the model is busy with another call"));
+        };
+        let (done, result) = oneshot::channel();
+        scope.spawn(async move {
+            let result = if is_setup { self.setup(message) } else { self.call(message).await };
+            drop(turn);
+            let _ = done.send(result);
+        });
+        result.await.unwrap_or_else(|_| Err(tonic::Status::unavailable("the process ended")))
+    }
+
+    fn setup(&self, message: Bytes) -> Result<Bytes, tonic::Status> {
+        let request = SetupRequest::decode(message).map_err(no_protobuf)?;
+        self.node.record("Setup".to_owned(), vec![Value::String(request.class_name)]);
+        self.is_set_up.store(true, Ordering::SeqCst);
+        Ok(response(status::SUCCESS, "", None))
+    }
+
+    async fn call(&self, message: Bytes) -> Result<Bytes, tonic::Status> {
+        let mut request = CallRequest::decode(message).map_err(no_protobuf)?;
+        request.method_arguments.sort_by_key(|argument| argument.position);
+        let data = request.method_arguments.into_iter().map(|argument| argument.data.unwrap_or_default());
+        let arguments = data.map(|variant| Value::from_variant(&variant)).collect::<Result<Vec<_>, _>>();
+        let arguments = arguments.map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
+        // Before the call is on record: whoever sees it there may release it.
+        let mut releases = self.node.releases.subscribe();
+        self.node.record(request.method_name.clone(), arguments.clone());
+        if self.node.wants_setup.load(Ordering::SeqCst) && !self.is_set_up.load(Ordering::SeqCst) {
+            return Ok(response(status::FAILED_PRECONDITION, "the model is not set up", None));
+        }
+        let mut reply = lock(&self.node.behaviour).reply(&request.method_name, &arguments);
+        loop {
+            reply = match reply {
+                Reply::Value(value) => return Ok(response(status::SUCCESS, "", Some(value.to_variant()))),
+                Reply::Status { code, message } => return Ok(response(code, &message, None)),
+                Reply::Grpc(status) => return Err(status),
+                Reply::Raw(bytes) => return Ok(bytes),
+                Reply::Huge(bytes) => return Ok(response(status::SUCCESS, "", Some(blanks(bytes)))),
+                Reply::Held(then) => {
+                    let _ = releases.changed().await;
+                    *then
+                }
+                Reply::After(pause, then) => {
+                    tokio::time::sleep(pause).await;
+                    *then
+                }
+            }
+        }
+    }
+}
+
+fn no_protobuf(error: prost::DecodeError) -> tonic::Status {
+    tonic::Status::invalid_argument(error.to_string())
+}
+
+fn blanks(bytes: usize) -> Variant {
+    Variant { r#type: VariantType::Json.into(), value: vec![b' '; bytes].into() }
+}
+
+/// A Setup's response is a call's without a value.
+fn response(code: &str, message: &str, value: Option<Variant>) -> Bytes {
+    let status = Some(Status { code: code.to_owned(), message: message.to_owned() });
+    CallResponse { status, method_response: value }.encode_to_vec().into()
+}
+
+/// Messages as bytes, so that a fake can answer what is no message.
+#[derive(Debug, Clone, Copy)]
+struct BytesCodec;
+
+impl Codec for BytesCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for BytesCodec {
+    type Item = Bytes;
+    type Error = tonic::Status;
+
+    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> {
+        buffer.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for BytesCodec {
+    type Item = Bytes;
+    type Error = tonic::Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, tonic::Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,42 @@
+//! The Python checks, in a virtual environment of their own under the build folder.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::{install, shell, target_folder};
+
+const REQUIREMENTS: &str = "python/requirements.txt";
+
+/// Runs the independent check of scores on an export of its own making.
+pub fn check() -> Result<()> {
+    let python = environment()?;
+    shell::run(&mut shell::command(python, &["python/check_scores.py", "--self-test"]))
+}
+
+/// The interpreter of a virtual environment that has what the scripts import.
+fn environment() -> Result<PathBuf> {
+    let folder = target_folder().join("python");
+    let python = folder.join("bin/python");
+    if shell::succeeds(&mut shell::command(&python, &["-c", "import numpy, scipy"])) {
+        return Ok(python);
+    }
+    ensure_python()?;
+    let folder = folder.to_str().context("the path of the build folder is not UTF-8")?;
+    shell::run(&mut shell::command("python3", &["-m", "venv", "--clear", folder]))?;
+    let pip =
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS];
+    shell::run(&mut shell::command(&python, &pip))
+        .context("the Python checks need numpy and SciPy from the package index; is there a network?")?;
+    Ok(python)
+}
+
+/// Debian splits what makes virtual environments from the interpreter.
+fn ensure_python() -> Result<()> {
+    let can_make_environments =
+        || shell::succeeds(&mut shell::command("python3", &["-c", "import venv, ensurepip"]));
+    if can_make_environments() {
+        return Ok(());
+    }
+    install::packages(&["python3", "python3-venv"], "the independent check of scores")
+}

@@ -1,0 +1,76 @@
+//! Everything that has to pass.
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use domain::Stopwatch;
+
+use crate::postgres::Server;
+use crate::{python, repository, shell, tidy};
+
+#[derive(Args)]
+pub struct Options {
+    /// Run one phase alone
+    #[arg(long, value_name = "PHASE")]
+    only: Option<Phase>,
+    /// Start no PostgreSQL; the tests that need one skip themselves
+    #[arg(long)]
+    no_postgres: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Phase {
+    /// Formatting
+    Fmt,
+    /// What the compiler does not check
+    Tidy,
+    /// Lints, warnings refused
+    Clippy,
+    /// The tests of all crates, against SQLite and a throw-away PostgreSQL
+    Tests,
+    /// The independent check of scores, checked itself
+    Python,
+}
+
+/// Runs the phases in order and ends with the first that fails.
+pub fn run(options: &Options) -> Result<()> {
+    let whole = Stopwatch::start();
+    let phases =
+        Phase::value_variants().iter().filter(|phase| options.only.is_none_or(|only| only == **phase));
+    for phase in phases {
+        let name = name(*phase);
+        println!("── {name}");
+        let stopwatch = Stopwatch::start();
+        run_phase(*phase, options)
+            .with_context(|| format!("{name} failed; run it alone with `cargo xtask test --only {name}`"))?;
+        println!("── {name} passed in {:.1} s", stopwatch.elapsed().as_secs_f64());
+    }
+    println!("── all passed in {:.1} s", whole.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn run_phase(phase: Phase, options: &Options) -> Result<()> {
+    match phase {
+        Phase::Fmt => shell::run(&mut shell::cargo(&["fmt", "--all", "--check"])),
+        Phase::Tidy => tidy::run(repository()),
+        Phase::Clippy => {
+            shell::run(&mut shell::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+        }
+        Phase::Tests if options.no_postgres => shell::run(&mut tests()),
+        Phase::Tests => {
+            let server = Server::start()?;
+            println!("PostgreSQL for the tests: {}", server.url());
+            shell::run(tests().env("CONDOR_TEST_POSTGRES", server.url()))
+        }
+        Phase::Python => python::check(),
+    }
+}
+
+fn tests() -> std::process::Command {
+    let mut tests = shell::cargo(&["test", "--workspace"]);
+    tests.env_remove("CONDOR_TEST_POSTGRES");
+    tests
+}
+
+fn name(phase: Phase) -> String {
+    phase.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
