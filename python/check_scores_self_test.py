@@ -114,8 +114,8 @@ def made_prices(random):
             if asset == "ETH" and minute in (3, 4, 5):
                 continue
             if minute == 2:
-                rows.append({"asset": asset, "at": written(START + 60 * minute), "price": 1.5 * close, "source": "wrong"})
-            rows.append({"asset": asset, "at": written(START + 60 * minute), "price": close, "source": "made up"})
+                rows.append({"asset": asset, "at": written(START + 60 * minute), "price": 1.5 * close})
+            rows.append({"asset": asset, "at": written(START + 60 * minute), "price": close})
     return [{"position": position, **row} for position, row in enumerate(rows, start=1)]
 
 
@@ -166,9 +166,8 @@ def make_round(tables, closes, asset, horizon, steps, method, at):
     for model in MODELS:
         raw, step_scores = scores.get(model, (None, []))
         relative = min(1.0, max(0.0, (row["q95"] - capped[model]) / (row["q95"] - row["best"])))
-        tables["scores"].append(
-            {"round_id": round_id, "model_id": model, "raw": raw, "relative": 0.0 if raw is None else relative, "steps": step_scores}
-        )
+        score = {"raw": raw, "relative": 0.0 if raw is None else relative, "steps": step_scores}
+        tables["scores"].append({"round_id": round_id, "model_id": model, **score})
     tables["rounds"].append(row)
 
 

@@ -10,6 +10,9 @@ use crate::{
 /// How many times the round's median raw score the worst may count.
 pub const DEFAULT_OUTLIER_CAP: f64 = 10.0;
 
+/// Smaller rounds are scored on one thread: waking the others takes longer than they save.
+const PARALLEL_FROM: usize = 16;
+
 /// How a round is scored.
 #[derive(Debug, Clone, Copy)]
 pub struct ScoreSettings {
@@ -55,7 +58,7 @@ pub struct PredictionScore {
 
 /// Scores a settled round as a whole. `answers` are the texts that were accepted, `None` for any other outcome.
 ///
-/// Answers are scored in parallel on rayon's current pool; the result is the same to the bit on any number of threads.
+/// The answers of large rounds are scored in parallel on rayon's current pool; the result is the same to the bit on any number of threads.
 pub fn score_round(
     question: &Question,
     answers: &[Option<&str>],
@@ -63,10 +66,12 @@ pub fn score_round(
     settings: &ScoreSettings,
 ) -> RoundOutcome {
     let expected = Expected::from(question);
-    let scores: Vec<Option<Result<RawScore, String>>> = answers
-        .par_iter()
-        .map(|answer| answer.map(|text| score_answer(text, &expected, settled, settings)))
-        .collect();
+    let score = |answer: &Option<&str>| answer.map(|text| score_answer(text, &expected, settled, settings));
+    let scores: Vec<Option<Result<RawScore, String>>> = if answers.len() < PARALLEL_FROM {
+        answers.iter().map(score).collect()
+    } else {
+        answers.par_iter().map(score).collect()
+    };
     let raw: Vec<Option<f64>> =
         scores.iter().map(|score| score.as_ref()?.as_ref().ok().map(|score| score.value)).collect();
     let outlier_cap = (!settings.rule.can_be_negative()).then_some(settings.outlier_cap);

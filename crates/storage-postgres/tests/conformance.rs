@@ -1,6 +1,7 @@
 //! PostgreSQL passes the tests that every database passes.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -50,7 +51,8 @@ impl TestDatabase for PostgresDatabase {
 
 async fn fresh_database() -> Option<PostgresDatabase> {
     let Ok(url) = std::env::var("CONDOR_TEST_POSTGRES") else {
-        println!("skipped: CONDOR_TEST_POSTGRES is not set (cargo xtask test sets it)");
+        static SAID: Once = Once::new();
+        SAID.call_once(|| println!("skipped: CONDOR_TEST_POSTGRES is not set (cargo xtask test sets it)"));
         return None;
     };
     let name = format!("condor_test_{}", Uuid::new_v4().simple());

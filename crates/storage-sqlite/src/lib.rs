@@ -11,8 +11,10 @@ mod prices;
 mod rounds;
 mod rows;
 mod standings;
+mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::Timestamp;
@@ -22,6 +24,7 @@ use storage::{Counts, Result, StorageError, Store};
 
 use crate::errors::{failed, migration_failed};
 use crate::rows::counted;
+use crate::writer::{Turn, Writer};
 
 pub(crate) static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -31,7 +34,7 @@ pub(crate) const ROWS_PER_STATEMENT: usize = 1000;
 /// A SQLite database.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    writer: SqlitePool,
+    writer: Arc<Writer>,
     readers: SqlitePool,
 }
 
@@ -55,14 +58,14 @@ impl SqliteStore {
 
     fn connect(path: &Path, read_only: bool) -> Self {
         SqliteStore {
-            writer: connect::pool(path, read_only, connect::WRITERS),
-            readers: connect::pool(path, true, connect::READERS),
+            writer: Arc::new(Writer::new(connect::options(path, read_only))),
+            readers: connect::readers(path),
         }
     }
 
-    /// Begins a transaction that writes, when it is its turn.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
+    /// Waits for its turn to write so many rows of a kind: in one statement, or in several that are one transaction.
+    pub(crate) async fn turn_for(&self, rows: usize) -> Result<Turn<'_>> {
+        if rows <= ROWS_PER_STATEMENT { self.writer.turn().await } else { self.writer.begin().await }
     }
 
     /// Begins a transaction whose reads all see the same state.
@@ -93,9 +96,11 @@ async fn schema_version(connection: &mut SqliteConnection) -> Result<i64> {
 impl Store for SqliteStore {
     async fn migrate(&self) -> Result<()> {
         // All in one transaction, which is the lock: a second process waits here and then finds nothing to do.
-        let mut transaction = self.begin().await?;
+        let mut turn = self.writer.turn().await?;
+        let mut transaction = turn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         MIGRATOR.run_direct(None, &mut *transaction, false).await.map_err(migration_failed)?;
-        transaction.commit().await.map_err(failed)
+        transaction.commit().await.map_err(failed)?;
+        turn.finish().await
     }
 
     async fn check_schema(&self) -> Result<()> {
@@ -127,11 +132,4 @@ impl Store for SqliteStore {
             ..counts
         })
     }
-}
-
-/// Closes a connection that an interrupted transaction left in doubt, instead of using it again.
-pub(crate) async fn is_reusable(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
-    // The rollback of a dropped transaction waits in the connection's queue; the answer to a ping comes after it.
-    connection.ping().await?;
-    Ok(!connection.is_in_transaction())
 }

@@ -19,11 +19,11 @@ impl ModelRepository for SqliteStore {
     async fn save_models(&self, models: &[Model]) -> Result<()> {
         let models: BTreeMap<&ModelId, &Model> = models.iter().map(|model| (&model.id, model)).collect();
         let models: Vec<&Model> = models.into_values().collect();
-        let mut transaction = self.begin().await?;
+        let mut turn = self.turn_for(models.len()).await?;
         for chunk in models.chunks(ROWS_PER_STATEMENT) {
-            save(&mut transaction, chunk).await?;
+            save(&mut turn, chunk).await?;
         }
-        transaction.commit().await.map_err(failed)
+        turn.finish().await
     }
 
     async fn models(&self) -> Result<Vec<Model>> {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Timestamp};
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use storage::{FeedStatus, PriceRepository, Result, storable_text};
 
 use crate::errors::failed;
@@ -12,15 +12,11 @@ use crate::{ROWS_PER_STATEMENT, SqliteStore};
 #[async_trait]
 impl PriceRepository for SqliteStore {
     async fn append_prices(&self, entries: &[LedgerEntry]) -> Result<()> {
-        if entries.len() <= ROWS_PER_STATEMENT {
-            // One statement is a transaction of its own.
-            return append(&self.writer, entries).await;
-        }
-        let mut transaction = self.begin().await?;
+        let mut turn = self.turn_for(entries.len()).await?;
         for chunk in entries.chunks(ROWS_PER_STATEMENT) {
-            append(&mut *transaction, chunk).await?;
+            append(&mut turn, chunk).await?;
         }
-        transaction.commit().await.map_err(failed)
+        turn.finish().await
     }
 
     async fn ledger_end(&self) -> Result<LedgerPosition> {
@@ -70,13 +66,7 @@ impl PriceRepository for SqliteStore {
     }
 }
 
-async fn append<'c>(
-    executor: impl sqlx::Executor<'c, Database = Sqlite>,
-    entries: &[LedgerEntry],
-) -> Result<()> {
-    if entries.is_empty() {
-        return Ok(());
-    }
+async fn append(connection: &mut SqliteConnection, entries: &[LedgerEntry]) -> Result<()> {
     let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO prices (position, asset, at, price, source) ");
     sql.push_values(entries, |mut row, entry| {
         row.push_bind(entry.position.0 as i64)
@@ -86,5 +76,5 @@ async fn append<'c>(
             .push_bind(storable_text(&entry.source));
     });
     sql.push(" ON CONFLICT (position) DO NOTHING");
-    sql.build().execute(executor).await.map_err(failed).map(drop)
+    sql.build().execute(connection).await.map_err(failed).map(drop)
 }

@@ -45,12 +45,12 @@ impl RoundRepository for SqliteStore {
         predictions: &[Prediction],
     ) -> Result<()> {
         let packed = PackedOutcomes::pack(predictions).await;
-        let mut transaction = self.begin().await?;
-        if close(&mut transaction, question, closed_at, packed.counts).await? {
-            insert_outcomes(&mut transaction, question.id, &packed.outcomes).await?;
-            models::note_answers(&mut transaction, question.performed_at, &packed.answered()).await?;
+        let mut turn = self.writer.begin().await?;
+        if close(&mut turn, question, closed_at, packed.counts).await? {
+            insert_outcomes(&mut turn, question.id, &packed.outcomes).await?;
+            models::note_answers(&mut turn, question.performed_at, &packed.answered()).await?;
         }
-        transaction.commit().await.map_err(failed)
+        turn.finish().await
     }
 
     async fn record_missed(&self, questions: &[Question], reason: &str, at: Timestamp) -> Result<()> {
@@ -65,15 +65,17 @@ impl RoundRepository for SqliteStore {
     }
 
     async fn interrupt_open_rounds(&self, at: Timestamp, reason: &str) -> Result<Vec<RoundId>> {
+        let mut turn = self.writer.turn().await?;
         let rows = sqlx::query(
             "UPDATE rounds SET state = 'interrupted', reason = ?1, closed_at = ?2
              WHERE state = 'asked' RETURNING round_id",
         )
         .bind(storable_text(reason))
         .bind(micros(at))
-        .fetch_all(&self.writer)
+        .fetch_all(&mut *turn)
         .await
         .map_err(failed)?;
+        turn.finish().await?;
         let mut ids = rows.iter().map(rows::round_id).collect::<Result<Vec<_>>>()?;
         ids.sort_unstable();
         Ok(ids)
@@ -99,13 +101,14 @@ impl RoundRepository for SqliteStore {
     }
 
     async fn defer_scoring(&self, id: RoundId, until: Timestamp) -> Result<()> {
+        let mut turn = self.writer.turn().await?;
         sqlx::query("UPDATE rounds SET score_after = ?2 WHERE round_id = ?1 AND state = 'closed'")
             .bind(id.as_uuid())
             .bind(micros(until))
-            .execute(&self.writer)
+            .execute(&mut *turn)
             .await
-            .map_err(failed)
-            .map(drop)
+            .map_err(failed)?;
+        turn.finish().await
     }
 
     async fn predictions(&self, id: RoundId) -> Result<Vec<Prediction>> {
@@ -118,22 +121,22 @@ impl RoundRepository for SqliteStore {
 
     async fn store_scores(&self, scores: &RoundScores) -> Result<()> {
         scores.check_finite()?;
-        let mut transaction = self.begin().await?;
-        if must_store(&mut transaction, scores).await? {
-            replace_scores(&mut transaction, scores).await?;
-            count_change(&mut transaction).await?;
-            mark_scored(&mut transaction, scores).await?;
+        let mut turn = self.writer.begin().await?;
+        if must_store(&mut turn, scores).await? {
+            replace_scores(&mut turn, scores).await?;
+            count_change(&mut turn).await?;
+            mark_scored(&mut turn, scores).await?;
         }
-        transaction.commit().await.map_err(failed)
+        turn.finish().await
     }
 
     async fn void_round(&self, id: RoundId, at: Timestamp, reason: &str) -> Result<()> {
-        let mut transaction = self.begin().await?;
-        if state_of(&mut transaction, id).await? == Some(RoundState::Closed) {
-            count_change(&mut transaction).await?;
-            mark_void(&mut transaction, id, at, reason).await?;
+        let mut turn = self.writer.begin().await?;
+        if state_of(&mut turn, id).await? == Some(RoundState::Closed) {
+            count_change(&mut turn).await?;
+            mark_void(&mut turn, id, at, reason).await?;
         }
-        transaction.commit().await.map_err(failed)
+        turn.finish().await
     }
 
     async fn score_changes(
@@ -223,16 +226,16 @@ impl SqliteStore {
     /// Puts rounds on record; returns those that were not yet, in the order of `questions`.
     async fn record(&self, questions: &[Question], entry: &Entry<'_>) -> Result<Vec<RoundId>> {
         let mut fresh = HashSet::new();
-        let mut transaction = self.begin().await?;
+        let mut turn = self.turn_for(questions.len()).await?;
         for chunk in questions.chunks(ROWS_PER_STATEMENT) {
             let mut sql = insert_rounds(chunk, entry);
             sql.push(" ON CONFLICT (round_id) DO NOTHING RETURNING round_id");
-            let rows = sql.build().fetch_all(&mut *transaction).await.map_err(failed)?;
+            let rows = sql.build().fetch_all(&mut *turn).await.map_err(failed)?;
             for row in &rows {
                 fresh.insert(rows::round_id(row)?);
             }
         }
-        transaction.commit().await.map_err(failed)?;
+        turn.finish().await?;
         Ok(questions.iter().map(|question| question.id).filter(|id| fresh.remove(id)).collect())
     }
 }

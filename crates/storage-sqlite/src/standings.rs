@@ -13,14 +13,14 @@ use crate::rows::{Reader, limit_of, micros};
 impl StandingsRepository for SqliteStore {
     async fn save_leaderboard(&self, leaderboard: &Leaderboard, standings: &Standings) -> Result<()> {
         let (leaderboard_document, standings_document) = (pack(leaderboard)?, pack(standings)?);
-        let mut transaction = self.begin().await?;
+        let mut turn = self.writer.begin().await?;
         sqlx::query(
             "INSERT INTO leaderboards (as_of, document) VALUES (?1, ?2)
              ON CONFLICT (as_of) DO UPDATE SET document = excluded.document",
         )
         .bind(micros(leaderboard.as_of))
         .bind(leaderboard_document)
-        .execute(&mut *transaction)
+        .execute(&mut *turn)
         .await
         .map_err(failed)?;
         sqlx::query(
@@ -30,10 +30,10 @@ impl StandingsRepository for SqliteStore {
         )
         .bind(micros(standings.as_of))
         .bind(standings_document)
-        .execute(&mut *transaction)
+        .execute(&mut *turn)
         .await
         .map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        turn.finish().await
     }
 
     async fn latest_leaderboard(&self) -> Result<Option<Leaderboard>> {
@@ -62,16 +62,18 @@ impl StandingsRepository for SqliteStore {
     }
 
     async fn save_snapshot(&self, standings: &Standings) -> Result<()> {
+        let document = pack(standings)?;
+        let mut turn = self.writer.turn().await?;
         sqlx::query(
             "INSERT INTO snapshots (as_of, document) VALUES (?1, ?2)
              ON CONFLICT (as_of) DO UPDATE SET document = excluded.document",
         )
         .bind(micros(standings.as_of))
-        .bind(pack(standings)?)
-        .execute(&self.writer)
+        .bind(document)
+        .execute(&mut *turn)
         .await
-        .map_err(failed)
-        .map(drop)
+        .map_err(failed)?;
+        turn.finish().await
     }
 
     async fn newest_snapshot_at(&self) -> Result<Option<Timestamp>> {

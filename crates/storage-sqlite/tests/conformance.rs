@@ -1,4 +1,5 @@
 //! SQLite passes the tests that every database passes.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::sync::Arc;
 

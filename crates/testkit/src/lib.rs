@@ -1,4 +1,4 @@
-//! Fake models, a fake orchestrator and a throw-away PostgreSQL for tests.
+//! Fake models and a fake orchestrator for tests.
 //!
 //! The fakes are real servers on real ports of the loopback interface. They can be stopped, as a killed process stops, and
 //! started again on the same port. Being for tests, they panic when they are used wrongly.

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
-use domain::{Clock, LeaderboardEntry, Span, Standings, SystemClock, Timestamp};
+use domain::{Clock, Span, Standings, SystemClock, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 use storage::{Counts, ExportedRound, Store};
@@ -103,7 +103,17 @@ async fn export(
         ExportKind::Leaderboard => {
             if let Some(leaderboard) = store.latest_leaderboard().await? {
                 for entry in &leaderboard.entries {
-                    out.print(&LeaderboardLine { as_of: leaderboard.as_of, rule: &leaderboard.rule, entry })?;
+                    out.print(&json!({
+                        "as_of": leaderboard.as_of,
+                        "rule": leaderboard.rule,
+                        "rank": entry.rank,
+                        "group": entry.group,
+                        "model_id": entry.model_id,
+                        "first_scored_at": entry.first_scored_at,
+                        "recent": entry.windows.recent,
+                        "steady": entry.windows.steady,
+                        "anchor": entry.windows.anchor,
+                    }))?;
                 }
             }
         }
@@ -147,14 +157,6 @@ async fn export_by_round(
             _ => return Ok(()),
         }
     }
-}
-
-#[derive(Serialize)]
-struct LeaderboardLine<'a> {
-    as_of: Timestamp,
-    rule: &'a str,
-    #[serde(flatten)]
-    entry: &'a LeaderboardEntry,
 }
 
 /// One line for each model over all parameters, and one for each of its parameters.

@@ -1,0 +1,81 @@
+//! `condor replay`: every prediction accounted for, the same bits every time and on both databases.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use e2e::{condor_output, databases, json_lines};
+use serde_json::Value;
+
+/// Twenty-six hours of minutes from here on, for two assets, with one hour missing in one of them.
+const START: i64 = 1_747_699_200; // 2025-05-20T00:00:00Z
+const GAP: std::ops::Range<i64> = 300..360;
+
+fn write_prices(folder: &Path) {
+    for (asset, seed) in [("BTC", 1_u64), ("ETH", 2)] {
+        let (mut state, mut price) = (seed, 2000.0 * seed as f64);
+        let mut text = String::from("timestamp,price\n");
+        for minute in 0..26 * 60 {
+            state = state * 48_271 % 2_147_483_647;
+            price *= 1.0 + (state as f64 / 2_147_483_647.0 - 0.5) * 2e-3;
+            if asset == "BTC" || !GAP.contains(&minute) {
+                writeln!(text, "{},{price:.4}", START + minute * 60).unwrap();
+            }
+        }
+        std::fs::write(folder.join(format!("{asset}-1m.csv")), text).unwrap();
+    }
+}
+
+fn replay(prices: &Path, database: &str) -> Value {
+    let prices = prices.display().to_string();
+    let times = ["--from", "2025-05-20T01:00:00Z", "--to", "2025-05-21T02:00:00Z"];
+    let common = ["replay", "--prices", &prices, "--assets", "BTC,ETH", "--database", database, "--json"];
+    let models = ["--models", "2", "--add-model", "random-walk:scale=10"];
+    let output = condor_output(common.into_iter().chain(times).chain(models));
+    json_lines(&output).last().unwrap()["summary"].clone()
+}
+
+#[tokio::test]
+async fn a_replay_accounts_for_everything_and_repeats_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    write_prices(folder.path());
+    let mut databases = databases(folder.path(), "replay").await;
+    let second = format!("sqlite://{}", folder.path().join("second.db").display());
+    databases.push(e2e::Database { kind: "sqlite again", url: second });
+
+    let mut leaderboards = Vec::new();
+    for database in &databases {
+        let summary = replay(folder.path(), &database.url);
+        check_counts(&summary);
+        leaderboards.push((database.kind, summary["leaderboard"].clone()));
+    }
+    let (_, first) = &leaderboards[0];
+    for (kind, leaderboard) in &leaderboards {
+        assert_eq!(leaderboard, first, "{kind} differs");
+    }
+    let last = first.as_array().unwrap().last().unwrap();
+    assert_eq!(last["model_id"], "random-walk:scale=10", "ten times too wide ranks last");
+
+    // The same again into the same database asks nothing twice and changes nothing.
+    let again = replay(folder.path(), &databases[0].url);
+    check_counts(&again);
+    assert_eq!(again["leaderboard"], *first);
+}
+
+fn check_counts(summary: &Value) {
+    let count = |field: &str| summary[field].as_u64().unwrap();
+    // 25 hours of 5 + 2 + 1 rounds for each of two assets.
+    assert_eq!(count("rounds"), 25 * 8 * 2, "{summary}");
+    assert_eq!(count("scored") + count("void") + count("missed") + count("open"), count("rounds"), "{summary}");
+    let statuses = count("success") + count("failed") + count("timeout") + count("absent");
+    assert_eq!(statuses, count("predictions"), "{summary}");
+    assert_eq!(count("predictions"), (count("rounds") - count("missed")) * 3, "{summary}");
+    assert_eq!(count("success"), count("predictions"), "{summary}");
+    // An hour without prices of ETH: its 8 slots are missed.
+    assert_eq!(count("missed"), 8, "{summary}");
+    assert!(count("scored") > 200 && count("open") < 60, "{summary}");
+    for place in summary["leaderboard"].as_array().unwrap() {
+        for window in ["recent", "steady", "anchor", "raw_anchor"] {
+            assert!(place[window].is_number(), "{place}");
+        }
+    }
+}

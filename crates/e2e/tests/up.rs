@@ -1,0 +1,67 @@
+//! `condor up`: from nothing to a full leaderboard, and back to nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use e2e::{Process, condor_output, eventually, json_lines};
+use serde_json::Value;
+
+/// Builds are slow here: the warm-up is a day, which fills the recent window.
+const WARM_UP: &str = "1d";
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn up(folder: &Path, port: u16) -> Process {
+    let (port, orchestrator) = (port.to_string(), free_port().to_string());
+    let data = folder.join("data").display().to_string();
+    let arguments = ["up", "--data-dir", &data, "--port", &port, "--orchestrator-port", &orchestrator];
+    Process::start("up", arguments.into_iter().chain(["--warm-up", WARM_UP, "--models", "3"]))
+}
+
+/// The JSON behind a path, once the server answers; `None` for any answer but 200.
+fn get(port: u16, path: &str) -> Option<Value> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).unwrap())
+}
+
+#[test]
+fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let process = up(folder.path(), port);
+
+    let leaderboard = eventually("a leaderboard of three models", Duration::from_secs(240), || {
+        get(port, "/leaderboard?window=recent").filter(|board| board["count"] == 3)
+    });
+    for (i, model) in leaderboard["models"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(model["rank"], i + 1);
+        assert!(model["score"].is_number() && model["model_name"].is_string(), "{model}");
+    }
+    let statistics = get(port, "/statistics").unwrap();
+    assert_eq!(statistics["total_models"], 3);
+
+    // The warm-up ends a moment ago at the most: what is asked now is live.
+    let total = || get(port, "/statistics").and_then(|statistics| statistics["total_predictions"].as_u64());
+    let database = format!("sqlite://{}", folder.path().join("data/condor.db").display());
+    eventually("live rounds", Duration::from_secs(240), || {
+        let rounds = json_lines(&condor_output(["db", "export", "rounds", "--json", "--database", &database]));
+        let is_live = |round: &&Value| round["success"] == 3 && round["closed_at"] != round["performed_at"];
+        rounds.iter().rev().find(is_live).cloned()
+    });
+    let before = total().unwrap();
+    assert!(process.terminate(Duration::from_secs(90)).success());
+    assert!(get(port, "/healthz").is_none(), "the report worker went with it");
+
+    // It goes on where it left off, without a second warm-up.
+    let again = up(folder.path(), port);
+    let after = eventually("the page again", Duration::from_secs(30), total);
+    assert!(after >= before && after < before + 100, "{before} predictions, then {after}");
+    assert!(again.terminate(Duration::from_secs(90)).success());
+}
