@@ -28,7 +28,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(run(cli));
+    // As a task of its own it runs on the workers' threads: what it waits for need not wake another thread.
+    let outcome =
+        runtime.block_on(async { tokio::spawn(run(cli)).await.unwrap_or_else(|error| Err(error.into())) });
     // Blocking leftovers, such as a read of standard input, must not hold up the exit.
     runtime.shutdown_background();
     match outcome {

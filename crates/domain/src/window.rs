@@ -312,13 +312,13 @@ impl ScoreHistory {
         hour.sums.clear();
     }
 
-    /// Takes a round out, if it is held.
-    pub fn remove(&mut self, id: RoundId) {
-        if let Some((parameter, resolved, _)) = self.places.remove(&id) {
-            let hour = self.hour_mut(parameter, resolved);
-            hour.rounds.remove(&(resolved, id));
-            hour.sums.clear();
-        }
+    /// Takes a round out; returns when it resolved, if it was held.
+    pub fn remove(&mut self, id: RoundId) -> Option<Timestamp> {
+        let (parameter, resolved, _) = self.places.remove(&id)?;
+        let hour = self.hour_mut(parameter, resolved);
+        hour.rounds.remove(&(resolved, id));
+        hour.sums.clear();
+        Some(resolved)
     }
 
     /// Drops the rounds that no window as of `as_of` or later can hold.
@@ -359,6 +359,7 @@ impl ScoreHistory {
         weights: &Weights,
     ) -> ModelStanding {
         let first_scored_at = self.members.get(&model).and_then(|member| member.first_scored_at);
+        let first_scored_at = first_scored_at.filter(|first| *first <= as_of);
         let is_full = |window: Window| first_scored_at.is_some_and(|first| first <= as_of - window.span());
         let standings: Vec<ParameterStanding> = parameters
             .iter()
@@ -532,6 +533,20 @@ mod tests {
         let standing = history.standings(back + Span::hours(2), &Weights::default()).models.remove(0);
         assert_eq!(standing.first_scored_at, Some(back + Span::hours(1)));
         assert!(!standing.windows.recent.full);
+    }
+
+    #[test]
+    fn standings_of_the_past_know_no_later_beginning() {
+        let mut history = ScoreHistory::new();
+        let back = start() + Span::hours(5);
+        history.set_member(&id("a"), back);
+        history.insert(round(start() + Span::hours(1), &[("a", 1.0, Some(1.0))]));
+        history.insert(round(back + Span::hours(1), &[("a", 1.0, Some(1.0))]));
+        let first_scored_at = |history: &mut ScoreHistory, as_of| {
+            history.standings(as_of, &Weights::default()).models.remove(0).first_scored_at
+        };
+        assert_eq!(first_scored_at(&mut history, back), None);
+        assert_eq!(first_scored_at(&mut history, back + Span::hours(1)), Some(back + Span::hours(1)));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct Progress {
     pub predictions: u64,
     /// Rounds voided.
     pub void: u64,
-    /// Rounds whose prices are not there yet.
+    /// Rounds put off, because their prices are not there yet.
     pub waiting: u64,
     /// The instant of the leaderboard, when a new one was written.
     pub leaderboard: Option<Timestamp>,
@@ -60,8 +60,8 @@ impl ScoreWorker {
         ScoreWorker { scorer: Scorer::new(store, settings), ranker, clock }
     }
 
-    /// Scores every round that is due; then, when scores have changed, writes the leaderboard as of the full minute, and
-    /// the snapshot of each full hour that has passed.
+    /// Scores every round that is due; then writes the snapshot of each full hour that has none or lacks a late score,
+    /// and, when scores have changed, the leaderboard as of the full minute.
     pub async fn run_once(&mut self) -> Result<Progress> {
         let now = self.clock.now();
         let mut progress = self.scorer.score_due(now).await?;
@@ -69,7 +69,7 @@ impl ScoreWorker {
         Ok(progress)
     }
 
-    /// Writes the leaderboard as of `as_of` whether or not scores have changed.
+    /// Writes the leaderboard as of `as_of`, whether or not scores have changed.
     pub async fn rank(&mut self, as_of: Timestamp) -> Result<()> {
         self.ranker.rank(as_of).await
     }
@@ -80,10 +80,11 @@ const IDLE: Duration = Duration::from_secs(1);
 /// The pause after an error, so that a database that is away is not hammered.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 
-/// Works until `shutdown`. An error of the database that may pass is logged and waited out; any other ends the worker.
+/// Works until `shutdown`, also in the middle of a backlog: what is not stored by then is done at the next start. An error
+/// of the database that may pass is logged and waited out; any other ends the worker.
 pub async fn run(mut worker: ScoreWorker, shutdown: CancellationToken) -> Result<()> {
-    while !shutdown.is_cancelled() {
-        let pause = match worker.run_once().await {
+    while let Some(result) = shutdown.run_until_cancelled(worker.run_once()).await {
+        let pause = match result {
             Ok(progress) => {
                 log(&progress);
                 IDLE
@@ -94,10 +95,7 @@ pub async fn run(mut worker: ScoreWorker, shutdown: CancellationToken) -> Result
             }
             Err(error) => return Err(error),
         };
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
+        shutdown.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
     Ok(())
 }

@@ -3,13 +3,17 @@
 //! The ranker follows the changes of scores in the database, whoever made them, so that a second score worker or a
 //! restart leads to the same numbers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::{ScoreHistory, Span, Timestamp, TimestampExt, Weights, Window, rank};
-use storage::{ChangeNumber, Result, Store};
+use storage::{ChangeNumber, Result, ScoreChange, Store};
 
 /// Changes read at once.
 const BATCH: usize = 1000;
+
+/// How far back snapshots are written again when a score comes late.
+const AMENDED: Span = Span::hours(24);
 
 pub struct Ranker {
     store: Arc<dyn Store>,
@@ -23,9 +27,35 @@ struct State {
     history: ScoreHistory,
     /// Every change up to here is in the history.
     seen: ChangeNumber,
-    /// A change is in the history that no leaderboard shows.
-    is_dirty: bool,
-    newest_snapshot: Option<Timestamp>,
+    /// When the rounds resolved whose newest scores no leaderboard shows.
+    unshown: BTreeSet<Timestamp>,
+    /// The first full hour whose snapshot is missing or lacks a score.
+    next_snapshot: Timestamp,
+}
+
+impl State {
+    fn is_leaderboard_due(&self, as_of: Timestamp) -> bool {
+        self.unshown.first().is_some_and(|resolved| *resolved <= as_of)
+    }
+
+    fn is_snapshot_due(&self, as_of: Timestamp) -> bool {
+        self.next_snapshot <= as_of
+    }
+
+    /// Takes a change; returns when the round resolved, unless the change concerns no score.
+    fn take(&mut self, change: ScoreChange) -> Option<Timestamp> {
+        self.seen = change.number;
+        let resolved = match change.scored {
+            Some(round) => {
+                let resolved = round.resolves_at;
+                self.history.insert(round);
+                resolved
+            }
+            None => self.history.remove(change.round_id)?,
+        };
+        self.unshown.insert(resolved);
+        Some(resolved)
+    }
 }
 
 impl Ranker {
@@ -45,94 +75,90 @@ impl Ranker {
     /// Writes the leaderboard as of `as_of`.
     pub async fn rank(&mut self, as_of: Timestamp) -> Result<()> {
         let mut state = self.refreshed(as_of).await?;
+        self.read_members(&mut state).await?;
         let written = self.write_leaderboard(&mut state, as_of).await;
         self.state = Some(state);
         written
     }
 
     async fn write_due(&self, state: &mut State, as_of: Timestamp) -> Result<Option<Timestamp>> {
+        let is_leaderboard_due = state.is_leaderboard_due(as_of);
+        if !is_leaderboard_due && !state.is_snapshot_due(as_of) {
+            return Ok(None);
+        }
+        self.read_members(state).await?;
         self.write_snapshots(state, as_of).await?;
-        if !state.is_dirty {
+        if !is_leaderboard_due {
             return Ok(None);
         }
         self.write_leaderboard(state, as_of).await?;
-        state.history.forget_before(as_of - Span::HOUR);
+        state.history.forget_before(first_amended(as_of));
         Ok(Some(as_of))
     }
 
     async fn write_leaderboard(&self, state: &mut State, as_of: Timestamp) -> Result<()> {
         let standings = state.history.standings(as_of, &self.weights);
         self.store.save_leaderboard(&rank(&standings, &self.rule), &standings).await?;
-        state.is_dirty = false;
+        state.unshown.retain(|resolved| *resolved > as_of);
         Ok(())
     }
 
-    /// One for each full hour since the newest, as far back as the history reaches.
     async fn write_snapshots(&self, state: &mut State, as_of: Timestamp) -> Result<()> {
-        let newest_due = as_of.floor_to(Span::HOUR);
-        let mut hour = state.newest_snapshot.map_or(newest_due, |newest| newest + Span::HOUR);
-        hour = hour.max(newest_due - Window::Anchor.span());
-        while hour <= newest_due {
-            let standings = state.history.standings(hour, &self.weights);
+        state.next_snapshot = state.next_snapshot.max(first_snapshot(as_of));
+        while state.is_snapshot_due(as_of) {
+            let standings = state.history.standings(state.next_snapshot, &self.weights);
             if !standings.models.is_empty() {
                 self.store.save_snapshot(&standings).await?;
             }
-            state.newest_snapshot = Some(hour);
-            hour = hour + Span::HOUR;
+            state.next_snapshot = state.next_snapshot + Span::HOUR;
         }
         Ok(())
     }
 
     /// The state with everything that is stored by now; taken out, so that an error half-way leads to a fresh start.
     async fn refreshed(&mut self, as_of: Timestamp) -> Result<State> {
-        let mut state = match self.state.take() {
-            Some(state) => state,
-            None => self.load(as_of).await?,
+        let Some(mut state) = self.state.take() else {
+            return self.load(as_of).await;
         };
-        if self.read_changes(&mut state, as_of).await? {
-            state.is_dirty = true;
-            self.read_members(&mut state).await?;
+        // Of old rounds too: one of them may be a model's first.
+        if let Some(earliest) = self.read_changes(&mut state, Timestamp::MIN_UTC).await? {
+            let outdated = earliest.ceil_to(Span::HOUR).max(first_amended(as_of));
+            state.next_snapshot = state.next_snapshot.min(outdated);
         }
         Ok(state)
     }
 
+    /// The state of a worker that has just been started: the newest snapshot may lack what was scored since, and so may
+    /// the leaderboard.
     async fn load(&self, as_of: Timestamp) -> Result<State> {
+        let first_snapshot = first_snapshot(as_of);
         let newest_snapshot = self.store.newest_snapshot_at().await?;
         let mut state = State {
             history: ScoreHistory::new(),
             seen: ChangeNumber::default(),
-            is_dirty: false,
-            newest_snapshot,
+            unshown: BTreeSet::new(),
+            next_snapshot: newest_snapshot.map_or(first_snapshot, |newest| newest.max(first_snapshot)),
         };
-        let from = newest_snapshot.map_or(as_of, |newest| newest.min(as_of));
-        self.read_changes(&mut state, from).await?;
-        let first_scored = self.store.first_scored().await?;
         self.read_members(&mut state).await?;
-        for (id, first) in first_scored {
+        let first_held = state.next_snapshot.min(first_amended(as_of)) - Window::Anchor.span();
+        self.read_changes(&mut state, first_held).await?;
+        for (id, first) in self.store.first_scored().await? {
             state.history.note_first_scored(&id, first);
         }
-        // Scores may have changed while nobody ranked.
-        state.is_dirty = true;
         Ok(state)
     }
 
-    /// Takes every change to rounds that a window as of `as_of` or later can hold; true when there was one.
-    async fn read_changes(&self, state: &mut State, as_of: Timestamp) -> Result<bool> {
-        let resolved_after = as_of - Window::Anchor.span() - Span::HOUR;
-        let mut any = false;
+    /// Takes every change to rounds that resolved after `resolved_after`; returns the earliest resolution of a round whose
+    /// scores changed.
+    async fn read_changes(&self, state: &mut State, resolved_after: Timestamp) -> Result<Option<Timestamp>> {
+        let mut earliest = None;
         loop {
             let changes = self.store.score_changes(state.seen, resolved_after, BATCH).await?;
             let is_last = changes.len() < BATCH;
-            for change in changes {
-                any = true;
-                state.seen = change.number;
-                match change.scored {
-                    Some(round) => state.history.insert(round),
-                    None => state.history.remove(change.round_id),
-                }
-            }
+            let resolved = changes.into_iter().filter_map(|change| state.take(change)).min();
+            earliest = earliest.into_iter().chain(resolved).min();
             if is_last {
-                return Ok(any);
+                return Ok(earliest);
             }
         }
     }
@@ -143,4 +169,14 @@ impl Ranker {
         }
         Ok(())
     }
+}
+
+/// The first snapshot that is written as of `as_of` when none is stored.
+fn first_snapshot(as_of: Timestamp) -> Timestamp {
+    as_of.floor_to(Span::HOUR) - Window::Anchor.span()
+}
+
+/// The first snapshot that is written again as of `as_of` for a late score.
+fn first_amended(as_of: Timestamp) -> Timestamp {
+    as_of.floor_to(Span::HOUR) - AMENDED
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use domain::{Prediction, PricePoint, Question, Timestamp};
-use scoring::{PredictionScore, RoundOutcome, Settlement, StepMean, score_round, settle};
+use domain::{Prediction, Question, Timestamp};
+use scoring::{PredictionScore, RoundOutcome, SettledStep, Settlement, StepMean, score_round, settle};
 use storage::{Result, RoundScores, ScoreRecord, StepScore, StorageError, Store};
 
 use crate::{Progress, ScoreSettings};
@@ -70,30 +70,48 @@ impl Scorer {
     }
 
     async fn judge(&self, question: &Question, now: Timestamp) -> Result<Verdict> {
-        let closes = self.closes(question).await?;
-        let newest = self.store.newest_close_at(&question.asset).await?;
-        let steps = match settle(question, &closes, &self.settings.settlement, now, newest) {
+        let steps = match self.settle(question, now).await? {
             Settlement::Settled(steps) => steps,
             Settlement::Waiting { .. } => return Ok(Verdict::Waiting),
             Settlement::Void { reason } => return Ok(Verdict::Void(reason)),
         };
         let predictions = self.store.predictions(question.id).await?;
-        let (question, settings) = (question.clone(), Arc::clone(&self.settings));
-        let scoring = tokio::task::spawn_blocking(move || {
-            let answers: Vec<Option<&str>> =
-                predictions.iter().map(|prediction| prediction.answer.as_deref()).collect();
-            let outcome = score_round(&question, &answers, &steps, &settings.scoring);
-            to_verdict(outcome, &question, &predictions, &settings, now)
-        });
-        // The task neither panics on bad data nor is it cancelled; should it be, the round is tried again.
-        scoring.await.map_err(|error| StorageError::Unavailable(Box::new(error)))
+        let (round, settings) = (question.clone(), Arc::clone(&self.settings));
+        let scoring =
+            tokio::task::spawn_blocking(move || score(&round, &predictions, &steps, &settings, now));
+        Ok(scoring.await.unwrap_or_else(|error| {
+            // A fault of ours: the round stays closed for a program without it, and the others go on.
+            tracing::error!(round = %question.id, %error, "cannot score {question}, putting it off");
+            Verdict::Waiting
+        }))
     }
 
-    /// The closes that the round's increments can need.
-    async fn closes(&self, question: &Question) -> Result<Vec<PricePoint>> {
-        let interval = self.settings.settlement.interval;
-        self.store.closes(&question.asset, question.performed_at - interval, question.resolves_at()).await
+    async fn settle(&self, question: &Question, now: Timestamp) -> Result<Settlement> {
+        let settings = &self.settings.settlement;
+        // Read before the closes: prices that arrive in between must not make one of them look missing for good.
+        let newest = self.store.newest_close_at(&question.asset).await?;
+        let resolves_at = question.resolves_at();
+        if newest.is_none_or(|newest| newest + settings.interval <= resolves_at) {
+            // In an outage rounds pile up, so none reads a day of closes only to learn that the last is missing.
+            return Ok(Settlement::Waiting { instant: resolves_at });
+        }
+        let from = question.performed_at - settings.interval;
+        let closes = self.store.closes(&question.asset, from, resolves_at).await?;
+        Ok(settle(question, &closes, settings, now, newest))
     }
+}
+
+fn score(
+    question: &Question,
+    predictions: &[Prediction],
+    steps: &[SettledStep],
+    settings: &ScoreSettings,
+    now: Timestamp,
+) -> Verdict {
+    let answers: Vec<Option<&str>> =
+        predictions.iter().map(|prediction| prediction.answer.as_deref()).collect();
+    let outcome = score_round(question, &answers, steps, &settings.scoring);
+    to_verdict(outcome, question, predictions, settings, now)
 }
 
 fn to_verdict(
@@ -105,14 +123,21 @@ fn to_verdict(
 ) -> Verdict {
     match outcome {
         RoundOutcome::Void { reason } => Verdict::Void(reason),
-        RoundOutcome::Scored { best, q95, predictions: scores } => Verdict::Scored(RoundScores {
-            round_id: question.id,
-            rule: settings.scoring.rule.to_string(),
-            scored_at: now,
-            best,
-            q95,
-            scores: predictions.iter().zip(scores).map(to_record).collect(),
-        }),
+        RoundOutcome::Scored { best, q95, predictions: scores } => {
+            let scores = RoundScores {
+                round_id: question.id,
+                rule: settings.scoring.rule.to_string(),
+                scored_at: now,
+                best,
+                q95,
+                scores: predictions.iter().zip(scores).map(to_record).collect(),
+            };
+            // What storage refuses would end the worker, at each start again.
+            match scores.check_finite() {
+                Ok(()) => Verdict::Scored(scores),
+                Err(error) => Verdict::Void(error.to_string()),
+            }
+        }
     }
 }
 

@@ -1,27 +1,48 @@
 //! How values are stored, the same in every database: large ones as zstd frames, level 1.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use domain::Span;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zstd::bulk::{Compressor, Decompressor};
 
 const LEVEL: i32 = 1;
 
 /// What one stored value may hold at most when unpacked; more is corrupt.
 const MAX_UNPACKED_BYTES: usize = 256 * 1024 * 1024;
 
+thread_local! {
+    /// Making a context takes longer than compressing an answer with it.
+    static COMPRESSOR: RefCell<Compressor<'static>> = RefCell::new(compressor());
+    static DECOMPRESSOR: RefCell<Decompressor<'static>> = RefCell::new(decompressor());
+}
+
+/// Both fail only when memory does, and then the allocation itself has ended the process.
+#[allow(clippy::expect_used, reason = "see above")]
+fn compressor() -> Compressor<'static> {
+    Compressor::new(LEVEL).expect("memory for a compressor")
+}
+
+#[allow(clippy::expect_used, reason = "see above")]
+fn decompressor() -> Decompressor<'static> {
+    Decompressor::new().expect("memory for a decompressor")
+}
+
 /// Packs a text.
+#[allow(clippy::expect_used, reason = "compressing into a buffer that grows fails only when memory does")]
 pub fn encode_text(text: &str) -> Vec<u8> {
-    // Compressing to memory fails only when memory does, and then the allocation itself has ended the process.
-    zstd::bulk::compress(text.as_bytes(), LEVEL).unwrap_or_default()
+    COMPRESSOR
+        .with_borrow_mut(|compressor| compressor.compress(text.as_bytes()))
+        .expect("memory for a packed text")
 }
 
 /// Unpacks a text; the error says why it cannot be.
 pub fn decode_text(bytes: &[u8]) -> Result<String, String> {
-    let size =
-        zstd::bulk::Decompressor::upper_bound(bytes).unwrap_or(MAX_UNPACKED_BYTES).min(MAX_UNPACKED_BYTES);
-    let text = zstd::bulk::decompress(bytes, size).map_err(|error| error.to_string())?;
+    let size = Decompressor::upper_bound(bytes).unwrap_or(MAX_UNPACKED_BYTES).min(MAX_UNPACKED_BYTES);
+    let text = DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.decompress(bytes, size));
+    let text = text.map_err(|error| error.to_string())?;
     String::from_utf8(text).map_err(|error| error.to_string())
 }
 

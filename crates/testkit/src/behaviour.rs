@@ -32,7 +32,7 @@ pub enum Reply {
 
 type Answerer = dyn Fn(&str, &[Value]) -> Reply + Send + Sync;
 
-/// How a fake model answers calls; Setup always succeeds.
+/// How a fake model answers calls; [`on_setup`](crate::FakeModel::on_setup) says how it answers a Setup.
 #[derive(Clone)]
 pub struct Behaviour(Arc<Answerer>);
 

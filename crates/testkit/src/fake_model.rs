@@ -47,6 +47,7 @@ impl FakeModel {
     pub async fn start(behaviour: Behaviour) -> Self {
         let node = Arc::new(Node {
             behaviour: Mutex::new(behaviour),
+            on_setup: Mutex::new(Reply::Value(Value::None)),
             received: watch::Sender::new(Vec::new()),
             refused: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
@@ -61,6 +62,11 @@ impl FakeModel {
     /// Behaves differently from the next call on.
     pub fn behave(&self, behaviour: Behaviour) {
         *lock(&self.node.behaviour) = behaviour;
+    }
+
+    /// Replies so to every Setup from the next one on; without this, each succeeds.
+    pub fn on_setup(&self, reply: Reply) {
+        *lock(&self.node.on_setup) = reply;
     }
 
     /// Answers a call before the Setup of this run with `FAILED_PRECONDITION`; each restart makes it forget its Setup.
@@ -146,6 +152,7 @@ impl FakeModel {
 #[derive(Debug)]
 struct Node {
     behaviour: Mutex<Behaviour>,
+    on_setup: Mutex<Reply>,
     received: watch::Sender<Vec<Received>>,
     refused: AtomicUsize,
     connections: AtomicUsize,
@@ -229,18 +236,23 @@ impl Process {
         };
         let (done, result) = oneshot::channel();
         scope.spawn(async move {
-            let result = if is_setup { self.setup(message) } else { self.call(message).await };
+            let result = if is_setup { self.setup(message).await } else { self.call(message).await };
             drop(turn);
             let _ = done.send(result);
         });
         result.await.unwrap_or_else(|_| Err(tonic::Status::unavailable("the process ended")))
     }
 
-    fn setup(&self, message: Bytes) -> Result<Bytes, tonic::Status> {
+    async fn setup(&self, message: Bytes) -> Result<Bytes, tonic::Status> {
         let request = SetupRequest::decode(message).map_err(no_protobuf)?;
+        let releases = self.node.releases.subscribe();
         self.node.record("Setup".to_owned(), vec![Value::String(request.class_name)]);
-        self.is_set_up.store(true, Ordering::SeqCst);
-        Ok(response(status::SUCCESS, "", None))
+        let reply = lock(&self.node.on_setup).clone();
+        let reply = when_due(reply, releases).await;
+        if let Reply::Value(_) = reply {
+            self.is_set_up.store(true, Ordering::SeqCst);
+        }
+        message_of(reply)
     }
 
     async fn call(&self, message: Bytes) -> Result<Bytes, tonic::Status> {
@@ -250,29 +262,41 @@ impl Process {
         let arguments = data.map(|variant| Value::from_variant(&variant)).collect::<Result<Vec<_>, _>>();
         let arguments = arguments.map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
         // Before the call is on record: whoever sees it there may release it.
-        let mut releases = self.node.releases.subscribe();
+        let releases = self.node.releases.subscribe();
         self.node.record(request.method_name.clone(), arguments.clone());
         if self.node.wants_setup.load(Ordering::SeqCst) && !self.is_set_up.load(Ordering::SeqCst) {
             return Ok(response(status::FAILED_PRECONDITION, "the model is not set up", None));
         }
-        let mut reply = lock(&self.node.behaviour).reply(&request.method_name, &arguments);
-        loop {
-            reply = match reply {
-                Reply::Value(value) => return Ok(response(status::SUCCESS, "", Some(value.to_variant()))),
-                Reply::Status { code, message } => return Ok(response(code, &message, None)),
-                Reply::Grpc(status) => return Err(status),
-                Reply::Raw(bytes) => return Ok(bytes),
-                Reply::Huge(bytes) => return Ok(response(status::SUCCESS, "", Some(blanks(bytes)))),
-                Reply::Held(then) => {
-                    let _ = releases.changed().await;
-                    *then
-                }
-                Reply::After(pause, then) => {
-                    tokio::time::sleep(pause).await;
-                    *then
-                }
+        let reply = lock(&self.node.behaviour).reply(&request.method_name, &arguments);
+        message_of(when_due(reply, releases).await)
+    }
+}
+
+/// What is left of a reply after its pauses.
+async fn when_due(mut reply: Reply, mut releases: watch::Receiver<usize>) -> Reply {
+    loop {
+        reply = match reply {
+            Reply::Held(then) => {
+                let _ = releases.changed().await;
+                *then
             }
+            Reply::After(pause, then) => {
+                tokio::time::sleep(pause).await;
+                *then
+            }
+            due => return due,
         }
+    }
+}
+
+fn message_of(reply: Reply) -> Result<Bytes, tonic::Status> {
+    match reply {
+        Reply::Value(value) => Ok(response(status::SUCCESS, "", Some(value.to_variant()))),
+        Reply::Status { code, message } => Ok(response(code, &message, None)),
+        Reply::Grpc(status) => Err(status),
+        Reply::Raw(bytes) => Ok(bytes),
+        Reply::Huge(bytes) => Ok(response(status::SUCCESS, "", Some(blanks(bytes)))),
+        Reply::Held(_) | Reply::After(..) => unreachable!("a reply that is due"),
     }
 }
 

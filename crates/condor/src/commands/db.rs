@@ -92,7 +92,7 @@ async fn export(
     range: (Timestamp, Timestamp),
 ) -> anyhow::Result<()> {
     let store = open_existing(settings).await?;
-    let mut out = Lines(BufWriter::new(std::io::stdout().lock()));
+    let mut out = Lines(BufWriter::new(std::io::stdout()));
     match what {
         ExportKind::Prices => export_prices(store.as_ref(), range, &mut out).await?,
         ExportKind::Windows => {

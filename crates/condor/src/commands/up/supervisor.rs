@@ -100,6 +100,8 @@ fn spawn(program: &PathBuf, part: &Part) -> std::io::Result<Child> {
 }
 
 async fn run_until_exit(part: &Part, mut child: Child, shutdown: &CancellationToken) {
+    // Waiting closes the standard input, which would end the part.
+    let _stdin = child.stdin.take();
     tokio::select! {
         status = child.wait() => match status {
             Ok(status) => tracing::error!(part = part.name, %status, "ended"),

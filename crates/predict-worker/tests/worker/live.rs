@@ -1,0 +1,138 @@
+//! The worker's life on the machine's clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Clock, Question, RoundState, Span, SystemClock, Timestamp, TimestampExt};
+use model_client::{Cluster, ClusterConfig};
+use predict_worker::{PredictSettings, PredictWorker, run};
+use protocol::Value;
+use storage::{RoundRepository, Store};
+use storage_sqlite::SqliteStore;
+use testkit::{Behaviour, FakeModel, FakeOrchestrator, Reply, soon};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::prices::{Prices, Trouble};
+use crate::world::{cluster_config, four_densities, open, settings, witness, witnessed};
+
+const SECOND: Span = Span::seconds(1);
+
+/// A worker that lives: a price every second, BTC asked every other second.
+struct Life {
+    settings: PredictSettings,
+    store: Arc<SqliteStore>,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+    _cluster: Cluster,
+    _orchestrator: FakeOrchestrator,
+    _folder: tempfile::TempDir,
+}
+
+impl Life {
+    async fn begin(model: &FakeModel, prices: Prices) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(&folder).await);
+        store.migrate().await.unwrap();
+        Life::go_on(model, prices, store, folder).await
+    }
+
+    async fn go_on(
+        model: &FakeModel,
+        prices: Prices,
+        store: Arc<SqliteStore>,
+        folder: tempfile::TempDir,
+    ) -> Self {
+        let orchestrator = FakeOrchestrator::start().await;
+        orchestrator.announce([model.running("m", "d1")]);
+        let config: ClusterConfig = cluster_config(&orchestrator);
+        let (cluster, events) = Cluster::start(config);
+        let settings = settings(SECOND);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let worker =
+            PredictWorker::start(settings.clone(), store.clone(), clock, Arc::new(prices), events).await.unwrap();
+        soon("the model is set up", worker.wait_until_started()).await;
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(worker, stop.clone()));
+        Life { settings, store, stop, running, _cluster: cluster, _orchestrator: orchestrator, _folder: folder }
+    }
+
+    /// Asks it to stop and waits until it has.
+    async fn end(&mut self) {
+        self.stop.cancel();
+        soon("the worker stops", &mut self.running).await.unwrap();
+    }
+
+    /// The states of the rounds asked between two instants, with their predictions.
+    async fn rounds(&self, from: Timestamp, to: Timestamp) -> Vec<(Question, RoundState)> {
+        let rounds = self.store.export_rounds(from, to, None, 1000).await.unwrap();
+        let mut found = Vec::new();
+        for round in rounds {
+            let record = self.store.round(round.round_id).await.unwrap().unwrap();
+            found.push((record.question, record.state));
+        }
+        assert!(found.iter().all(|(question, _)| {
+            self.settings.schedules.questions_at(&self.settings.crunch_id, question.performed_at).contains(question)
+        }));
+        found
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_told_to_stop_closes_and_stores_the_round_in_flight() {
+    let answer = Reply::Value(Value::Json(four_densities()));
+    let slow = Reply::After(Duration::from_millis(500), Box::new(answer));
+    let model = FakeModel::start(Behaviour::new(move |_, _| slow.clone()).only_on("predict")).await;
+    let began = SystemClock.now();
+    let mut life = Life::begin(&model, Prices::every(SECOND)).await;
+    let in_flight = async {
+        while !model.methods().contains(&"predict".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("a question", in_flight).await;
+    life.end().await;
+    let rounds = life.rounds(began, SystemClock.now()).await;
+    assert_eq!(rounds.len(), 1);
+    assert_eq!(rounds[0].1, RoundState::Closed);
+    let predictions = life.store.predictions(rounds[0].0.id).await.unwrap();
+    assert_eq!(predictions[0].answer.as_deref(), Some(four_densities().as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slot_after_slot_is_asked_with_the_close_of_its_instant_though_that_comes_late() {
+    let model = FakeModel::start(witness(Duration::ZERO)).await;
+    let prices = Prices::every(SECOND);
+    prices.trouble("BTC", Trouble::Late(Duration::from_millis(300)));
+    let began = SystemClock.now();
+    let mut life = Life::begin(&model, prices).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    life.end().await;
+    let rounds = life.rounds(began, SystemClock.now()).await;
+    assert!((2..=3).contains(&rounds.len()), "{rounds:?}");
+    for (question, state) in rounds {
+        assert_eq!(state, RoundState::Closed);
+        let predictions = life.store.predictions(question.id).await.unwrap();
+        assert_eq!(witnessed(&predictions[0]), question.performed_at);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_of_the_time_when_no_worker_ran_are_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&folder).await);
+    store.migrate().await.unwrap();
+    let settings = settings(SECOND);
+    let questions_at = |at| settings.schedules.questions_at(&settings.crunch_id, at);
+    let last = SystemClock.now().floor_to(Span::seconds(2)) - Span::seconds(10);
+    store.record_missed(&questions_at(last)[..1], "a test", last).await.unwrap();
+    let model = FakeModel::start(witness(Duration::ZERO)).await;
+    let mut life = Life::go_on(&model, Prices::every(SECOND), store, folder).await;
+    life.end().await;
+    for seconds in [2, 4, 6, 8] {
+        let id = questions_at(last + Span::seconds(seconds))[0].id;
+        let round = life.store.round(id).await.unwrap().expect("a round on record");
+        assert_eq!(round.state, RoundState::Missed);
+        assert_eq!(round.reason.as_deref(), Some("the predict worker was not running"));
+    }
+}

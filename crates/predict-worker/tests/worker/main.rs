@@ -1,0 +1,11 @@
+//! What the predict worker promises, over real sockets and a real database, one instant at a time.
+
+mod answers;
+mod database;
+mod delivery;
+mod field;
+mod live;
+mod prices;
+mod slots;
+mod switched_store;
+mod world;

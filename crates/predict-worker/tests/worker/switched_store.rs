@@ -1,0 +1,127 @@
+//! A database that can be switched off.
+
+use async_trait::async_trait;
+use domain::{
+    Asset, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction, PricePoint, Question, RoundId,
+    Standings, Timestamp,
+};
+use std::sync::Arc;
+use storage::{
+    ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus, ModelRepository,
+    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, StandingsRepository,
+    StorageError, Store,
+};
+use tokio::sync::watch;
+
+/// How the database is doing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mode {
+    /// All is well.
+    Up,
+    /// Every access fails at once.
+    Away,
+    /// Every access waits until the mode changes.
+    Hung,
+    /// Every access succeeds, and the caller is told that it failed.
+    LosesReplies,
+    /// Marks of asked rounds are refused for good.
+    RefusesMarks,
+}
+
+/// Another store behind a switch.
+pub struct SwitchedStore {
+    inner: Arc<dyn Store>,
+    mode: watch::Sender<Mode>,
+}
+
+impl SwitchedStore {
+    pub fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(SwitchedStore { inner, mode: watch::Sender::new(Mode::Up) })
+    }
+
+    pub fn switch(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    async fn pass<T>(&self, method: &str, access: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut mode = self.mode.subscribe();
+        let mode = *mode.wait_for(|mode| *mode != Mode::Hung).await.unwrap();
+        match mode {
+            Mode::Away => return Err(StorageError::Unavailable("switched off".into())),
+            Mode::RefusesMarks if method == "mark_asked" => {
+                return Err(StorageError::Refused("no such column".into()));
+            }
+            _ => {}
+        }
+        let result = access.await;
+        if mode == Mode::LosesReplies {
+            return Err(StorageError::Unavailable("the reply was lost".into()));
+        }
+        result
+    }
+}
+
+macro_rules! switched {
+    ($trait:ident { $($method:ident($($argument:ident: $type:ty),*) -> $output:ty;)* }) => {
+        #[async_trait]
+        impl $trait for SwitchedStore {
+            $(
+                async fn $method(&self, $($argument: $type),*) -> Result<$output> {
+                    self.pass(stringify!($method), self.inner.$method($($argument),*)).await
+                }
+            )*
+        }
+    };
+}
+
+switched! { PriceRepository {
+    append_prices(entries: &[LedgerEntry]) -> ();
+    ledger_end() -> LedgerPosition;
+    ledger_since(since: Timestamp) -> Vec<LedgerEntry>;
+    closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PricePoint>;
+    newest_close_at(asset: &Asset) -> Option<Timestamp>;
+    feed_status() -> Vec<FeedStatus>;
+} }
+
+switched! { ModelRepository {
+    save_models(models: &[Model]) -> ();
+    models() -> Vec<Model>;
+    model(id: &ModelId) -> Option<Model>;
+} }
+
+switched! { RoundRepository {
+    mark_asked(questions: &[Question], asked_at: Timestamp) -> Vec<RoundId>;
+    close_round(question: &Question, closed_at: Timestamp, predictions: &[Prediction]) -> ();
+    record_missed(questions: &[Question], reason: &str, at: Timestamp) -> ();
+    interrupt_open_rounds(at: Timestamp, reason: &str) -> Vec<RoundId>;
+    newest_slot() -> Option<Timestamp>;
+    fetch_ready_to_score(now: Timestamp, limit: usize) -> Vec<Question>;
+    defer_scoring(id: RoundId, until: Timestamp) -> ();
+    predictions(id: RoundId) -> Vec<Prediction>;
+    store_scores(scores: &RoundScores) -> ();
+    void_round(id: RoundId, at: Timestamp, reason: &str) -> ();
+    score_changes(after: ChangeNumber, resolved_after: Timestamp, limit: usize) -> Vec<ScoreChange>;
+    first_scored() -> Vec<(ModelId, Timestamp)>;
+    round(id: RoundId) -> Option<RoundRecord>;
+    scored_count(model: &ModelId, after: Timestamp) -> u64;
+    export_rounds(from: Timestamp, to: Timestamp, after: Option<RoundId>, limit: usize) -> Vec<ExportedRound>;
+    export_predictions(id: RoundId) -> Vec<ExportedPrediction>;
+    export_scores(id: RoundId) -> Vec<ExportedScore>;
+} }
+
+switched! { StandingsRepository {
+    save_leaderboard(leaderboard: &Leaderboard, standings: &Standings) -> ();
+    latest_leaderboard() -> Option<Leaderboard>;
+    leaderboards(from: Timestamp, to: Timestamp, limit: usize) -> Vec<Leaderboard>;
+    latest_standings() -> Option<Standings>;
+    save_snapshot(standings: &Standings) -> ();
+    newest_snapshot_at() -> Option<Timestamp>;
+    snapshots(from: Timestamp, to: Timestamp) -> Vec<Standings>;
+} }
+
+switched! { Store {
+    migrate() -> ();
+    check_schema() -> ();
+    ping() -> ();
+    counts(active_since: Timestamp) -> Counts;
+} }

@@ -1,0 +1,136 @@
+//! A store that does at a chosen moment what databases and neighbours do at any.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use domain::{
+    Asset, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction, PricePoint, Question,
+    RoundId, Standings, Timestamp,
+};
+use storage::{
+    ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus, ModelRepository,
+    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, StandingsRepository,
+    StorageError, Store,
+};
+use storage_sqlite::SqliteStore;
+
+/// What happens.
+pub enum Fault {
+    /// The connection breaks before the call arrives.
+    Unreached,
+    /// The connection breaks before the answer to the call arrives.
+    Unanswered,
+    /// The predict worker stores prices right after the call.
+    PricesArrive(Vec<LedgerEntry>),
+}
+
+/// Passes every call on to another store, and has a fault at one of them.
+pub struct FlakyStore {
+    store: Arc<SqliteStore>,
+    fault: Fault,
+    /// At which call, from 0.
+    at: usize,
+    /// Only calls with this name are counted; all when it is empty.
+    counted: &'static str,
+    calls: AtomicUsize,
+}
+
+impl FlakyStore {
+    pub fn new(store: &Arc<SqliteStore>, fault: Fault, counted: &'static str, at: usize) -> Self {
+        FlakyStore { store: Arc::clone(store), fault, at, counted, calls: AtomicUsize::new(0) }
+    }
+
+    /// How many calls were counted.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    fn is_due(&self, call: &str) -> bool {
+        let counts = self.counted.split(' ').any(|counted| counted.is_empty() || counted == call);
+        counts && self.calls.fetch_add(1, Ordering::SeqCst) == self.at
+    }
+
+    async fn fails_before(&self, call: &str) -> Result<bool> {
+        let is_due = self.is_due(call);
+        if is_due && matches!(self.fault, Fault::Unreached) { Err(unavailable()) } else { Ok(is_due) }
+    }
+
+    async fn fails_after(&self, is_due: bool) -> Result<()> {
+        match &self.fault {
+            Fault::Unanswered if is_due => Err(unavailable()),
+            Fault::PricesArrive(entries) if is_due => self.store.append_prices(entries).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+fn unavailable() -> StorageError {
+    StorageError::Unavailable("the connection broke".into())
+}
+
+macro_rules! pass_on {
+    ($trait:ident { $(fn $name:ident($($argument:ident: $type:ty),*) -> $value:ty;)+ }) => {
+        #[async_trait]
+        impl $trait for FlakyStore {
+            $(async fn $name(&self, $($argument: $type),*) -> Result<$value> {
+                let is_due = self.fails_before(stringify!($name)).await?;
+                let value = self.store.$name($($argument),*).await?;
+                self.fails_after(is_due).await?;
+                Ok(value)
+            })+
+        }
+    };
+}
+
+pass_on! { Store {
+    fn migrate() -> ();
+    fn check_schema() -> ();
+    fn ping() -> ();
+    fn counts(active_since: Timestamp) -> Counts;
+} }
+
+pass_on! { PriceRepository {
+    fn append_prices(entries: &[LedgerEntry]) -> ();
+    fn ledger_end() -> LedgerPosition;
+    fn ledger_since(since: Timestamp) -> Vec<LedgerEntry>;
+    fn closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PricePoint>;
+    fn newest_close_at(asset: &Asset) -> Option<Timestamp>;
+    fn feed_status() -> Vec<FeedStatus>;
+} }
+
+pass_on! { RoundRepository {
+    fn mark_asked(questions: &[Question], asked_at: Timestamp) -> Vec<RoundId>;
+    fn close_round(question: &Question, closed_at: Timestamp, predictions: &[Prediction]) -> ();
+    fn record_missed(questions: &[Question], reason: &str, at: Timestamp) -> ();
+    fn interrupt_open_rounds(at: Timestamp, reason: &str) -> Vec<RoundId>;
+    fn newest_slot() -> Option<Timestamp>;
+    fn fetch_ready_to_score(now: Timestamp, limit: usize) -> Vec<Question>;
+    fn defer_scoring(id: RoundId, until: Timestamp) -> ();
+    fn predictions(id: RoundId) -> Vec<Prediction>;
+    fn store_scores(scores: &RoundScores) -> ();
+    fn void_round(id: RoundId, at: Timestamp, reason: &str) -> ();
+    fn score_changes(after: ChangeNumber, resolved_after: Timestamp, limit: usize) -> Vec<ScoreChange>;
+    fn first_scored() -> Vec<(ModelId, Timestamp)>;
+    fn round(id: RoundId) -> Option<RoundRecord>;
+    fn scored_count(model: &ModelId, after: Timestamp) -> u64;
+    fn export_rounds(from: Timestamp, to: Timestamp, after: Option<RoundId>, limit: usize) -> Vec<ExportedRound>;
+    fn export_predictions(id: RoundId) -> Vec<ExportedPrediction>;
+    fn export_scores(id: RoundId) -> Vec<ExportedScore>;
+} }
+
+pass_on! { ModelRepository {
+    fn save_models(models: &[Model]) -> ();
+    fn models() -> Vec<Model>;
+    fn model(id: &ModelId) -> Option<Model>;
+} }
+
+pass_on! { StandingsRepository {
+    fn save_leaderboard(leaderboard: &Leaderboard, standings: &Standings) -> ();
+    fn latest_leaderboard() -> Option<Leaderboard>;
+    fn leaderboards(from: Timestamp, to: Timestamp, limit: usize) -> Vec<Leaderboard>;
+    fn latest_standings() -> Option<Standings>;
+    fn save_snapshot(standings: &Standings) -> ();
+    fn newest_snapshot_at() -> Option<Timestamp>;
+    fn snapshots(from: Timestamp, to: Timestamp) -> Vec<Standings>;
+} }
