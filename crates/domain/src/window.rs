@@ -105,7 +105,7 @@ pub struct ParameterStanding {
 pub struct ModelStanding {
     /// Who.
     pub model_id: ModelId,
-    /// When its first scored round since it joined, or came back, resolved.
+    /// When its first scored round since it joined, or came back, resolved; `None` while there is none.
     pub first_scored_at: Option<Timestamp>,
     /// The weighted means over the parameters.
     pub windows: PerWindow<WindowScore>,

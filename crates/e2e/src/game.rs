@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use domain::{Clock, Span, SystemClock, TimestampExt};
+use domain::{Clock, Span, SystemClock, Timestamp, TimestampExt};
 use tempfile::TempDir;
 
 use crate::{Process, condor_output, json_lines};
@@ -62,12 +62,21 @@ impl Game {
         json_lines(&condor_output(["db", "export", what, "--json", "--config", self.config_text()]))
     }
 
-    /// Scores what is due until nothing is left that could be.
+    /// Scores what is due until nothing is left but rounds that resolve after the newest price.
     pub fn score_the_rest(&self) {
         crate::eventually("every closed round is scored", Duration::from_secs(60), || {
             condor_output(["score", "--once", "--config", self.config_text()]);
-            self.export("rounds").iter().all(|round| round["state"] != "closed").then_some(())
+            let newest = self.newest_price_at();
+            let is_due = |round: &serde_json::Value| {
+                round["state"] == "closed" && instant(round, "resolves_at") <= newest
+            };
+            (!self.export("rounds").iter().any(is_due)).then_some(())
         });
+    }
+
+    /// The instant of the newest price in the ledger.
+    pub fn newest_price_at(&self) -> Timestamp {
+        self.export("prices").iter().map(|price| instant(price, "at")).max().unwrap()
     }
 
     fn prices(&self) -> PathBuf {
@@ -104,6 +113,11 @@ impl Game {
             prices = self.prices().display(),
         )
     }
+}
+
+/// The instant in a field of an exported row.
+pub fn instant(row: &serde_json::Value, field: &str) -> Timestamp {
+    row[field].as_str().unwrap().parse().unwrap()
 }
 
 /// A random walk of seconds around now, from a multiplicative congruential generator (Park & Miller 1988).

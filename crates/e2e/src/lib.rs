@@ -9,7 +9,7 @@ mod game;
 
 pub use binary::{Process, condor, condor_output, json_lines};
 pub use database::{Database, databases};
-pub use game::Game;
+pub use game::{Game, instant};
 
 use std::time::Duration;
 

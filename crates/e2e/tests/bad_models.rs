@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::Timestamp;
-use e2e::{Game, databases};
+use e2e::{Game, databases, instant};
 use serde_json::Value;
 use testkit::{Behaviour, FakeModel, FakeOrchestrator};
 
 const GOOD: [&str; 3] = ["good-1", "good-2", "good-3"];
 
-fn four_densities() -> String {
-    let density = r#"{"type": "builtin", "name": "norm", "params": {"loc": 0.0, "scale": 0.001}}"#;
-    format!("[{}]", [density; 4].join(", "))
+/// What the game asks for, as Python writes it.
+fn four_densities(scale: &str) -> String {
+    let density =
+        format!(r#"{{"type": "builtin", "name": "norm", "params": {{"loc": 0.0, "scale": {scale}}}}}"#);
+    format!("[{}]", vec![density; 4].join(", "))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +26,7 @@ async fn bad_models_never_touch_the_others() {
             ("hangs", Behaviour::never_answer()),
             ("raises", Behaviour::raise("no forecast today")),
             ("huge", Behaviour::huge(100_000_000)),
-            ("nan", Behaviour::nan()),
+            ("nan", Behaviour::answer(four_densities("NaN"))),
             ("text", Behaviour::text("tomorrow it will rain")),
         ];
         let mut models: Vec<(&str, FakeModel)> = Vec::new();
@@ -33,7 +34,7 @@ async fn bad_models_never_touch_the_others() {
             models.push((name, FakeModel::start(behaviour).await));
         }
         for name in GOOD {
-            models.push((name, FakeModel::start(Behaviour::answer(four_densities())).await));
+            models.push((name, FakeModel::start(Behaviour::answer(four_densities("0.001"))).await));
         }
         orchestrator.announce(models.iter().map(|(name, model)| model.running(name, "d1")));
         let url = orchestrator.url();

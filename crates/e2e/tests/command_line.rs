@@ -10,7 +10,8 @@ fn failure(arguments: &[&str]) -> (i32, String) {
 
 #[test]
 fn every_command_explains_itself() {
-    let commands = ["up", "predict", "score", "report", "orchestrator", "model-host", "replay", "db", "config"];
+    let commands =
+        ["up", "predict", "score", "report", "orchestrator", "model-host", "replay", "db", "config"];
     let overview = condor_output(["--help"]);
     for command in commands {
         assert!(overview.contains(&format!("  {command} ")), "{command} is in the overview");
@@ -61,8 +62,10 @@ fn an_empty_database_is_counted() {
 #[test]
 fn a_part_ends_with_the_process_that_started_it() {
     let mut host = condor(["model-host", "--builtin", "random-walk", "--exit-with-parent"]);
-    let mut child = host.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut child =
+        host.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
     drop(child.stdin.take());
-    let ended = e2e::eventually("the host ends", std::time::Duration::from_secs(20), || child.try_wait().unwrap());
+    let ended =
+        e2e::eventually("the host ends", std::time::Duration::from_secs(20), || child.try_wait().unwrap());
     assert!(ended.success());
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use e2e::{Database, Game, Process, databases};
+use e2e::{Database, Game, Process, databases, instant};
 use serde_json::Value;
 
 const KILLS_OF_EACH: usize = 20;
@@ -52,7 +52,6 @@ fn run(database: Database) {
     for worker in workers {
         assert!(worker.terminate(Duration::from_secs(20)).success(), "{}", database.kind);
     }
-    std::thread::sleep(Duration::from_secs(5));
     game.score_the_rest();
     check(&game, &seen, database.kind);
 }
@@ -74,7 +73,7 @@ impl Seen {
 }
 
 fn check(game: &Game, seen: &Seen, kind: &str) {
-    let rounds = game.export("rounds");
+    let (rounds, newest) = (game.export("rounds"), game.newest_price_at());
     let predictions = group_by_round(game.export("predictions"));
     let scores = group_by_round(game.export("scores"));
     let mut by_state = BTreeMap::<String, usize>::new();
@@ -97,6 +96,10 @@ fn check(game: &Game, seen: &Seen, kind: &str) {
                 assert_eq!((answers, scored), (0, 0), "{kind}: {round}");
                 assert!(round["reason"].is_string(), "{kind}: with the reason: {round}");
             }
+            "closed" => {
+                assert_eq!(answers, MODELS.len(), "{kind}: {round}");
+                assert!(instant(round, "resolves_at") > newest, "{kind}: its prices were there: {round}");
+            }
             state => panic!("{kind}: no round ends as {state}: {round}"),
         }
     }
@@ -118,11 +121,7 @@ fn check(game: &Game, seen: &Seen, kind: &str) {
 fn check_slots(rounds: &[Value], kind: &str) {
     for asset in Game::ASSETS {
         let of_asset = rounds.iter().filter(|round| round["asset"] == asset);
-        let slots: Vec<i64> = of_asset
-            .map(|round| {
-                round["performed_at"].as_str().unwrap().parse::<domain::Timestamp>().unwrap().timestamp()
-            })
-            .collect();
+        let slots: Vec<i64> = of_asset.map(|round| instant(round, "performed_at").timestamp()).collect();
         let gaps: Vec<&[i64]> = slots.windows(2).filter(|pair| pair[1] - pair[0] != 2).collect();
         assert!(gaps.is_empty(), "{kind}: {asset}: slots are lost or doubled: {gaps:?}");
     }

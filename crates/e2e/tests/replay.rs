@@ -65,7 +65,11 @@ fn check_counts(summary: &Value) {
     let count = |field: &str| summary[field].as_u64().unwrap();
     // 25 hours of 5 + 2 + 1 rounds for each of two assets.
     assert_eq!(count("rounds"), 25 * 8 * 2, "{summary}");
-    assert_eq!(count("scored") + count("void") + count("missed") + count("open"), count("rounds"), "{summary}");
+    assert_eq!(
+        count("scored") + count("void") + count("missed") + count("open"),
+        count("rounds"),
+        "{summary}"
+    );
     let statuses = count("success") + count("failed") + count("timeout") + count("absent");
     assert_eq!(statuses, count("predictions"), "{summary}");
     assert_eq!(count("predictions"), (count("rounds") - count("missed")) * 3, "{summary}");

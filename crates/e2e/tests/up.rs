@@ -51,7 +51,8 @@ fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
     let total = || get(port, "/statistics").and_then(|statistics| statistics["total_predictions"].as_u64());
     let database = format!("sqlite://{}", folder.path().join("data/condor.db").display());
     eventually("live rounds", Duration::from_secs(240), || {
-        let rounds = json_lines(&condor_output(["db", "export", "rounds", "--json", "--database", &database]));
+        let rounds =
+            json_lines(&condor_output(["db", "export", "rounds", "--json", "--database", &database]));
         let is_live = |round: &&Value| round["success"] == 3 && round["closed_at"] != round["performed_at"];
         rounds.iter().rev().find(is_live).cloned()
     });

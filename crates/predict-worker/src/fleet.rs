@@ -31,6 +31,8 @@ pub struct Fleet {
 struct State {
     /// The first `init` has come.
     initialised: bool,
+    /// Each model of that `init` was set up, has failed, or had its time. Whoever joins later holds nobody up.
+    started: bool,
     known: BTreeMap<ModelId, Model>,
     running: BTreeMap<ModelId, Running>,
     seen_stored_at: Option<Timestamp>,
@@ -47,7 +49,13 @@ impl Fleet {
     /// A fleet of known models, none running.
     pub fn new(context: Arc<LaneContext>, recorder: Recorder, known: Vec<Model>) -> Self {
         let known = known.into_iter().map(|model| (model.id.clone(), model)).collect();
-        let state = State { initialised: false, known, running: BTreeMap::new(), seen_stored_at: None };
+        let state = State {
+            initialised: false,
+            started: false,
+            known,
+            running: BTreeMap::new(),
+            seen_stored_at: None,
+        };
         Fleet { context, recorder, state: Mutex::new(state), settled: Arc::new(Notify::new()) }
     }
 
@@ -70,10 +78,14 @@ impl Fleet {
         }
     }
 
-    /// True once the first `init` has come and each announced model is set up, has failed, or had its time.
+    /// True from when the first `init` has come and each announced model is set up, has failed, or had its time.
     pub fn is_started(&self) -> bool {
-        let state = self.lock();
-        state.initialised && state.running.values().all(|running| !self.is_joining(&running.lane))
+        let mut state = self.lock();
+        if !state.started {
+            let is_settled = |running: &Running| !self.is_joining(&running.lane);
+            state.started = state.initialised && state.running.values().all(is_settled);
+        }
+        state.started
     }
 
     /// Waits until [`Fleet::is_started`].
@@ -160,7 +172,10 @@ impl Fleet {
                     lane.push_ask(round.ask(&model.id, deployment));
                 }
             }
-            Stage::Broken { status, reason } => note_all(rounds, model, Some(deployment), status, &reason),
+            Stage::Broken(fault) => {
+                let outcome = fault.prediction(&model.id, deployment);
+                rounds.iter_mut().for_each(|round| outcome.iter().for_each(|it| round.note(it.clone())));
+            }
             Stage::SettingUp { .. } if *is_newcomer && self.is_joining(lane) => {}
             Stage::SettingUp { since } => {
                 let reason = format!("its set-up has not finished after {:.0?}", since.elapsed());

@@ -8,13 +8,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::{Clock, LedgerPosition, PredictionStatus, Stopwatch, TimestampExt};
+use domain::{Clock, LedgerPosition, Prediction, PredictionStatus, Stopwatch, TimestampExt};
 use model_client::{CallOutcome, EncodedSetup, ModelNode, Oversized};
 use tokio::sync::{Notify, oneshot};
 
 use crate::PredictSettings;
 use crate::ledger::Ledger;
-use crate::outcome::{Reply, printable};
+use crate::outcome::{Reply, SetupFault};
 use crate::round::Ask;
 
 /// A tick of this many prices stays below 3 MiB of JSON, and so below the 4 MiB that Python nodes take.
@@ -41,7 +41,7 @@ pub enum Stage {
     /// It takes ticks and questions.
     Ready,
     /// It cannot be asked; set-up is tried again after a pause.
-    Broken { status: PredictionStatus, reason: String },
+    Broken(SetupFault),
 }
 
 enum Item {
@@ -50,7 +50,13 @@ enum Item {
     Barrier(oneshot::Sender<()>),
 }
 
-/// The handle of a lane. Dropped, the lane finishes what is queued and ends.
+impl Item {
+    fn is_open_question(&self) -> bool {
+        matches!(self, Item::Ask(ask) if ask.is_open())
+    }
+}
+
+/// The handle of a lane. Dropped, the lane still sees the questions of open rounds through, and ends.
 pub struct Lane {
     pub node: Arc<ModelNode>,
     shared: Arc<Shared>,
@@ -147,23 +153,21 @@ impl Drop for Lane {
 }
 
 impl Shared {
+    /// The next item; `None` when the lane is to end. Nothing is lost when the future is dropped.
     async fn next(&self) -> Option<Item> {
         loop {
             {
                 let mut queue = lock(&self.queue);
+                if queue.closed && !queue.items.iter().any(Item::is_open_question) {
+                    queue.items.clear();
+                    return None;
+                }
                 if let Some(item) = queue.items.pop_front() {
                     return Some(item);
-                }
-                if queue.closed {
-                    return None;
                 }
             }
             self.arrived.notified().await;
         }
-    }
-
-    fn is_closed(&self) -> bool {
-        lock(&self.queue).closed
     }
 }
 
@@ -171,10 +175,10 @@ impl Shared {
 enum Delivery {
     /// The model knows everything up to the bound.
     Complete,
-    /// It comes again with the next tick.
+    /// It comes again with the next question or tick.
     NotAcknowledged,
     /// The process has forgotten its set-up.
-    FreshProcess,
+    FreshProcess { message: String },
 }
 
 struct LaneTask {
@@ -191,7 +195,9 @@ struct LaneTask {
 
 impl LaneTask {
     async fn run(mut self) {
-        self.set_up_until_ready().await;
+        if let Err(fault) = self.set_up().await {
+            self.recover(fault).await;
+        }
         while let Some(item) = self.shared.next().await {
             match item {
                 Item::Tick { up_to } => {
@@ -205,52 +211,78 @@ impl LaneTask {
         }
     }
 
-    async fn set_up_until_ready(&mut self) {
+    async fn set_up(&mut self) -> Result<(), SetupFault> {
+        let patience = self.context.settings.setup_timeout.as_duration();
+        self.begin("Setup");
+        let outcome = self.node.setup(&self.context.setup, patience).await;
+        self.end();
+        let fault = SetupFault::of(outcome);
+        *lock(&self.shared.stage) = fault.clone().map_or(Stage::Ready, Stage::Broken);
+        self.settled.notify_waiters();
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        // Whoever was sent Setup starts from the history.
+        self.cursor = LedgerPosition::START;
+        Ok(())
+    }
+
+    /// Tries to set the model up again, after pauses, until that has succeeded or the lane is to end.
+    async fn recover(&mut self, mut fault: SetupFault) {
         let mut pause = FIRST_SETUP_PAUSE;
-        while !self.shared.is_closed() {
-            self.begin("Setup");
-            let outcome =
-                self.node.setup(&self.context.setup, self.context.settings.setup_timeout.as_duration()).await;
-            self.end();
-            match setup_fault(outcome) {
-                None => return self.become_ready(),
-                Some((status, reason)) => self.become_broken(status, reason, pause),
+        loop {
+            let (model, reason) = (self.node.model_id(), &fault.reason);
+            tracing::warn!(%model, address = self.node.address(), reason, retry_in_s = pause.as_secs(), "set-up failed");
+            // Ends early when the lane is to end.
+            if tokio::time::timeout(pause, self.sit_out(&fault)).await.is_ok() {
+                return;
             }
-            tokio::time::sleep(pause).await;
+            match self.set_up().await {
+                Ok(()) => break,
+                Err(again) => fault = again,
+            }
             pause = (pause * 2).min(LONGEST_SETUP_PAUSE);
+        }
+        // Forgotten again at once: the next tick finds out.
+        let _ = self.deliver(self.context.settings.call_timeout.as_duration()).await;
+    }
+
+    /// Works off the queue without the model, until the lane is to end.
+    async fn sit_out(&mut self, fault: &SetupFault) {
+        while let Some(item) = self.shared.next().await {
+            match item {
+                Item::Tick { up_to } => self.bound = up_to,
+                Item::Ask(ask) => ask.settle(self.without_it(fault)),
+                Item::Barrier(reached) => drop(reached.send(())),
+            }
         }
     }
 
-    fn become_ready(&mut self) {
-        // Whoever was sent Setup starts from the history.
-        self.cursor = LedgerPosition::START;
-        *lock(&self.shared.stage) = Stage::Ready;
-        self.settled.notify_waiters();
-    }
-
-    fn become_broken(&mut self, status: PredictionStatus, reason: String, pause: Duration) {
-        let model = self.node.model_id();
-        tracing::warn!(%model, address = self.node.address(), reason, retry_in_s = pause.as_secs(), "set-up failed");
-        *lock(&self.shared.stage) = Stage::Broken { status, reason };
-        self.settled.notify_waiters();
+    /// The model's part in a round that it cannot be asked in.
+    fn without_it(&self, fault: &SetupFault) -> Option<Prediction> {
+        fault.prediction(self.node.model_id(), self.node.deployment_id())
     }
 
     async fn bring_up_to_date(&mut self) {
-        if let Delivery::FreshProcess = self.deliver().await {
-            self.set_up_until_ready().await;
-            // Forgotten again at once: the next tick finds out.
-            let _ = self.deliver().await;
+        let patience = self.context.settings.call_timeout.as_duration();
+        if let Delivery::FreshProcess { .. } = self.deliver(patience).await {
+            match self.set_up().await {
+                // Forgotten again at once: the next tick finds out.
+                Ok(()) => _ = self.deliver(patience).await,
+                Err(fault) => self.recover(fault).await,
+            }
         }
     }
 
-    async fn deliver(&mut self) -> Delivery {
+    /// Tells what the model may know and has not acknowledged; each part has `patience`.
+    async fn deliver(&mut self, patience: Duration) -> Delivery {
         while let Some((reached, call)) = self.context.ledger.tick(self.cursor, self.bound, self.max_entries)
         {
             self.begin("tick");
-            let outcome = self.node.call(&call, self.context.settings.call_timeout.as_duration()).await;
+            let outcome = self.node.call(&call, patience).await;
             self.end();
             match outcome {
-                CallOutcome::NotSetUp { .. } => return Delivery::FreshProcess,
+                CallOutcome::NotSetUp { message } => return Delivery::FreshProcess { message },
                 CallOutcome::TooLarge { what: Oversized::Request, .. }
                     if self.max_entries > MIN_TICK_ENTRIES =>
                 {
@@ -276,14 +308,19 @@ impl LaneTask {
     }
 
     async fn answer(&mut self, ask: Ask) {
-        let mut outcome = self.call(&ask).await;
+        let mut outcome = self.ask(&ask).await;
         if let Some(CallOutcome::NotSetUp { .. }) = outcome {
-            self.set_up_until_ready().await;
-            let _ = self.deliver().await;
-            outcome = self.call(&ask).await;
+            if let Err(fault) = self.set_up().await {
+                // Before the recovery, in which it may be told later prices.
+                ask.settle(self.without_it(&fault));
+                return self.recover(fault).await;
+            }
+            outcome = self.ask(&ask).await;
         }
-        // The round has closed without this model.
-        let Some(outcome) = outcome else { return };
+        let Some(outcome) = outcome else {
+            return ask.settle(Some(self.too_late()));
+        };
+        ask.arrived();
         let reply = Reply {
             model_id: self.node.model_id().clone(),
             deployment_id: self.node.deployment_id().clone(),
@@ -294,16 +331,28 @@ impl LaneTask {
         ask.settle(prediction);
     }
 
-    /// `None` when the deadline has passed.
-    async fn call(&self, ask: &Ask) -> Option<CallOutcome> {
-        let patience = ask.deadline.since(self.context.clock.now());
-        if patience.is_zero() {
-            return None;
+    fn too_late(&self) -> Prediction {
+        let (model, deployment) = (self.node.model_id().clone(), self.node.deployment_id().clone());
+        let reason = "not asked: it was busy until the deadline";
+        Prediction::unanswered(model, Some(deployment), PredictionStatus::Timeout, reason)
+    }
+
+    /// Puts the question, after what the model may know and has not acknowledged; `None` when it is too late to ask.
+    async fn ask(&mut self, ask: &Ask) -> Option<CallOutcome> {
+        if let Delivery::FreshProcess { message } = self.deliver(self.time_left(ask)?).await {
+            return Some(CallOutcome::NotSetUp { message });
         }
+        let patience = self.time_left(ask)?;
         self.begin(ask.question.method.as_str());
         let outcome = self.node.call(&ask.call, patience).await;
         self.end();
         Some(outcome)
+    }
+
+    /// `None` when the round has closed or its deadline has come.
+    fn time_left(&self, ask: &Ask) -> Option<Duration> {
+        let left = ask.deadline.since(self.context.clock.now());
+        Some(left).filter(|left| !left.is_zero() && ask.is_open())
     }
 
     fn begin(&self, what: &'static str) {
@@ -313,23 +362,4 @@ impl LaneTask {
     fn end(&self) {
         *lock(&self.shared.activity) = None;
     }
-}
-
-/// What keeps the model from being asked after this outcome of a set-up.
-fn setup_fault(outcome: CallOutcome) -> Option<(PredictionStatus, String)> {
-    use PredictionStatus::{Absent, Failed};
-    let (status, reason) = match outcome {
-        CallOutcome::Answered { .. } => return None,
-        CallOutcome::Raised { code, message } => (Failed, format!("set-up raised ({code}): {message}")),
-        CallOutcome::BadImplementation { message } => (Failed, format!("bad implementation: {message}")),
-        CallOutcome::BadAnswer { message } => (Failed, format!("odd answer to the set-up: {message}")),
-        CallOutcome::Timeout { message } => (Absent, format!("set-up: {message}")),
-        CallOutcome::Unreachable { message } => (Absent, format!("cannot be reached: {message}")),
-        CallOutcome::NotSetUp { message }
-        | CallOutcome::OurFault { message }
-        | CallOutcome::TooLarge { message, .. } => {
-            (Absent, format!("the node refused our set-up: {message}"))
-        }
-    };
-    Some((status, printable(&reason)))
 }

@@ -8,6 +8,7 @@
 //! [`PredictWorker`] does one instant at a time and is driven by [`run`] live, and by a replay with a simulated clock.
 
 mod fleet;
+mod intake;
 mod lane;
 mod ledger;
 mod live;

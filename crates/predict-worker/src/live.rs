@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use domain::{Question, Span, Timestamp, TimestampExt};
+use domain::{Asset, Span, Timestamp, TimestampExt};
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::worker::PredictWorker;
 
-/// How often the feed is asked again for a close that is not there yet.
+/// How often the feed is asked again for a close that is not there yet, and how long it has at least to answer.
 const FEED_PAUSE: Duration = Duration::from_millis(250);
 /// The longest sleep, so that a clock that is set right is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -51,24 +52,23 @@ async fn sleep_until(worker: &PredictWorker, slot: Timestamp, shutdown: &Cancell
 
 /// Takes prices until every close that can be expected of `slot` is there, or the questions can wait no longer.
 async fn await_closes(worker: &PredictWorker, slot: Timestamp) {
-    let settings = &worker.context.settings;
-    let asked: Vec<Question> = worker.questions_at(slot);
-    let previous = slot - settings.schedules.interval();
-    let mut expected: Vec<_> = settings.schedules.assets();
-    expected.retain(|asset| {
-        let is_asked = asked.iter().any(|question| question.asset == *asset);
-        is_asked || worker.has_fresh_price(asset, previous)
+    let asked = worker.questions_at(slot);
+    let previous = slot - worker.context.settings.schedules.interval();
+    let closes = worker.intake.assets().into_iter().map(|asset| {
+        let is_asked = asked.iter().any(|question| question.asset == asset);
+        let is_expected = is_asked || worker.intake.has_fresh_price(&asset, previous);
+        await_close(worker, asset, slot, is_expected)
     });
-    expected.retain(|asset| settings.is_asked(asset));
-    let grace = settings.open_grace.as_duration();
+    join_all(closes).await;
+}
+
+/// Takes one asset's prices; again and again if its close is expected.
+async fn await_close(worker: &PredictWorker, asset: Asset, slot: Timestamp, is_expected: bool) {
+    let grace = if is_expected { worker.context.settings.open_grace } else { Span::ZERO };
+    let left = || grace.as_duration().saturating_sub(worker.late_by(slot));
     loop {
-        let left = grace.saturating_sub(worker.late_by(slot));
-        // A feed that hangs must not hold up the slot.
-        if tokio::time::timeout(left.max(FEED_PAUSE), worker.take_prices(slot)).await.is_err() {
-            tracing::warn!(%slot, "the price feed did not answer in time");
-        }
-        let complete = expected.iter().all(|asset| worker.has_fresh_price(asset, slot));
-        if complete || worker.late_by(slot) >= grace {
+        worker.intake.take(&asset, slot, left().max(FEED_PAUSE)).await;
+        if left().is_zero() || worker.intake.has_fresh_price(&asset, slot) {
             return;
         }
         tokio::time::sleep(FEED_PAUSE).await;

@@ -7,7 +7,7 @@ use model_client::CallOutcome;
 use protocol::Value;
 use scoring::{Expected, Limits, parse_answer};
 
-/// Answers above this are checked outside the runtime's threads: about a tenth of a millisecond of work.
+/// Answers above this are checked outside the runtime's threads: they may take more than a tenth of a millisecond.
 const CHECK_ELSEWHERE_BYTES: usize = 8 * 1024;
 
 /// What a model said to a question, and when.
@@ -57,6 +57,46 @@ impl Reply {
     }
 }
 
+/// What keeps a model from being asked.
+#[derive(Debug, Clone)]
+pub struct SetupFault {
+    /// How its part in a round ends; `None` when the fault is ours, which is held against nobody.
+    status: Option<PredictionStatus>,
+    /// The cause.
+    pub reason: String,
+}
+
+impl SetupFault {
+    /// The fault in the outcome of a set-up, if there is one.
+    pub fn of(outcome: CallOutcome) -> Option<Self> {
+        use PredictionStatus::{Absent, Failed};
+        let (status, reason) = match outcome {
+            CallOutcome::Answered { .. } => return None,
+            CallOutcome::Raised { code, message } => {
+                (Some(Failed), format!("set-up raised ({code}): {message}"))
+            }
+            CallOutcome::BadImplementation { message } => {
+                (Some(Failed), format!("bad implementation: {message}"))
+            }
+            CallOutcome::BadAnswer { message } | CallOutcome::TooLarge { message, .. } => {
+                (Some(Failed), format!("odd answer to the set-up: {message}"))
+            }
+            CallOutcome::Timeout { message } => (Some(Absent), format!("set-up: {message}")),
+            CallOutcome::Unreachable { message } => (Some(Absent), format!("cannot be reached: {message}")),
+            CallOutcome::NotSetUp { message } | CallOutcome::OurFault { message } => {
+                (None, format!("the node refused our set-up: {message}"))
+            }
+        };
+        Some(SetupFault { status, reason: printable(&reason) })
+    }
+
+    /// What this makes of the model's part in a round; `None`: it is left out.
+    pub fn prediction(&self, model_id: &ModelId, deployment_id: &DeploymentId) -> Option<Prediction> {
+        let (id, deployment) = (model_id.clone(), Some(deployment_id.clone()));
+        self.status.map(|status| Prediction::unanswered(id, deployment, status, self.reason.clone()))
+    }
+}
+
 struct Answer {
     model_id: ModelId,
     deployment_id: DeploymentId,
@@ -93,22 +133,17 @@ impl Answer {
 async fn check_text(text: String, question: &Question, limits: &Limits) -> Result<String, (String, String)> {
     let expected = Expected::from(question);
     let limits = *limits;
+    let is_small = text.len() <= CHECK_ELSEWHERE_BYTES;
     let check = move || match parse_answer(text.as_bytes(), &expected, &limits) {
         Ok(_) => Ok(text),
         Err(refusal) => Err((refusal.to_string(), text)),
     };
-    if question_is_small(question) {
+    if is_small {
         return check();
     }
     tokio::task::spawn_blocking(check)
         .await
         .unwrap_or_else(|error| Err((format!("the check of the answer failed: {error}"), String::new())))
-}
-
-/// By the densities asked for, at some hundred bytes each; what is larger than that is refused early.
-fn question_is_small(question: &Question) -> bool {
-    let densities: usize = question.steps.iter().map(|step| question.horizon.divided_by(*step)).sum();
-    densities * 200 <= CHECK_ELSEWHERE_BYTES
 }
 
 fn kind(value: &Value) -> &'static str {

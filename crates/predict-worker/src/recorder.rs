@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use domain::{Clock, LedgerEntry, Model, Question, RoundId, Stopwatch, Timestamp};
 use storage::{StorageError, Store};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::round::ClosedRound;
 
@@ -29,17 +29,33 @@ enum Write {
 #[derive(Clone)]
 pub struct Recorder {
     writes: mpsc::UnboundedSender<Write>,
-    depth: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
     clock: Arc<dyn Clock>,
+}
+
+/// What waits to be written.
+#[derive(Default)]
+struct Backlog {
+    depth: AtomicUsize,
+    /// The database was found slow or away, and has not caught up since.
+    is_behind: watch::Sender<bool>,
+}
+
+impl Backlog {
+    fn done(&self) {
+        if self.depth.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.is_behind.send_replace(false);
+        }
+    }
 }
 
 impl Recorder {
     /// Starts to write to `store`.
     pub fn start(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let (writes, queue) = mpsc::unbounded_channel();
-        let depth = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(write_all(store, queue, Arc::clone(&depth)));
-        Recorder { writes, depth, clock }
+        let backlog = Arc::new(Backlog::default());
+        tokio::spawn(write_all(store, queue, Arc::clone(&backlog)));
+        Recorder { writes, backlog, clock }
     }
 
     /// Stores prices.
@@ -56,21 +72,27 @@ impl Recorder {
         }
     }
 
-    /// Marks rounds as asked; those returned may be asked. When the database does not answer within `patience` all of
-    /// them may: the mark is stored later, and ids follow from slots, which do not come twice in one run.
+    /// Marks rounds as asked; those returned may be asked. When the database is away or does not answer within `patience`
+    /// all of them may: the mark is stored later, and ids follow from slots, which do not come twice in one run. Then no
+    /// mark is waited for until the database has caught up.
     pub async fn asked(&self, questions: &[Question], patience: Duration) -> Vec<RoundId> {
         let (reply, answer) = oneshot::channel();
         self.push(Write::Asked { questions: questions.to_vec(), at: self.clock.now(), reply });
-        match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(fresh)) => fresh,
-            _ => {
-                tracing::warn!(
-                    rounds = questions.len(),
-                    "the database is slow or away: asking before the mark is stored"
-                );
-                questions.iter().map(|question| question.id).collect()
-            }
-        }
+        let mut is_behind = self.backlog.is_behind.subscribe();
+        let fresh = tokio::select! {
+            biased;
+            fresh = answer => fresh.ok(),
+            _ = is_behind.wait_for(|is_behind| *is_behind) => None,
+            () = tokio::time::sleep(patience) => None,
+        };
+        fresh.unwrap_or_else(|| {
+            self.backlog.is_behind.send_replace(true);
+            tracing::warn!(
+                rounds = questions.len(),
+                "the database is slow or away: asking before the mark is stored"
+            );
+            questions.iter().map(|question| question.id).collect()
+        })
     }
 
     /// Stores a closed round.
@@ -97,50 +119,53 @@ impl Recorder {
 
     /// How many writes wait.
     pub fn depth(&self) -> usize {
-        self.depth.load(Ordering::Relaxed)
+        self.backlog.depth.load(Ordering::Relaxed)
     }
 
     fn push(&self, write: Write) {
-        self.depth.fetch_add(1, Ordering::Relaxed);
+        self.backlog.depth.fetch_add(1, Ordering::Relaxed);
         // The recorder outlives its handles.
         let _ = self.writes.send(write);
     }
 }
 
-async fn write_all(
-    store: Arc<dyn Store>,
-    mut queue: mpsc::UnboundedReceiver<Write>,
-    depth: Arc<AtomicUsize>,
-) {
+async fn write_all(store: Arc<dyn Store>, mut queue: mpsc::UnboundedReceiver<Write>, backlog: Arc<Backlog>) {
     while let Some(write) = queue.recv().await {
-        write_one(store.as_ref(), write, &depth).await;
-        depth.fetch_sub(1, Ordering::Relaxed);
+        write_one(store.as_ref(), write, &backlog).await;
+        backlog.done();
     }
 }
 
-async fn write_one(store: &dyn Store, write: Write, depth: &AtomicUsize) {
+async fn write_one(store: &dyn Store, write: Write, backlog: &Backlog) {
     match write {
-        Write::Prices(entries) => _ = persist("prices", depth, || store.append_prices(&entries)).await,
-        Write::Models(models) => _ = persist("models", depth, || store.save_models(&models)).await,
+        Write::Prices(entries) => persist("prices", backlog, || store.append_prices(&entries)).await,
+        Write::Models(models) => persist("models", backlog, || store.save_models(&models)).await,
         Write::Asked { questions, at, reply } => {
-            let fresh = persist("asked rounds", depth, || store.mark_asked(&questions, at)).await;
-            // Whoever asked may have gone on without waiting.
-            let _ = reply.send(fresh.unwrap_or_default());
+            let mark = || store.mark_asked(&questions, at);
+            match mark().await {
+                // Whoever asked may have gone on without waiting.
+                Ok(fresh) => drop(reply.send(fresh)),
+                Err(_) => {
+                    // Should the mark be stored and only the answer lost, a second try finds nothing fresh.
+                    drop(reply);
+                    persist("asked rounds", backlog, mark).await;
+                }
+            }
         }
         Write::Closed(round) => {
             let ClosedRound { question, closed_at, predictions } = round;
             let closed = || store.close_round(&question, closed_at, &predictions);
-            _ = persist("a closed round", depth, closed).await;
+            persist("a closed round", backlog, closed).await;
         }
         Write::Missed { questions, reason, at } => {
-            _ = persist("missed rounds", depth, || store.record_missed(&questions, &reason, at)).await;
+            persist("missed rounds", backlog, || store.record_missed(&questions, &reason, at)).await;
         }
         Write::Flush(reply) => drop(reply.send(())),
     }
 }
 
 /// Writes until it succeeds or the database says that it never will.
-async fn persist<T, F>(what: &'static str, depth: &AtomicUsize, write: impl Fn() -> F) -> Option<T>
+async fn persist<T, F>(what: &'static str, backlog: &Backlog, write: impl Fn() -> F)
 where
     F: Future<Output = Result<T, StorageError>>,
 {
@@ -148,19 +173,20 @@ where
     let mut pause = FIRST_PAUSE;
     loop {
         match write().await {
-            Ok(value) => {
+            Ok(_) => {
                 if pause > FIRST_PAUSE {
                     tracing::info!(what, away_s = away.elapsed().as_secs(), "the database is back");
                 }
-                return Some(value);
+                return;
             }
             Err(error) if error.is_transient() => {
-                let waiting = depth.load(Ordering::Relaxed);
+                backlog.is_behind.send_replace(true);
+                let waiting = backlog.depth.load(Ordering::Relaxed);
                 tracing::warn!(what, %error, waiting, away_s = away.elapsed().as_secs(), "not stored yet, trying again");
             }
             Err(error) => {
                 tracing::error!(what, %error, "NOT STORED: the database refuses this write for good");
-                return None;
+                return;
             }
         }
         tokio::time::sleep(pause).await;

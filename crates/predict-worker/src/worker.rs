@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Asset, Clock, PricePoint, Question, Timestamp, TimestampExt};
+use domain::{Clock, Question, Timestamp, TimestampExt};
 use feeds::PriceFeed;
 use model_client::{ClusterEvent, EncodedSetup};
 use storage::{StorageError, Store};
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::PredictSettings;
 use crate::fleet::Fleet;
+use crate::intake::Intake;
 use crate::lane::LaneContext;
 use crate::ledger::Ledger;
 use crate::recorder::Recorder;
@@ -19,6 +20,8 @@ use crate::round::{ClosedRound, Collector};
 
 /// How long asking waits for the mark in the database.
 const MARK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the start waits for the history; what has not come by then comes with a later slot.
+const HISTORY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why the predict worker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +36,7 @@ pub struct PredictWorker {
     pub(crate) context: Arc<LaneContext>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) recorder: Recorder,
-    feed: Arc<dyn PriceFeed>,
+    pub(crate) intake: Intake,
     follower: JoinHandle<()>,
     newest_slot: Option<Timestamp>,
 }
@@ -65,10 +68,11 @@ impl PredictWorker {
         let setup = EncodedSetup::new(&settings.base_class);
         let context = Arc::new(LaneContext { settings, setup, ledger, clock });
         let fleet = Arc::new(Fleet::new(Arc::clone(&context), recorder.clone(), known));
+        let intake = Intake::new(Arc::clone(&context), recorder.clone(), feed);
+        // Before any model joins, so that each is told the history at once and not with its first question.
+        intake.take_all(now, HISTORY_PATIENCE).await;
         let follower = tokio::spawn(Arc::clone(&fleet).follow(events));
-        let worker = PredictWorker { context, fleet, recorder, feed, follower, newest_slot };
-        worker.take_prices(now).await;
-        Ok(worker)
+        Ok(PredictWorker { context, fleet, recorder, intake, follower, newest_slot })
     }
 
     /// Waits until the orchestrator has announced its models and each is set up, has failed, or had its time.
@@ -76,28 +80,10 @@ impl PredictWorker {
         self.fleet.wait_until_started().await;
     }
 
-    /// Takes what the feed has up to `up_to` into the ledger. A feed that fails leaves its asset stale.
+    /// Takes what the feed has up to `up_to` into the ledger, waiting for no asset longer than a question may be held up
+    /// for it. An asset whose source fails stays stale.
     pub async fn take_prices(&self, up_to: Timestamp) {
-        let settings = &self.context.settings;
-        let mut closes = Vec::new();
-        for asset in settings.schedules.assets() {
-            let oldest = up_to - settings.history - settings.schedules.interval();
-            let after = self.context.ledger.newest(&asset).map_or(oldest, |newest| newest.at.max(oldest));
-            if after >= up_to || !settings.is_asked(&asset) {
-                continue;
-            }
-            match self.feed.closes(&asset, after, up_to).await {
-                Ok(points) => {
-                    let valid = points.into_iter().filter(|point| point.at > after && point.at <= up_to);
-                    closes.extend(valid.map(|point| (asset.clone(), point)));
-                }
-                Err(error) => {
-                    tracing::warn!(%asset, %error, feed = self.feed.name(), "no prices from the feed")
-                }
-            }
-        }
-        self.append(closes);
-        self.context.ledger.forget_before(up_to - settings.history);
+        self.intake.take_all(up_to, self.context.settings.open_grace.as_duration()).await;
     }
 
     /// Ticks every model and opens the rounds of the slot at `at`; slots that cannot be asked are recorded as missed.
@@ -106,12 +92,12 @@ impl PredictWorker {
         self.fleet.note_connected(now);
         let up_to = self.context.ledger.end();
         self.fleet.push_tick(up_to);
-        let questions = self.askable(at);
+        let deadline = at + self.context.settings.call_timeout;
+        let questions = self.askable(at, deadline);
         if questions.is_empty() {
             return Vec::new();
         }
         let fresh = self.recorder.asked(&questions, MARK_PATIENCE).await;
-        let deadline = at + self.context.settings.call_timeout;
         let mut rounds: Vec<Collector> = questions
             .into_iter()
             .filter(|question| fresh.contains(&question.id))
@@ -152,20 +138,23 @@ impl PredictWorker {
         questions.into_iter().filter(|question| settings.is_asked(&question.asset)).collect()
     }
 
-    /// True when the ledger holds the close of `at` or one less than a price interval older.
-    pub(crate) fn has_fresh_price(&self, asset: &Asset, at: Timestamp) -> bool {
-        let interval = self.context.settings.schedules.interval();
-        self.context.ledger.newest(asset).is_some_and(|newest| newest.at + interval > at)
-    }
-
-    fn askable(&self, at: Timestamp) -> Vec<Question> {
+    /// The questions of a slot that can be asked; the others are recorded as missed.
+    fn askable(&self, at: Timestamp, deadline: Timestamp) -> Vec<Question> {
         let questions = self.questions_at(at);
-        if !questions.is_empty() && !self.fleet.is_started() {
+        if questions.is_empty() {
+            return questions;
+        }
+        if !self.fleet.is_started() {
             self.recorder.missed(questions, "starting: the models are not set up yet");
             return Vec::new();
         }
+        if self.context.clock.now() >= deadline {
+            let late = self.late_by(at).as_secs_f64();
+            self.recorder.missed(questions, format!("overrun: opened {late:.1} s late, after its deadline"));
+            return Vec::new();
+        }
         let (fresh, stale) =
-            questions.into_iter().partition(|question| self.has_fresh_price(&question.asset, at));
+            questions.into_iter().partition(|question| self.intake.has_fresh_price(&question.asset, at));
         self.miss_stale(stale);
         fresh
     }
@@ -190,12 +179,6 @@ impl PredictWorker {
             recorder.closed(closed.clone());
             closed
         })
-    }
-
-    fn append(&self, mut closes: Vec<(Asset, PricePoint)>) {
-        // In the order of time, so that a long history is told in that order too.
-        closes.sort_by_key(|(_, point)| point.at);
-        self.recorder.prices(self.context.ledger.append(self.feed.name(), closes));
     }
 
     /// From a slot to now.

@@ -25,6 +25,8 @@ pub struct Ranker {
 /// What is held in memory once it has been read.
 struct State {
     history: ScoreHistory,
+    /// Rounds that resolved up to here were of no use when the worker started, and are left out since.
+    held_after: Timestamp,
     /// Every change up to here is in the history.
     seen: ChangeNumber,
     /// When the rounds resolved whose newest scores no leaderboard shows.
@@ -120,8 +122,7 @@ impl Ranker {
         let Some(mut state) = self.state.take() else {
             return self.load(as_of).await;
         };
-        // Of old rounds too: one of them may be a model's first.
-        if let Some(earliest) = self.read_changes(&mut state, Timestamp::MIN_UTC).await? {
+        if let Some(earliest) = self.read_changes(&mut state).await? {
             let outdated = earliest.ceil_to(Span::HOUR).max(first_amended(as_of));
             state.next_snapshot = state.next_snapshot.min(outdated);
         }
@@ -133,27 +134,27 @@ impl Ranker {
     async fn load(&self, as_of: Timestamp) -> Result<State> {
         let first_snapshot = first_snapshot(as_of);
         let newest_snapshot = self.store.newest_snapshot_at().await?;
+        let next_snapshot = newest_snapshot.map_or(first_snapshot, |newest| newest.max(first_snapshot));
         let mut state = State {
             history: ScoreHistory::new(),
+            held_after: next_snapshot.min(first_amended(as_of)) - Window::Anchor.span(),
             seen: ChangeNumber::default(),
             unshown: BTreeSet::new(),
-            next_snapshot: newest_snapshot.map_or(first_snapshot, |newest| newest.max(first_snapshot)),
+            next_snapshot,
         };
         self.read_members(&mut state).await?;
-        let first_held = state.next_snapshot.min(first_amended(as_of)) - Window::Anchor.span();
-        self.read_changes(&mut state, first_held).await?;
+        self.read_changes(&mut state).await?;
         for (id, first) in self.store.first_scored().await? {
             state.history.note_first_scored(&id, first);
         }
         Ok(state)
     }
 
-    /// Takes every change to rounds that resolved after `resolved_after`; returns the earliest resolution of a round whose
-    /// scores changed.
-    async fn read_changes(&self, state: &mut State, resolved_after: Timestamp) -> Result<Option<Timestamp>> {
+    /// Takes every change that is not in the history; returns the earliest resolution of a round whose scores changed.
+    async fn read_changes(&self, state: &mut State) -> Result<Option<Timestamp>> {
         let mut earliest = None;
         loop {
-            let changes = self.store.score_changes(state.seen, resolved_after, BATCH).await?;
+            let changes = self.store.score_changes(state.seen, state.held_after, BATCH).await?;
             let is_last = changes.len() < BATCH;
             let resolved = changes.into_iter().filter_map(|change| state.take(change)).min();
             earliest = earliest.into_iter().chain(resolved).min();

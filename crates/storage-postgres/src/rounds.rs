@@ -154,6 +154,12 @@ impl RoundRepository for PostgresStore {
         resolved_after: Timestamp,
         limit: usize,
     ) -> Result<Vec<ScoreChange>> {
+        // Most often nothing has changed: that is one statement instead of a transaction.
+        let sql = "SELECT EXISTS (SELECT 1 FROM rounds WHERE change_number > $1)";
+        let any: bool = sqlx::query_scalar(sql).bind(after.0).fetch_one(&self.pool).await.map_err(failed)?;
+        if !any {
+            return Ok(Vec::new());
+        }
         let mut snapshot = self.snapshot().await?;
         let mut changes = changes_without_scores(&mut snapshot, after, resolved_after, limit).await?;
         let Some(last) = changes.last().map(|change| change.number) else {

@@ -99,7 +99,8 @@ impl Behaviour {
         )
     }
 
-    pub(crate) fn reply(&self, method: &str, arguments: &[Value]) -> Reply {
+    /// What it does with a call.
+    pub fn reply(&self, method: &str, arguments: &[Value]) -> Reply {
         (self.0)(method, arguments)
     }
 

@@ -8,16 +8,25 @@ use storage::PriceRepository;
 use testkit::soon;
 
 use crate::switched_store::{Mode, SwitchedStore};
-use crate::world::{World, Worker, at, good, witness, witnessed};
+use crate::world::{Worker, World, at, good, witness, witnessed};
 
 /// Plays the minutes while the database does so; every round is asked and closes as if all were well.
-async fn play_through(worker: &Worker, store: &SwitchedStore, mode: Mode, minutes: impl Iterator<Item = i64>) {
+async fn play_through(
+    worker: &Worker,
+    store: &SwitchedStore,
+    mode: Mode,
+    minutes: impl Iterator<Item = i64>,
+) {
     store.switch(mode);
     for (n, minute) in minutes.enumerate() {
         let watch = Stopwatch::start();
         let rounds = worker.open(minute).await;
         let patience = if n == 0 { 1500 } else { 100 };
-        assert!(watch.elapsed() < Duration::from_millis(patience), "{:?} in minute {minute}", watch.elapsed());
+        assert!(
+            watch.elapsed() < Duration::from_millis(patience),
+            "{:?} in minute {minute}",
+            watch.elapsed()
+        );
         for round in crate::world::closed(rounds).await {
             assert_eq!(witnessed(&round.predictions[0]), at(minute));
         }

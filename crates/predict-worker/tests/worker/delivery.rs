@@ -1,15 +1,14 @@
 //! What models are told, and when.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use domain::PredictionStatus::{Success, Timeout};
 use domain::{Span, Stopwatch};
 use protocol::cluster::RunState;
-use testkit::{Behaviour, FakeModel, soon};
+use testkit::{Behaviour, FakeModel, Reply, soon};
 
-use crate::world::{
-    World, assert_outcome, at, closed, good, minutes_told, of, told, witness, witnessed,
-};
+use crate::world::{World, assert_outcome, at, closed, good, minutes_told, of, told, witness, witnessed};
 
 const AT_ONCE: Duration = Duration::ZERO;
 
@@ -37,8 +36,11 @@ async fn in_the_round_of_a_slot_no_later_price_is_known_however_slow_the_model_a
     let slow = world.model("slow", witness(Duration::from_millis(300))).await;
     let quick = world.model("quick", witness(AT_ONCE)).await;
     let worker = world.worker().await;
+    for model in [&slow, &quick] {
+        model.received(2).await;
+    }
     let mut rounds = Vec::new();
-    // The slow model is still busy with the first tick when the last of these minutes begins.
+    // The slow model is still busy with the history when the last of these minutes begins.
     for minute in 0..=5 {
         rounds.extend(worker.open(minute).await);
     }
@@ -105,13 +107,13 @@ async fn a_new_deployment_starts_from_the_history_and_the_old_one_is_not_called_
     worker.play(1).await;
     soon("the lane is idle", worker.idle()).await;
     let new = FakeModel::start(witness(AT_ONCE)).await;
-    world.orchestrator.announce([new.running("m", "d2")]);
+    world.orchestrator.announce([new.running("m", "m-d2")]);
     new.received(2).await;
     let calls_of_old = old.calls().len();
 
     let round = worker.play_one(2).await;
     let prediction = of(&round.predictions, "m");
-    assert_eq!(prediction.deployment_id.as_ref().map(|id| id.as_str()), Some("d2"));
+    assert_eq!(prediction.deployment_id.as_ref().map(|id| id.as_str()), Some("m-d2"));
     assert_eq!(witnessed(prediction), at(2));
     assert_eq!(told(&new), ["Setup", "tick BTC -9..1", "tick BTC 2", "predict BTC"]);
     assert_eq!(old.calls().len(), calls_of_old);
@@ -123,11 +125,11 @@ async fn a_recovered_process_of_the_same_deployment_starts_from_the_history() {
     let model = world.model("m", good()).await;
     let worker = world.worker().await;
     worker.play(0).await;
-    let mut recovering = model.running("m", "d1");
+    let mut recovering = model.running("m", "m-d1");
     recovering.state = RunState::Recovering;
     world.orchestrator.announce([recovering]);
     model.restart().await;
-    world.orchestrator.announce([model.running("m", "d1")]);
+    world.orchestrator.announce([model.running("m", "m-d1")]);
     model.received(5).await;
     assert_eq!(told(&model)[3..], ["Setup", "tick BTC -10..0"]);
 }
@@ -182,12 +184,32 @@ async fn after_a_broken_connection_a_model_is_told_what_it_missed_and_no_setup_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tick_that_got_lost_on_the_way_goes_again_before_the_question_of_its_instant() {
+    let world = World::new().await;
+    let model = world.model("m", witness(AT_ONCE)).await;
+    let worker = world.worker().await;
+    worker.play(0).await;
+    soon("the lane is idle", worker.idle()).await;
+    let (losses, witness) = (AtomicUsize::new(1), witness(AT_ONCE));
+    model.behave(Behaviour::new(move |method, arguments| {
+        let lost = losses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if lost.is_ok() {
+            return Reply::Grpc(tonic::Status::unavailable("a proxy restarts"));
+        }
+        witness.reply(method, arguments)
+    }));
+    let round = worker.play_one(2).await;
+    assert_eq!(witnessed(&round.predictions[0]), at(2));
+    assert_eq!(told(&model)[3..], ["tick BTC 1..2", "tick BTC 1..2", "predict BTC"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_history_comes_in_parts_that_the_node_takes() {
     let mut world = World::new().await;
     world.settings.history = Span::hours(24);
     let model = FakeModel::start(witness(AT_ONCE)).await;
     model.limit_messages(20_000);
-    world.orchestrator.announce([model.running("m", "d1")]);
+    world.orchestrator.announce([model.running("m", "m-d1")]);
     let worker = world.worker().await;
     worker.play(0).await;
     let ticks = told(&model).iter().filter(|call| call.starts_with("tick")).count();

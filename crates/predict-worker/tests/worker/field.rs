@@ -6,7 +6,7 @@ use domain::PredictionStatus::{Absent, Failed, Success, Timeout};
 use protocol::{Value, status};
 use testkit::{Behaviour, FakeModel, Reply, soon, stopped};
 
-use crate::world::{World, Worker, assert_outcome, closed, field, four_densities, good, of, told};
+use crate::world::{Worker, World, assert_outcome, closed, field, four_densities, good, of, told};
 
 fn setup_status(code: &'static str) -> Reply {
     Reply::Status { code, message: "why".into() }
@@ -16,7 +16,7 @@ fn setup_status(code: &'static str) -> Reply {
 async fn with_setup(world: &World, id: &str, reply: Reply) -> FakeModel {
     let model = FakeModel::start(good()).await;
     model.on_setup(reply);
-    world.orchestrator.announce([model.running(id, "d1")]);
+    world.orchestrator.announce([model.running(id, &format!("{id}-d1"))]);
     model
 }
 
@@ -41,7 +41,7 @@ async fn a_model_that_is_announced_but_cannot_be_reached_is_absent_with_the_caus
     let _good = world.model("good", good()).await;
     let gone = FakeModel::start(good()).await;
     gone.stop().await;
-    world.orchestrator.announce([gone.running("gone", "d1")]);
+    world.orchestrator.announce([gone.running("gone", "gone-d1")]);
     let worker = world.worker().await;
     let round = worker.play_one(0).await;
     assert_outcome(&round.predictions, "gone", Absent, "cannot be reached: cannot connect to");
@@ -54,7 +54,7 @@ async fn a_known_model_that_does_not_run_is_absent_until_it_leaves_the_field() {
     let _models = [world.model("stays", good()).await, world.model("stops", good()).await];
     let worker = world.worker().await;
     worker.play(0).await;
-    world.orchestrator.announce([stopped("stops", "d1")]);
+    world.orchestrator.announce([stopped("stops", "stops-d1")]);
     running(&worker, 1).await;
     for minute in [2, 4] {
         let round = worker.play_one(minute).await;
@@ -72,7 +72,7 @@ async fn who_was_in_the_field_is_still_known_after_a_restart() {
         let _stops = world.model("stops", good()).await;
         let worker = world.worker().await;
         worker.play(0).await;
-        world.orchestrator.announce([stopped("stops", "d1")]);
+        world.orchestrator.announce([stopped("stops", "stops-d1")]);
     }
     world.clock.set(crate::world::at(1));
     let worker = world.worker().await;
@@ -140,7 +140,7 @@ async fn a_new_deployment_of_a_known_model_that_is_not_set_up_yet_is_absent() {
     worker.play(0).await;
     let new = FakeModel::start(good()).await;
     new.on_setup(held());
-    world.orchestrator.announce([new.running("m", "d2")]);
+    world.orchestrator.announce([new.running("m", "m-d2")]);
     new.received(1).await;
     let round = worker.play_one(2).await;
     assert_outcome(&round.predictions, "m", Absent, "its set-up has not finished after");
@@ -176,13 +176,13 @@ async fn a_model_that_is_replaced_in_flight_still_answers_by_its_old_deployment(
     let rounds = worker.open(0).await;
     old.received(3).await;
     let new = FakeModel::start(good()).await;
-    world.orchestrator.announce([new.running("m", "d2")]);
+    world.orchestrator.announce([new.running("m", "m-d2")]);
     new.received(2).await;
     old.release();
     let round = &closed(rounds).await[0];
     let prediction = of(&round.predictions, "m");
     assert_eq!(prediction.status, Success);
-    assert_eq!(prediction.deployment_id.as_ref().map(|id| id.as_str()), Some("d1"));
+    assert_eq!(prediction.deployment_id.as_ref().map(|id| id.as_str()), Some("m-d1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,11 +192,13 @@ async fn a_deployment_that_is_gone_is_not_called_any_more() {
     let worker = world.worker().await;
     model.received(2).await;
     let rounds = worker.open(0).await;
-    world.orchestrator.announce([stopped("m", "d1")]);
+    world.orchestrator.announce([stopped("m", "m-d1")]);
     running(&worker, 0).await;
     let round = &closed(rounds).await[0];
     assert_outcome(&round.predictions, "m", Timeout, "went away before it answered");
+    // What the lane had begun when it lost its model ends with the patience of a call.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
     model.release();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(told(&model), ["Setup", "tick BTC -10..0"]);
 }

@@ -9,6 +9,7 @@ use predict_worker::{PredictSettings, PredictWorker, run};
 use protocol::Value;
 use storage::{RoundRepository, Store};
 use storage_sqlite::SqliteStore;
+use tempfile::TempDir;
 use testkit::{Behaviour, FakeModel, FakeOrchestrator, Reply, soon};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,35 +27,44 @@ struct Life {
     running: JoinHandle<()>,
     _cluster: Cluster,
     _orchestrator: FakeOrchestrator,
-    _folder: tempfile::TempDir,
+    _folder: TempDir,
 }
 
 impl Life {
-    async fn begin(model: &FakeModel, prices: Prices) -> Self {
+    async fn begin(model: &FakeModel, prices: impl Into<Arc<Prices>>, settings: PredictSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(open(&folder).await);
         store.migrate().await.unwrap();
-        Life::go_on(model, prices, store, folder).await
+        Life::go_on(model, prices, settings, store, folder).await
     }
 
     async fn go_on(
         model: &FakeModel,
-        prices: Prices,
+        prices: impl Into<Arc<Prices>>,
+        settings: PredictSettings,
         store: Arc<SqliteStore>,
-        folder: tempfile::TempDir,
+        folder: TempDir,
     ) -> Self {
         let orchestrator = FakeOrchestrator::start().await;
         orchestrator.announce([model.running("m", "d1")]);
         let config: ClusterConfig = cluster_config(&orchestrator);
         let (cluster, events) = Cluster::start(config);
-        let settings = settings(SECOND);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let worker =
-            PredictWorker::start(settings.clone(), store.clone(), clock, Arc::new(prices), events).await.unwrap();
+        let worker = PredictWorker::start(settings.clone(), store.clone(), clock, prices.into(), events)
+            .await
+            .unwrap();
         soon("the model is set up", worker.wait_until_started()).await;
         let stop = CancellationToken::new();
         let running = tokio::spawn(run(worker, stop.clone()));
-        Life { settings, store, stop, running, _cluster: cluster, _orchestrator: orchestrator, _folder: folder }
+        Life {
+            settings,
+            store,
+            stop,
+            running,
+            _cluster: cluster,
+            _orchestrator: orchestrator,
+            _folder: folder,
+        }
     }
 
     /// Asks it to stop and waits until it has.
@@ -72,7 +82,10 @@ impl Life {
             found.push((record.question, record.state));
         }
         assert!(found.iter().all(|(question, _)| {
-            self.settings.schedules.questions_at(&self.settings.crunch_id, question.performed_at).contains(question)
+            self.settings
+                .schedules
+                .questions_at(&self.settings.crunch_id, question.performed_at)
+                .contains(question)
         }));
         found
     }
@@ -84,7 +97,7 @@ async fn a_worker_that_is_told_to_stop_closes_and_stores_the_round_in_flight() {
     let slow = Reply::After(Duration::from_millis(500), Box::new(answer));
     let model = FakeModel::start(Behaviour::new(move |_, _| slow.clone()).only_on("predict")).await;
     let began = SystemClock.now();
-    let mut life = Life::begin(&model, Prices::every(SECOND)).await;
+    let mut life = Life::begin(&model, Prices::every(SECOND), settings(SECOND)).await;
     let in_flight = async {
         while !model.methods().contains(&"predict".to_owned()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -105,7 +118,7 @@ async fn slot_after_slot_is_asked_with_the_close_of_its_instant_though_that_come
     let prices = Prices::every(SECOND);
     prices.trouble("BTC", Trouble::Late(Duration::from_millis(300)));
     let began = SystemClock.now();
-    let mut life = Life::begin(&model, prices).await;
+    let mut life = Life::begin(&model, prices, settings(SECOND)).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     life.end().await;
     let rounds = life.rounds(began, SystemClock.now()).await;
@@ -114,6 +127,28 @@ async fn slot_after_slot_is_asked_with_the_close_of_its_instant_though_that_come
         assert_eq!(state, RoundState::Closed);
         let predictions = life.store.predictions(question.id).await.unwrap();
         assert_eq!(witnessed(&predictions[0]), question.performed_at);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_asset_whose_source_hangs_keeps_no_other_from_its_late_close() {
+    let model = FakeModel::start(witness(Duration::ZERO)).await;
+    let prices = Prices::every(SECOND);
+    prices.trouble("BTC", Trouble::Late(Duration::from_millis(300)));
+    let mut settings = settings(SECOND);
+    settings.only_assets = None;
+    settings.call_timeout = Span::seconds(2);
+    let prices = Arc::new(prices);
+    let began = SystemClock.now();
+    let mut life = Life::begin(&model, prices.clone(), settings).await;
+    prices.trouble("ETH", Trouble::Hangs);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    life.end().await;
+    let rounds = life.rounds(began + Span::seconds(2), SystemClock.now()).await;
+    assert!(rounds.len() >= 4, "{rounds:?}");
+    for (question, state) in rounds {
+        let expected = if question.asset.as_str() == "BTC" { RoundState::Closed } else { RoundState::Missed };
+        assert_eq!(state, expected, "{question}");
     }
 }
 
@@ -127,7 +162,7 @@ async fn slots_of_the_time_when_no_worker_ran_are_missed() {
     let last = SystemClock.now().floor_to(Span::seconds(2)) - Span::seconds(10);
     store.record_missed(&questions_at(last)[..1], "a test", last).await.unwrap();
     let model = FakeModel::start(witness(Duration::ZERO)).await;
-    let mut life = Life::go_on(&model, Prices::every(SECOND), store, folder).await;
+    let mut life = Life::go_on(&model, Prices::every(SECOND), settings.clone(), store, folder).await;
     life.end().await;
     for seconds in [2, 4, 6, 8] {
         let id = questions_at(last + Span::seconds(seconds))[0].id;

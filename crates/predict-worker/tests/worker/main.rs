@@ -1,4 +1,5 @@
 //! What the predict worker promises, over real sockets and a real database, one instant at a time.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod answers;
 mod database;

@@ -64,7 +64,11 @@ impl PriceFeed for Prices {
             None => {}
             Some(Trouble::Silent) => closes.clear(),
             Some(Trouble::Fails) => {
-                return Err(FeedError::UnknownAsset { asset: asset.clone(), feed: "test", known: Vec::new() });
+                return Err(FeedError::UnknownAsset {
+                    asset: asset.clone(),
+                    feed: "test",
+                    known: Vec::new(),
+                });
             }
             Some(Trouble::Hangs) => std::future::pending().await,
             Some(Trouble::Late(lag)) => closes.retain(|close| SystemClock.now().since(close.at) >= lag),

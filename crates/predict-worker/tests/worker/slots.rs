@@ -30,7 +30,7 @@ async fn slots_are_missed_until_the_first_models_are_set_up() {
     let world = World::new().await;
     let slow = FakeModel::start(good()).await;
     slow.on_setup(testkit::Reply::Held(Box::new(testkit::Reply::Value(protocol::Value::None))));
-    world.orchestrator.announce([slow.running("slow", "d1")]);
+    world.orchestrator.announce([slow.running("slow", "slow-d1")]);
     let worker = world.starting_worker_on(world.store.clone()).await;
     slow.received(1).await;
     assert!(worker.play(0).await.is_empty());

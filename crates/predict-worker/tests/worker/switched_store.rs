@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use domain::{
-    Asset, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction, PricePoint, Question, RoundId,
-    Standings, Timestamp,
+    Asset, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction, PricePoint, Question,
+    RoundId, Standings, Timestamp,
 };
 use std::sync::Arc;
 use storage::{

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use domain::{
-    Asset, Clock, CrunchId, Method, Prediction, PredictionStatus, Question, Schedule, Schedules, SimulatedClock,
-    Span, Target, Timestamp, TimestampExt,
+    Asset, Clock, CrunchId, Method, Prediction, PredictionStatus, Question, Schedule, Schedules,
+    SimulatedClock, Span, Target, Timestamp, TimestampExt,
 };
 use model_client::{Backoff, Cluster, ClusterConfig};
 use predict_worker::{ClosedRound, OpenRound, PredictSettings, PredictWorker};
@@ -71,10 +71,10 @@ impl World {
         world
     }
 
-    /// A running model that the orchestrator has announced as deployment `d1`.
+    /// A running model that the orchestrator has announced as its deployment `ID-d1`.
     pub async fn model(&self, id: &str, behaviour: Behaviour) -> FakeModel {
         let model = FakeModel::start(behaviour).await;
-        self.orchestrator.announce([model.running(id, "d1")]);
+        self.orchestrator.announce([model.running(id, &format!("{id}-d1"))]);
         model
     }
 
@@ -216,7 +216,8 @@ pub fn four_densities() -> String {
 }
 
 fn densities(loc: i64) -> String {
-    let density = format!(r#"{{"type": "builtin", "name": "norm", "params": {{"loc": {loc}, "scale": 0.001}}}}"#);
+    let density =
+        format!(r#"{{"type": "builtin", "name": "norm", "params": {{"loc": {loc}, "scale": 0.001}}}}"#);
     format!("[{}]", [density.as_str(); 4].join(", "))
 }
 
@@ -277,7 +278,9 @@ fn stretch(instants: &[Timestamp]) -> String {
     match minutes.as_slice() {
         [] => "nothing".to_owned(),
         [only] => only.to_string(),
-        [first, .., last] if minutes.windows(2).all(|pair| pair[1] == pair[0] + 1) => format!("{first}..{last}"),
+        [first, .., last] if minutes.windows(2).all(|pair| pair[1] == pair[0] + 1) => {
+            format!("{first}..{last}")
+        }
         gaps => format!("{gaps:?}"),
     }
 }

@@ -5,26 +5,52 @@ use std::sync::Arc;
 use domain::{RoundState, Span, Timestamp};
 use scoring::{Density, Distribution, Rule};
 use storage::{PriceRepository, Store};
+use tokio_util::sync::CancellationToken;
 
 use crate::flaky::{Fault, FlakyStore};
-use crate::game::{Game, INTERVAL, SETTLE_TIMEOUT, answer, asset, hour, question};
+use crate::game::{Game, INTERVAL, SETTLE_TIMEOUT, answer, hour, question};
 
 #[tokio::test]
 async fn prices_that_arrive_while_a_round_is_settled_are_not_taken_for_missing() {
-    for call in 0..2 {
-        let game = Game::new().await;
-        let round = question("BTC", Span::HOUR, hour(10));
-        game.close(&round, &[answer("a", Span::HOUR, 0.01)]).await;
-        let now = hour(11) + SETTLE_TIMEOUT;
-        let backfill = Fault::PricesArrive(game.entries("BTC", hour(10), now, &[]));
-        let store = FlakyStore::new(&game.store, backfill, "closes newest_close_at", call);
-        game.run_with(&mut game.worker_over(Arc::new(store)), now).await;
-        game.run_at(now + INTERVAL).await;
-        let newest = game.store.newest_close_at(&asset("BTC")).await.unwrap();
-        if newest.is_some() {
-            assert_eq!(game.round(&round).await.state, RoundState::Scored, "call {call}");
-        }
+    let game = Game::new().await;
+    let round = question("BTC", Span::HOUR, hour(10));
+    game.close(&round, &[answer("a", Span::HOUR, 0.01)]).await;
+    let now = hour(11) + SETTLE_TIMEOUT;
+    let backfill = Fault::PricesArrive(game.entries("BTC", hour(10), now, &[]));
+    let store = FlakyStore::new(&game.store, backfill, "closes newest_close_at", 0);
+    game.run_with(&mut game.worker_over(Arc::new(store)), now).await;
+    game.run_at(now + INTERVAL).await;
+    assert_eq!(game.round(&round).await.state, RoundState::Scored);
+}
+
+#[tokio::test]
+async fn in_an_outage_no_round_reads_closes_only_to_learn_that_the_last_is_missing() {
+    let game = Game::new().await;
+    game.prices("BTC", hour(0), hour(10), &[]).await;
+    for minute in 1..40 {
+        game.close(&question("BTC", Span::HOUR, hour(9) + INTERVAL + Span::minutes(minute)), &[]).await;
     }
+    let store = Arc::new(FlakyStore::new(&game.store, Fault::Unreached, "closes", 0));
+    let mut worker = game.worker_over(Arc::clone(&store) as Arc<dyn Store>);
+    assert_eq!(game.run_with(&mut worker, hour(12)).await.waiting, 39);
+    assert_eq!(store.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_leaves_its_backlog_to_the_next() {
+    let game = Game::new().await;
+    for minute in 0..100 {
+        game.close(&question("BTC", Span::HOUR, hour(9) + Span::minutes(minute)), &[]).await;
+    }
+    game.prices("BTC", hour(0), hour(12), &[]).await;
+    game.clock.set(hour(12));
+    let shutdown = CancellationToken::new();
+    let stop = Fault::ToldToStop(shutdown.clone());
+    let store = Arc::new(FlakyStore::new(&game.store, stop, "void_round", 5));
+    score_worker::run(game.worker_over(Arc::clone(&store) as Arc<dyn Store>), shutdown).await.unwrap();
+    assert!(store.calls() < 10, "{} rounds", store.calls());
+    game.run_at(hour(12)).await;
+    assert!(game.rounds().await.iter().all(|round| round.state == RoundState::Void));
 }
 
 /// Panics at, and gives numbers that cannot be compared for, moves that no sane market makes.

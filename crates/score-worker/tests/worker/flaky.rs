@@ -14,6 +14,7 @@ use storage::{
     StorageError, Store,
 };
 use storage_sqlite::SqliteStore;
+use tokio_util::sync::CancellationToken;
 
 /// What happens.
 pub enum Fault {
@@ -23,6 +24,8 @@ pub enum Fault {
     Unanswered,
     /// The predict worker stores prices right after the call.
     PricesArrive(Vec<LedgerEntry>),
+    /// The worker is told to stop right after the call.
+    ToldToStop(CancellationToken),
 }
 
 /// Passes every call on to another store, and has a fault at one of them.
@@ -60,6 +63,10 @@ impl FlakyStore {
         match &self.fault {
             Fault::Unanswered if is_due => Err(unavailable()),
             Fault::PricesArrive(entries) if is_due => self.store.append_prices(entries).await,
+            Fault::ToldToStop(shutdown) if is_due => {
+                shutdown.cancel();
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -10,6 +10,9 @@ use crate::naive::Naive;
 const MODELS: [&str; 4] = ["ant", "bee", "cat", "dog"];
 const ASSETS: [&str; 2] = ["BTC", "ETH"];
 
+/// A worker that starts leaves out what resolved long before the windows, so no score may come later than that.
+const LONGEST_OUTAGE: Span = Span::days(5);
+
 /// What happens next.
 #[derive(Debug, Clone)]
 enum Event {
@@ -70,7 +73,14 @@ async fn play(events: &[Event]) -> (Game, Timestamp) {
                 game.close(&question, &outcomes).await;
             }
             Event::Prices { asset } => bring_prices(&game, asset, &mut priced_up_to, now).await,
-            Event::Wait { minutes } => now = now + Span::minutes(minutes),
+            Event::Wait { minutes } => {
+                now = now + Span::minutes(minutes);
+                for asset in 0..ASSETS.len() {
+                    if priced_up_to[asset] + LONGEST_OUTAGE < now {
+                        bring_prices(&game, asset, &mut priced_up_to, now).await;
+                    }
+                }
+            }
             Event::Score { worker } => drop(game.run_with(&mut workers[worker], now).await),
             Event::Restart { worker } => workers[worker] = game.worker(),
             Event::Join { model } => game.join(&[MODELS[model]], now).await,

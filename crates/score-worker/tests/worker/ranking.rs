@@ -47,14 +47,17 @@ async fn a_round_that_resolves_within_a_minute_is_on_the_leaderboard_of_the_next
     let mut game = Game::new().await;
     game.settings.settlement.interval = Span::seconds(10);
     let mut worker = game.worker();
-    let asked = hour(0) + Span::seconds(30);
-    game.close(&question("BTC", INTERVAL, asked), &[answer("a", INTERVAL, 0.01)]).await;
-    let resolved = asked + INTERVAL;
-    game.prices("BTC", asked, resolved, &[]).await;
-    assert_eq!(game.run_with(&mut worker, resolved + Span::seconds(9)).await.scored, 1);
-    let next = hour(0) + Span::minutes(21);
+    for asked in [hour(0), hour(0) + Span::seconds(30)] {
+        game.close(&question("BTC", INTERVAL, asked), &[answer("a", INTERVAL, 0.01)]).await;
+        game.prices("BTC", asked, asked + INTERVAL, &[]).await;
+    }
+    let minute = hour(0) + INTERVAL;
+    let progress = game.run_with(&mut worker, minute + Span::seconds(45)).await;
+    assert_eq!((progress.scored, progress.leaderboard), (2, Some(minute)));
+    assert_eq!(latest(&game).await.entries[0].windows.recent.predictions, 1);
+    let next = minute + Span::minutes(1);
     assert_eq!(game.run_with(&mut worker, next).await.leaderboard, Some(next));
-    assert_eq!(latest(&game).await.entries[0].windows.recent.score, Some(1.0));
+    assert_eq!(latest(&game).await.entries[0].windows.recent.predictions, 2);
 }
 
 #[tokio::test]
@@ -187,6 +190,7 @@ async fn a_round_scored_after_a_week_says_when_a_model_began_as_after_a_restart(
     game.join(&["sharp", "blunt"], hour(0)).await;
     close_hourly(&game, 0).await;
     let mut worker = game.worker();
+    game.run_with(&mut worker, hour(1)).await;
     game.prices("BTC", hour(250), hour(300), &[]).await;
     close_hourly(&game, 250).await;
     game.run_with(&mut worker, hour(251)).await;

@@ -7,7 +7,7 @@ use crate::game::{Game, INTERVAL, answer, hour, miss, question};
 pub const HOURS: u32 = 9 * 24;
 const HORIZON: Span = Span::hours(1);
 /// When the prices of ETH are away, and come all at once afterwards.
-const OUTAGE: std::ops::Range<u32> = 100..104;
+const OUTAGE: std::ops::Range<u32> = 195..199;
 
 /// Plays the season; `run` runs the score worker at each full hour and once between.
 pub async fn play(game: &Game, mut run: impl AsyncFnMut(Timestamp)) {
