@@ -1,5 +1,6 @@
 //! A fleet with bad models: the others' predictions are stored on time in every round, and each bad one has its status
 //! and a reason.
+#![allow(clippy::unwrap_used, reason = "test code: a failure is to end the test")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +37,8 @@ async fn bad_models_never_touch_the_others() {
         for name in GOOD {
             models.push((name, FakeModel::start(Behaviour::answer(four_densities("0.001"))).await));
         }
-        orchestrator.announce(models.iter().map(|(name, model)| model.running(name, "d1")));
+        orchestrator
+            .announce(models.iter().map(|(name, model)| model.running(name, &format!("start-of-{name}"))));
         let url = orchestrator.url();
         let kind = database.kind;
         let rounds = tokio::task::spawn_blocking(move || play(&database.url, &url)).await.unwrap();

@@ -1,4 +1,5 @@
 //! What the binary says to somebody who has never seen it, and how it fails.
+#![allow(clippy::unwrap_used, reason = "test code: a failure is to end the test")]
 
 use e2e::{condor, condor_output, json_lines};
 

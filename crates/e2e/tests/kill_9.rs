@@ -1,33 +1,58 @@
 //! kill -9 of every worker at random moments: nothing that was stored is lost, doubled or half there.
+#![allow(clippy::unwrap_used, reason = "test code: a failure is to end the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use e2e::{Database, Game, Process, databases, instant};
 use serde_json::Value;
+use testkit::{Behaviour, FakeModel, FakeOrchestrator};
 
 const KILLS_OF_EACH: usize = 20;
 const WORKERS: [&str; 3] = ["predict", "score", "report"];
-const MODELS: [&str; 3] = ["random-walk", "ewma-volatility", "student-t"];
+const MODELS: [&str; 3] = ["one", "two", "three"];
+
+/// Long enough that many a kill hits a round in flight.
+const THINKING_TIME: Duration = Duration::from_millis(700);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_killed_again_and_again_lose_and_double_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let databases = databases(folder.path(), "kill_9").await;
-    let runs = databases.into_iter().map(|database| std::thread::spawn(move || run(database)));
-    for run in runs.collect::<Vec<_>>() {
-        run.join().unwrap();
+    let mut runs = Vec::new();
+    for database in databases(folder.path(), "kill_9").await {
+        let fleet = Fleet::start().await;
+        runs.push(tokio::task::spawn_blocking(move || run(&database, &fleet)));
+    }
+    for run in runs {
+        run.await.unwrap();
     }
 }
 
-fn run(database: Database) {
-    let folder = tempfile::tempdir().unwrap();
-    let models = folder.path().join("models.yml");
-    std::fs::write(&models, models_yml()).unwrap();
-    let arguments = ["orchestrator", "--models", models.to_str().unwrap(), "--listen", "127.0.0.1:0"];
-    let orchestrator = Process::start("orchestrator", arguments);
-    let address = orchestrator.wait_for_line("listening on ", Duration::from_secs(20));
-    let game = Game::new(folder, &database.url, address.trim_end_matches("/condor"));
+/// Models that think for a while, and who announces them.
+struct Fleet {
+    orchestrator: FakeOrchestrator,
+    _models: Vec<FakeModel>,
+}
+
+impl Fleet {
+    async fn start() -> Self {
+        let density = r#"{"type": "builtin", "name": "norm", "params": {"loc": 0.0, "scale": 0.001}}"#;
+        let answer = format!("[{}]", [density; 4].join(", "));
+        let orchestrator = FakeOrchestrator::start().await;
+        let mut models = Vec::new();
+        for _ in MODELS {
+            models.push(FakeModel::start(Behaviour::answer_late(THINKING_TIME, answer.as_str())).await);
+        }
+        orchestrator.announce(
+            MODELS.iter().zip(&models).map(|(name, model)| model.running(name, &format!("start-of-{name}"))),
+        );
+        Fleet { orchestrator, _models: models }
+    }
+}
+
+fn run(database: &Database, fleet: &Fleet) {
+    let url = fleet.orchestrator.url();
+    let game = Game::new(tempfile::tempdir().unwrap(), &database.url, url.trim_end_matches("/condor"));
 
     let start = |worker: &str| match worker {
         "report" => {
@@ -144,13 +169,4 @@ fn group_by_round(rows: Vec<Value>) -> BTreeMap<String, Vec<Value>> {
         group.push(row);
     }
     groups
-}
-
-fn models_yml() -> String {
-    let entry = |name: &&str| {
-        format!(
-            "  - {{id: {name}, builtin: {name}, crunch_id: condor, desired_state: RUNNING, model_name: {name}, cruncher_name: us, cruncher_id: us}}\n"
-        )
-    };
-    format!("models:\n{}", MODELS.iter().map(entry).collect::<String>())
 }

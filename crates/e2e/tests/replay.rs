@@ -1,4 +1,5 @@
 //! `condor replay`: every prediction accounted for, the same bits every time and on both databases.
+#![allow(clippy::unwrap_used, reason = "test code: a failure is to end the test")]
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! `condor up`: from nothing to a full leaderboard, and back to nothing.
+#![allow(clippy::unwrap_used, reason = "test code: a failure is to end the test")]
 
 use std::path::Path;
 use std::time::Duration;

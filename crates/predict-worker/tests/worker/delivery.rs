@@ -67,7 +67,9 @@ async fn a_model_that_hangs_in_a_tick_times_out_until_it_is_free_and_then_learns
     soon("the lanes are idle", worker.idle()).await;
     let before = model.calls().len();
     model.behave(Behaviour::never_answer().only_on("tick"));
-    for minute in 1..=4 {
+    worker.play(1).await;
+    model.received(before + 1).await;
+    for minute in 2..=4 {
         let watch = Stopwatch::start();
         for round in worker.play(minute).await {
             assert_outcome(&round.predictions, "hangs", Timeout, "busy with tick");
