@@ -73,8 +73,6 @@ fn check(rounds: &[(Value, BTreeMap<String, Value>)], kind: &str) {
         for name in GOOD {
             let prediction = &predictions[name];
             assert_eq!(prediction["status"], "SUCCESS", "{kind}: {prediction}");
-            let instant =
-                |row: &Value, field: &str| row[field].as_str().unwrap().parse::<Timestamp>().unwrap();
             let deadline = instant(round, "performed_at") + Game::CALL_TIMEOUT;
             assert!(instant(prediction, "received_at") < deadline, "{kind}: {prediction}");
         }
