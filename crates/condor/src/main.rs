@@ -15,6 +15,9 @@ use clap::Parser;
 use cli::{Cli, Command, ConfigCommand};
 use config::ConfigError;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Bad usage or configuration.
 const EXIT_USAGE: u8 = 2;
 

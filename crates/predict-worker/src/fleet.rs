@@ -18,7 +18,7 @@ use crate::recorder::Recorder;
 use crate::round::Collector;
 
 /// How often it is stored that a model is still connected.
-const SEEN_EVERY: Duration = Duration::from_secs(600);
+const SEEN_EVERY: Duration = Duration::from_secs(3600);
 
 /// The models, known and running.
 pub struct Fleet {

@@ -89,7 +89,7 @@ impl Scorer {
     async fn settle(&self, question: &Question, now: Timestamp) -> Result<Settlement> {
         let settings = &self.settings.settlement;
         // Read before the closes: prices that arrive in between must not make one of them look missing for good.
-        let newest = self.store.newest_close_at(&question.asset).await?;
+        let newest = self.store.newest_close_at(&question.asset, now).await?;
         let resolves_at = question.resolves_at();
         if newest.is_none_or(|newest| newest + settings.interval <= resolves_at) {
             // In an outage rounds pile up, so none reads a day of closes only to learn that the last is missing.

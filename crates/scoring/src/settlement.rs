@@ -79,7 +79,7 @@ impl Increment {
 /// Settles a round as of `now`.
 ///
 /// `closes` are those of its asset, oldest first, from one interval before the question to the resolution; further ones
-/// are ignored. `newest_close_at` is the asset's newest close anywhere in the ledger: an instant whose price is missing is
+/// are ignored. `newest_close_at` is the asset's newest close in the ledger as of `now`: an instant whose price is missing is
 /// waited for until `settle_timeout` after the resolution, and for as long as there is no price later than it.
 pub fn settle(
     question: &Question,

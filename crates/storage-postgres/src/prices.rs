@@ -66,9 +66,10 @@ impl PriceRepository for PostgresStore {
         rows.iter().map(rows::price_point).collect()
     }
 
-    async fn newest_close_at(&self, asset: &Asset) -> Result<Option<Timestamp>> {
-        let sql = "SELECT at, position FROM prices WHERE asset = $1 ORDER BY at DESC LIMIT 1";
-        let row = sqlx::query(sql).bind(asset.as_str()).fetch_optional(&self.pool).await.map_err(failed)?;
+    async fn newest_close_at(&self, asset: &Asset, up_to: Timestamp) -> Result<Option<Timestamp>> {
+        let sql = "SELECT at, position FROM prices WHERE asset = $1 AND at <= $2 ORDER BY at DESC LIMIT 1";
+        let query = sqlx::query(sql).bind(asset.as_str()).bind(stored(up_to));
+        let row = query.fetch_optional(&self.pool).await.map_err(failed)?;
         row.map(|row| rows::Reader::prices(&row).instant("at")).transpose()
     }
 

@@ -147,7 +147,8 @@ impl RoundRepository for SqliteStore {
     ) -> Result<Vec<ScoreChange>> {
         // Most often nothing has changed: that is one statement instead of a transaction.
         let sql = "SELECT EXISTS (SELECT 1 FROM rounds WHERE change_number > ?1)";
-        let any: bool = sqlx::query_scalar(sql).bind(after.0).fetch_one(&self.readers).await.map_err(failed)?;
+        let any: bool =
+            sqlx::query_scalar(sql).bind(after.0).fetch_one(&self.readers).await.map_err(failed)?;
         if !any {
             return Ok(Vec::new());
         }

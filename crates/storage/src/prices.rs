@@ -36,8 +36,8 @@ pub trait PriceRepository {
     /// The closes of an asset with `after < at <= up_to`, oldest first, one per instant: the entry stored last wins.
     async fn closes(&self, asset: &Asset, after: Timestamp, up_to: Timestamp) -> Result<Vec<PricePoint>>;
 
-    /// The instant of the newest close of an asset.
-    async fn newest_close_at(&self, asset: &Asset) -> Result<Option<Timestamp>>;
+    /// The instant of the newest close of an asset at or before `up_to`.
+    async fn newest_close_at(&self, asset: &Asset, up_to: Timestamp) -> Result<Option<Timestamp>>;
 
     /// What the ledger holds, by asset.
     async fn feed_status(&self) -> Result<Vec<FeedStatus>>;

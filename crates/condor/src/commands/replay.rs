@@ -11,8 +11,9 @@ use feeds::{PriceFeed, RecordedPrices};
 use indicatif::{ProgressBar, ProgressStyle};
 use model_client::Cluster;
 use predict_worker::PredictWorker;
-use score_worker::ScoreWorker;
+use score_worker::{ScoreSettings, ScoreWorker};
 use storage::Store;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{UsageError, predict, score};
@@ -114,16 +115,15 @@ pub async fn replay(
     let clock = Arc::new(SimulatedClock::at(plan.from));
     let mut settings = predict::settings(&plan.config)?;
     settings.only_assets = Some(plan.assets.clone());
-    let shared_clock: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
     let feed = Arc::clone(&plan.feed);
-    let worker =
-        PredictWorker::start(settings, Arc::clone(&store), Arc::clone(&shared_clock), feed, events).await?;
+    let predict_clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    let worker = PredictWorker::start(settings, Arc::clone(&store), predict_clock, feed, events).await?;
     worker.wait_until_started().await;
     if worker.status().running_models() == 0 {
         bail!("the orchestrator runs no model: there is nobody to ask");
     }
-    let scorer = ScoreWorker::new(score::settings(&plan.config)?, Arc::clone(&store), shared_clock);
-    let ticks = Replay { plan, clock, worker, scorer }.run(&shutdown).await?;
+    let scoring = Scoring::new(score::settings(&plan.config)?, Arc::clone(&store), plan.from);
+    let ticks = Replay { plan, clock, worker, scoring }.run(&shutdown).await?;
     cluster.shutdown().await;
     fleet.shutdown().await;
     let summary = Summary::collect(store.as_ref(), (plan.from, plan.to), ticks, watch.elapsed()).await?;
@@ -137,7 +137,7 @@ struct Replay<'a> {
     plan: &'a Plan,
     clock: Arc<SimulatedClock>,
     worker: PredictWorker,
-    scorer: ScoreWorker,
+    scoring: Scoring,
 }
 
 impl Replay<'_> {
@@ -158,7 +158,8 @@ impl Replay<'_> {
             progress.advance(at);
             at = at + interval;
         }
-        self.scorer.rank(self.plan.to).await.context("cannot write the leaderboard")?;
+        let mut scorer = self.scoring.finish().await?;
+        scorer.rank(self.plan.to).await.context("cannot write the leaderboard")?;
         progress.finish();
         Ok(ticks)
     }
@@ -172,8 +173,38 @@ impl Replay<'_> {
             self.worker.idle().await;
         }
         self.worker.flush().await;
-        self.scorer.run_once().await.with_context(|| format!("cannot score at {at}"))?;
+        self.scoring.begin(at).await
+    }
+}
+
+/// The score worker, at work on one instant while the next one is played: scores and ranks as of an instant depend on
+/// nothing that is later.
+struct Scoring {
+    clock: Arc<SimulatedClock>,
+    /// Gives the worker back when the instant is done.
+    instant: JoinHandle<anyhow::Result<ScoreWorker>>,
+}
+
+impl Scoring {
+    fn new(settings: ScoreSettings, store: Arc<dyn Store>, from: Timestamp) -> Self {
+        let clock = Arc::new(SimulatedClock::at(from));
+        let worker = ScoreWorker::new(settings, store, Arc::clone(&clock) as Arc<dyn Clock>);
+        Scoring { clock, instant: tokio::spawn(async { Ok(worker) }) }
+    }
+
+    /// Waits for the instant before, and begins with this one.
+    async fn begin(&mut self, at: Timestamp) -> anyhow::Result<()> {
+        let mut worker = self.finish().await?;
+        self.clock.set(at);
+        self.instant = tokio::spawn(async move {
+            worker.run_once().await.with_context(|| format!("cannot score at {at}"))?;
+            Ok(worker)
+        });
         Ok(())
+    }
+
+    async fn finish(&mut self) -> anyhow::Result<ScoreWorker> {
+        (&mut self.instant).await.context("the score worker failed")?
     }
 }
 

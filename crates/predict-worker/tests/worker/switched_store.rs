@@ -79,7 +79,7 @@ switched! { PriceRepository {
     ledger_end() -> LedgerPosition;
     ledger_since(since: Timestamp) -> Vec<LedgerEntry>;
     closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PricePoint>;
-    newest_close_at(asset: &Asset) -> Option<Timestamp>;
+    newest_close_at(asset: &Asset, up_to: Timestamp) -> Option<Timestamp>;
     feed_status() -> Vec<FeedStatus>;
 } }
 

@@ -102,7 +102,7 @@ pass_on! { PriceRepository {
     fn ledger_end() -> LedgerPosition;
     fn ledger_since(since: Timestamp) -> Vec<LedgerEntry>;
     fn closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PricePoint>;
-    fn newest_close_at(asset: &Asset) -> Option<Timestamp>;
+    fn newest_close_at(asset: &Asset, up_to: Timestamp) -> Option<Timestamp>;
     fn feed_status() -> Vec<FeedStatus>;
 } }
 

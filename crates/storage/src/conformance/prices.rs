@@ -47,8 +47,9 @@ pub async fn closes_lie_after_the_start_up_to_the_end_and_corrections_win(databa
     let close = |at: u32, price: f64| PricePoint { at: minute(at), price: Price::new(price).unwrap() };
     let closes = store.closes(&asset("BTC"), minute(1), minute(3)).await.unwrap();
     assert_eq!(closes, [close(2, 99.5), close(3, 103.0)]);
-    assert_eq!(store.newest_close_at(&asset("BTC")).await.unwrap(), Some(minute(4)));
-    assert_eq!(store.newest_close_at(&asset("SOL")).await.unwrap(), None);
+    assert_eq!(store.newest_close_at(&asset("BTC"), minute(9)).await.unwrap(), Some(minute(4)));
+    assert_eq!(store.newest_close_at(&asset("BTC"), minute(3)).await.unwrap(), Some(minute(3)));
+    assert_eq!(store.newest_close_at(&asset("SOL"), minute(9)).await.unwrap(), None);
     let late: Vec<_> = store.ledger_since(minute(3)).await.unwrap().iter().map(|e| e.position.0).collect();
     assert_eq!(late, [1, 5]);
 }
