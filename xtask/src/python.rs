@@ -1,6 +1,6 @@
 //! The Python checks, in a virtual environment of their own under the build folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -8,10 +8,28 @@ use crate::{install, shell, target_folder};
 
 const REQUIREMENTS: &str = "python/requirements.txt";
 
-/// Runs the independent check of scores on an export of its own making.
+/// Runs the independent check of scores: on an export of its own making, which it must find right, and on spoilt copies,
+/// which it must find wrong; then on a replay of a day.
 pub fn check() -> Result<()> {
     let python = environment()?;
-    shell::run(&mut shell::command(python, &["python/check_scores.py", "--self-test"]))
+    shell::run(&mut shell::command(&python, &["python/check_scores.py", "--self-test"]))?;
+    check_replay(&python)
+}
+
+/// Recomputes every score of a day's replay, with a gap in the prices and a model that is ten times too wide.
+fn check_replay(python: &Path) -> Result<()> {
+    shell::run(&mut shell::cargo(&["build", "--quiet", "--package", "condor"]))?;
+    let condor = target_folder().join("debug/condor");
+    let folder = tempfile::tempdir()?;
+    let database = format!("sqlite://{}", folder.path().join("replay.db").display());
+    let mut prices = shell::command(python, &["python/random_prices.py"]);
+    shell::run(prices.arg(folder.path()).arg("2025-05-20T00:00:00+00:00"))?;
+    let mut replay =
+        shell::command(&condor, &["replay", "--assets", "BTC,ETH", "--from", "2025-05-20T02:00:00Z"]);
+    replay.args(["--add-model", "random-walk:scale=10", "--database", &database]);
+    shell::run(replay.arg("--prices").arg(folder.path()))?;
+    let mut check = shell::command(python, &["python/check_scores.py", "--database", &database]);
+    shell::run(check.arg("--condor").arg(&condor))
 }
 
 /// The interpreter of a virtual environment that has what the scripts import.

@@ -304,6 +304,13 @@ impl Config {
         if self.models.call_timeout.is_zero() {
             return invalid("models.call_timeout", "it is zero: write a span such as \"50s\"".into());
         }
+        if self.models.call_timeout <= self.prices.open_grace {
+            let grace = self.prices.open_grace;
+            return invalid(
+                "models.call_timeout",
+                format!("it is not longer than prices.open_grace ({grace})"),
+            );
+        }
         let cap = self.scoring.outlier_cap;
         if !(cap.is_finite() && cap >= 1.0) {
             return invalid("scoring.outlier_cap", format!("{cap} is not a finite number of at least 1"));
@@ -401,6 +408,7 @@ mod tests {
         assert!(refused("[modles]\n").contains("modles"));
         assert!(refused("[models]\ncall_timeuot = \"5s\"\n").contains("call_timeuot"));
         assert!(refused("[models]\ncall_timeout = \"5 seconds\"\n").contains("90s, 15m, 24h"));
+        assert!(refused("[models]\ncall_timeout = \"5s\"\n").contains("longer than prices.open_grace"));
         assert!(refused("[scoring]\nrule = \"best\"\n").contains("scoring.rule"));
         assert!(refused("[scoring]\noutlier_cap = nan\n").contains("scoring.outlier_cap"));
         assert!(refused("[scoring]\nasset_weights = { BTC = -1.0 }\n").contains("-1"));
