@@ -82,7 +82,7 @@ impl Drop for Server {
 pub fn run_in_foreground() -> Result<()> {
     let server = Server::start()?;
     println!("{}", server.url());
-    eprintln!("running until Ctrl-C; for the tests: export CONDOR_TEST_POSTGRES={}", server.url());
+    eprintln!("running until Ctrl-C; for the tests: export TEST_POSTGRES_URL={}", server.url());
     // Ctrl-C ends this process, and with it the pipe that keeps the server.
     loop {
         std::thread::park();

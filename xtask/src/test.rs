@@ -59,7 +59,7 @@ fn run_phase(phase: Phase, options: &Options) -> Result<()> {
         Phase::Tests => {
             let server = Server::start()?;
             println!("PostgreSQL for the tests: {}", server.url());
-            shell::run(tests().env("CONDOR_TEST_POSTGRES", server.url()))
+            shell::run(tests().env("TEST_POSTGRES_URL", server.url()))
         }
         Phase::Python => python::check(),
     }
@@ -67,7 +67,7 @@ fn run_phase(phase: Phase, options: &Options) -> Result<()> {
 
 fn tests() -> std::process::Command {
     let mut tests = shell::cargo(&["test", "--workspace"]);
-    tests.env_remove("CONDOR_TEST_POSTGRES");
+    tests.env_remove("TEST_POSTGRES_URL");
     tests
 }
 

@@ -36,6 +36,7 @@ pub enum Command {
     /// Run the local orchestrator: starts the models of a models.yml and announces them
     Orchestrator(OrchestratorArgs),
     /// Serve one model as a gRPC node (the orchestrator starts these)
+    #[command(after_help = orchestrator::builtin::describe())]
     ModelHost(ModelHostArgs),
     /// Run days of prices through models and scoring in seconds, with a simulated clock
     Replay(ReplayArgs),
@@ -111,7 +112,7 @@ pub struct OrchestratorArgs {
 /// `condor model-host`
 #[derive(Debug, Args)]
 pub struct ModelHostArgs {
-    /// A built-in model: NAME or NAME:key=value,… (an unknown name lists them all)
+    /// A built-in model: NAME or NAME:key=value,… as listed below
     #[arg(long, value_name = "SPEC")]
     pub builtin: String,
 
@@ -161,7 +162,7 @@ pub struct ReplayModels {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub models: usize,
 
-    /// One more built-in model, such as random-walk:scale=10; may be repeated
+    /// One more built-in model, such as random-walk:scale=10 (condor model-host --help lists them); may be repeated
     #[arg(long, value_name = "SPEC")]
     pub add_model: Vec<String>,
 
@@ -189,13 +190,13 @@ pub struct UpArgs {
     #[arg(long, value_name = "DIR")]
     pub prices: Option<PathBuf>,
 
-    /// How many days are replayed before live operation, so that the leaderboard is full at once
-    #[arg(long, value_name = "SPAN", default_value = "8d")]
-    pub warm_up: Span,
+    /// How much is replayed before live operation, so that the leaderboard is full at once [default: 8d]
+    #[arg(long, value_name = "SPAN")]
+    pub warm_up: Option<Span>,
 
-    /// How many built-in models are started
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub models: usize,
+    /// How many built-in models are started [default: 5]
+    #[arg(long, value_name = "N")]
+    pub models: Option<usize>,
 }
 
 /// `condor db`

@@ -7,6 +7,7 @@ use domain::{Asset, CrunchId, Schedule, ScheduleError, Schedules, Span, Timestam
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Profile};
 use serde::{Deserialize, Serialize};
+use storage::without_secrets;
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "condor.toml";
@@ -61,8 +62,6 @@ pub struct ModelsConfig {
     pub setup_timeout: Span,
     /// How long a newly announced model is waited for before slots are asked without it.
     pub join_grace: Span,
-    /// How long a model may be unconnected before it leaves the field.
-    pub leave_after: Span,
     /// The longest answer that is taken.
     pub max_answer_bytes: usize,
     /// The most normals, t's, … that one density may be mixed from.
@@ -114,6 +113,8 @@ pub struct ScoringConfig {
     pub settle_timeout: Span,
     /// Raw scores are capped at this many times the round's median.
     pub outlier_cap: f64,
+    /// How long a model may be unconnected, and counted as absent, before it leaves the field.
+    pub leave_after: Span,
     /// How much an asset counts in windows; 1 unless set.
     pub asset_weights: BTreeMap<Asset, f64>,
     /// How much a horizon counts in windows; 1 unless set.
@@ -158,7 +159,7 @@ impl Default for DatabaseConfig {
 
 impl std::fmt::Debug for DatabaseConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DatabaseConfig").field("url", &redact_password(&self.url)).finish()
+        f.debug_struct("DatabaseConfig").field("url", &without_secrets(&self.url)).finish()
     }
 }
 
@@ -176,7 +177,6 @@ impl Default for ModelsConfig {
             call_timeout: Span::seconds(50),
             setup_timeout: Span::seconds(120),
             join_grace: predict_worker::PredictSettings::JOIN_GRACE,
-            leave_after: Span::hours(168),
             max_answer_bytes: limits.max_answer_bytes,
             max_components: limits.max_leaves,
         }
@@ -202,7 +202,8 @@ impl Default for ScoringConfig {
         ScoringConfig {
             rule: "crps".into(),
             settle_timeout: Span::hours(6),
-            outlier_cap: 10.0,
+            outlier_cap: scoring::DEFAULT_OUTLIER_CAP,
+            leave_after: Span::hours(168),
             asset_weights: BTreeMap::new(),
             horizon_weights: BTreeMap::new(),
         }
@@ -320,6 +321,24 @@ impl Config {
             return invalid("scoring weights", format!("{weight} is not a finite number of at least 0"));
         }
         self.rule()?;
+        self.check_weights()
+    }
+
+    /// A weight of something that is not asked is a slip of the pen.
+    fn check_weights(&self) -> Result<(), ConfigError> {
+        let schedules = self.schedules()?;
+        let (assets, horizons) = (schedules.assets(), schedules.horizons());
+        if let Some(asset) = self.scoring.asset_weights.keys().find(|asset| !assets.contains(asset)) {
+            let fault = format!(
+                "no schedule asks about {asset}; in the environment keys are lower case: use the file"
+            );
+            return Err(ConfigError::Value { key: "scoring.asset_weights", fault });
+        }
+        if let Some(horizon) = self.scoring.horizon_weights.keys().find(|horizon| !horizons.contains(horizon))
+        {
+            let fault = format!("no schedule has the horizon {horizon}");
+            return Err(ConfigError::Value { key: "scoring.horizon_weights", fault });
+        }
         Ok(())
     }
 }
@@ -343,7 +362,7 @@ impl Loaded {
             collect_leaves("", &value, &mut leaves);
         }
         let describe = |(key, value): (String, String)| {
-            let value = if key == "database.url" { redact_password(&value) } else { value };
+            let value = if key == "database.url" { without_secrets(&value) } else { value };
             Setting { source: self.source_of(&key), key, value }
         };
         leaves.into_iter().map(describe).collect()
@@ -372,14 +391,6 @@ fn collect_leaves(key: &str, value: &toml::Value, leaves: &mut Vec<(String, Stri
         }
         value => leaves.push((key.to_owned(), value.to_string())),
     }
-}
-
-/// A database address without its password.
-pub fn redact_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((login, host)) = rest.rsplit_once('@') else { return url.to_owned() };
-    let user = login.split(':').next().unwrap_or_default();
-    if login.contains(':') { format!("{scheme}://{user}:***@{host}") } else { url.to_owned() }
 }
 
 #[cfg(test)]
@@ -412,6 +423,10 @@ mod tests {
         assert!(refused("[scoring]\nrule = \"best\"\n").contains("scoring.rule"));
         assert!(refused("[scoring]\noutlier_cap = nan\n").contains("scoring.outlier_cap"));
         assert!(refused("[scoring]\nasset_weights = { BTC = -1.0 }\n").contains("-1"));
+        assert!(refused("[scoring]\nasset_weights = { btc = 1.0 }\n").contains("no schedule asks about btc"));
+        assert!(
+            refused("[scoring]\nhorizon_weights = { 2h = 1.0 }\n").contains("no schedule has the horizon 2h")
+        );
         let uneven =
             "[[schedules]]\nassets = [\"BTC\"]\nhorizon = \"1h\"\nsteps = [\"7m\"]\nevery = \"12m\"\n";
         assert!(refused(uneven).contains("step 7m does not divide the horizon 1h"));
@@ -433,6 +448,6 @@ mod tests {
         );
         assert_eq!(find("models.setup_timeout").source, "default");
         assert_eq!(find("database.url").source, "command line");
-        assert_eq!(find("database.url").value, "\"postgres://me:***@host/db\"");
+        assert_eq!(find("database.url").value, "\"postgres://me@host/db\"");
     }
 }

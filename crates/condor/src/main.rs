@@ -55,7 +55,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Orchestrator(args) => commands::orchestrator::run(args, shutdown).await,
         Command::ModelHost(args) => commands::model_host::run(args, shutdown).await,
         Command::Replay(args) => commands::replay::run(args, shutdown).await,
-        Command::Db(command) => commands::db::run(command).await,
+        Command::Db(command) => {
+            let done = shutdown.run_until_cancelled(commands::db::run(command)).await;
+            done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
+        }
         Command::Config(ConfigCommand::Check { settings, json }) => commands::config::check(&settings, json),
     }
 }

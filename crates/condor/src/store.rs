@@ -1,15 +1,13 @@
 //! Opens the database that an address names.
 
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use storage::{StorageError, Store};
 use storage_postgres::PostgresStore;
 use storage_sqlite::SqliteStore;
-
-use crate::config::redact_password;
 
 /// Opens a database for reading and writing.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StorageError> {
@@ -54,18 +52,19 @@ pub async fn wait_for_schema(store: &dyn Store) -> Result<(), StorageError> {
 /// Held by the one predict worker of an SQLite database; the operating system takes it back when the process ends.
 pub struct PredictLock(#[allow(dead_code, reason = "held, not read")] Option<File>);
 
-/// Makes sure that no second predict worker writes to the same SQLite file.
+/// Makes sure that no second predict worker or replay writes to the same SQLite file, which has been opened before.
 pub fn lock_for_predict(url: &str) -> anyhow::Result<PredictLock> {
-    if scheme(url)? != Scheme::Sqlite {
-        return Ok(PredictLock(None));
-    }
-    let path = PathBuf::from(format!("{}.predict-lock", sqlite_path(url)));
-    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    let Some(path) = url.strip_prefix("sqlite://") else { return Ok(PredictLock(None)) };
+    let held = format!("another predict worker or replay writes to {url}: stop it first");
+    Ok(PredictLock(Some(lock_file(Path::new(&format!("{path}.predict-lock")), &held)?)))
+}
+
+/// Locks a file for as long as it is kept open; `held` is the error when another process has it.
+pub fn lock_file(path: &Path, held: &str) -> anyhow::Result<File> {
+    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(PredictLock(Some(file))),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another predict worker runs on {url}: an SQLite database takes one. Stop that one, or use PostgreSQL"
-        ),
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(anyhow!("{held}")),
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("cannot lock {}", path.display()))
         }
@@ -82,11 +81,6 @@ fn scheme(url: &str) -> Result<Scheme, StorageError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => Ok(Scheme::Sqlite),
         Some("postgres" | "postgresql") => Ok(Scheme::Postgres),
-        _ => Err(StorageError::InvalidUrl { url: redact_password(url), why: "unknown scheme".into() }),
+        _ => Err(StorageError::invalid_url(url, "unknown scheme")),
     }
-}
-
-fn sqlite_path(url: &str) -> &str {
-    let path = url.trim_start_matches("sqlite://").trim_start_matches("sqlite:");
-    path.split('?').next().unwrap_or(path)
 }

@@ -16,10 +16,10 @@ pub struct Database {
 pub async fn databases(folder: &Path, name: &str) -> Vec<Database> {
     let mut all =
         vec![Database { kind: "sqlite", url: format!("sqlite://{}", folder.join("condor.db").display()) }];
-    match std::env::var("CONDOR_TEST_POSTGRES") {
+    match std::env::var("TEST_POSTGRES_URL") {
         Ok(server) => all.push(Database { kind: "postgres", url: create_database(&server, name).await }),
         Err(_) => {
-            println!("skipped on PostgreSQL: CONDOR_TEST_POSTGRES is not set (cargo xtask test sets it)")
+            println!("skipped on PostgreSQL: TEST_POSTGRES_URL is not set (cargo xtask test sets it)")
         }
     }
     all

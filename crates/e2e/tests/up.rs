@@ -14,11 +14,11 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn up(folder: &Path, port: u16) -> Process {
+fn up(folder: &Path, port: u16, more: &[&str]) -> Process {
     let (port, orchestrator) = (port.to_string(), free_port().to_string());
     let data = folder.join("data").display().to_string();
     let arguments = ["up", "--data-dir", &data, "--port", &port, "--orchestrator-port", &orchestrator];
-    Process::start("up", arguments.into_iter().chain(["--warm-up", WARM_UP, "--models", "3"]))
+    Process::start("up", arguments.iter().chain(more))
 }
 
 /// The JSON behind a path, once the server answers; `None` for any answer but 200.
@@ -36,7 +36,7 @@ fn get(port: u16, path: &str) -> Option<Value> {
 fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
-    let process = up(folder.path(), port);
+    let process = up(folder.path(), port, &["--warm-up", WARM_UP, "--models", "3"]);
 
     let leaderboard = eventually("a leaderboard of three models", Duration::from_secs(240), || {
         get(port, "/leaderboard?window=recent").filter(|board| board["count"] == 3)
@@ -62,7 +62,7 @@ fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
     assert!(get(port, "/healthz").is_none(), "the report worker went with it");
 
     // It goes on where it left off, without a second warm-up.
-    let again = up(folder.path(), port);
+    let again = up(folder.path(), port, &[]);
     let after = eventually("the page again", Duration::from_secs(30), total);
     assert!(after >= before && after < before + 100, "{before} predictions, then {after}");
     assert!(again.terminate(Duration::from_secs(90)).success());

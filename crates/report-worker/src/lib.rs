@@ -21,7 +21,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use domain::{Clock, CrunchId, Schedules, Weights};
+use domain::{Clock, CrunchId, Schedules, Span, Timestamp, Weights};
 use storage::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -38,9 +38,30 @@ pub struct ReportSettings {
     pub schedules: Schedules,
     /// How much each asset counts in the means over one horizon.
     pub weights: Weights,
-    /// What prices these are, where they are not live ones: `simulated market`, `recorded prices of 2025-05-20`. Shown
-    /// on the page and in `/api/v1/status`.
-    pub price_label: Option<String>,
+    /// What prices these are.
+    pub prices: PriceOrigin,
+}
+
+/// What prices models are asked about. Nobody must take a made-up or past market for today's: the page says so, and
+/// `/api/v1/status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PriceOrigin {
+    /// Made up.
+    Simulated,
+    /// Of the past, moved forward by this much.
+    Recorded(Span),
+}
+
+impl PriceOrigin {
+    /// In words, at `now`.
+    fn label(self, now: Timestamp) -> String {
+        match self {
+            PriceOrigin::Simulated => "simulated market".to_owned(),
+            PriceOrigin::Recorded(shift) => {
+                format!("recorded prices of {}", (now - shift).format("%Y-%m-%d"))
+            }
+        }
+    }
 }
 
 /// Why the worker cannot work.

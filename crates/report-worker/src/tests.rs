@@ -19,7 +19,7 @@ use tower::ServiceExt;
 use crate::reader::Reader;
 use crate::router::router;
 use crate::source::Source;
-use crate::{App, ReportSettings};
+use crate::{App, PriceOrigin, ReportSettings};
 
 const HOSTILE: &str = "</script><script>alert('x')</script> & \"Zoë\" \u{202e}";
 
@@ -180,7 +180,7 @@ fn settings() -> ReportSettings {
         crunch_id: CrunchId::new("condor").unwrap(),
         schedules: Schedules::new(schedules, Span::minutes(1)).unwrap(),
         weights: Weights { assets: [(asset("BTC"), 3.0)].into_iter().collect(), ..Weights::default() },
-        price_label: Some("simulated market".into()),
+        prices: PriceOrigin::Simulated,
     }
 }
 
@@ -557,4 +557,11 @@ async fn nobody_else_may_read_from_a_browser() {
     let (router, _) = start(sample());
     let answer = get_with(&router, "/leaderboard", header::ORIGIN, "https://example.org").await;
     assert!(answer.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).is_none());
+}
+
+#[test]
+fn recorded_prices_are_shown_with_the_day_that_they_are_of_now() {
+    let label = |now: &str| PriceOrigin::Recorded(Span::days(7)).label(now.parse().unwrap());
+    assert_eq!(label("2026-01-08T23:59:59Z"), "recorded prices of 2026-01-01");
+    assert_eq!(label("2026-01-09T00:00:00Z"), "recorded prices of 2026-01-02");
 }

@@ -81,7 +81,7 @@ async fn a_worker_serves_what_is_stored_and_stops_when_told() {
         crunch_id: crunch(),
         schedules: Schedules::new(Schedules::standard(&[btc()]), Span::minutes(1)).unwrap(),
         weights: Weights::default(),
-        price_label: None,
+        prices: report_worker::PriceOrigin::Recorded(Span::days(7)),
     };
     let shutdown = CancellationToken::new();
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::at(now()));

@@ -10,7 +10,7 @@ use storage::conformance::TestDatabase;
 use storage_postgres::PostgresStore;
 use uuid::Uuid;
 
-/// A database of its own for each test, on the server that `CONDOR_TEST_POSTGRES` names.
+/// A database of its own for each test, on the server that `TEST_POSTGRES_URL` names.
 struct PostgresDatabase {
     server: PgConnectOptions,
     name: String,
@@ -50,9 +50,9 @@ impl TestDatabase for PostgresDatabase {
 }
 
 async fn fresh_database() -> Option<PostgresDatabase> {
-    let Ok(url) = std::env::var("CONDOR_TEST_POSTGRES") else {
+    let Ok(url) = std::env::var("TEST_POSTGRES_URL") else {
         static SAID: Once = Once::new();
-        SAID.call_once(|| println!("skipped: CONDOR_TEST_POSTGRES is not set (cargo xtask test sets it)"));
+        SAID.call_once(|| println!("skipped: TEST_POSTGRES_URL is not set (cargo xtask test sets it)"));
         return None;
     };
     let name = format!("condor_test_{}", Uuid::new_v4().simple());

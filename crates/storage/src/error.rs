@@ -68,8 +68,8 @@ impl StorageError {
     }
 }
 
-/// Leaves out the password and the parameters, which may hold one too.
-fn without_secrets(url: &str) -> String {
+/// A database address as it may be shown: without the password and the parameters, which may hold one too.
+pub fn without_secrets(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let separator = if scheme.is_empty() { "" } else { "://" };
     let (user, place) = match rest.rsplit_once('@') {

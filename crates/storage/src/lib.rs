@@ -30,7 +30,7 @@ use serde::Serialize;
 pub use codec::{
     decode_document, decode_steps, decode_text, encode_document, encode_steps, encode_text, storable_text,
 };
-pub use error::{Result, StorageError};
+pub use error::{Result, StorageError, without_secrets};
 pub use export::{ExportedPrediction, ExportedRound, ExportedScore};
 pub use models::ModelRepository;
 pub use prices::{FeedStatus, PriceRepository};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use domain::{Clock, Span, Standings, SystemClock, Timestamp};
 use serde::Serialize;
 use serde_json::json;
-use storage::{Counts, ExportedRound, Store};
+use storage::{Counts, ExportedRound, Store, without_secrets};
 
 use crate::cli::{DbCommand, ExportKind, SettingsArgs};
-use crate::config::{load, redact_password};
+use crate::config::load;
 use crate::store;
 
 /// Rounds read at once.
@@ -40,7 +40,7 @@ async fn migrate(settings: &SettingsArgs) -> anyhow::Result<()> {
     let store = store::open(&url).await?;
     store.migrate().await?;
     let version = store.counts(Timestamp::UNIX_EPOCH).await?.schema_version;
-    println!("{}: schema version {version}", redact_password(&url));
+    println!("{}: schema version {version}", without_secrets(&url));
     Ok(())
 }
 

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use domain::{Clock, SystemClock, Timestamp, TimestampExt};
-use feeds::{PriceFeed, RecordedPrices, SimulatedMarket};
+use feeds::{FeedError, PriceFeed, RecordedPrices, SimulatedMarket};
 use model_client::{Cluster, ClusterConfig};
 use predict_worker::{PredictSettings, PredictWorker};
 use serde_json::{Value, json};
@@ -18,12 +17,17 @@ use crate::store;
 /// Runs the predict worker until `shutdown`.
 pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config = load(args.settings.config.as_deref(), args.settings.database.as_deref())?.config;
+    let feed = feed(&config)?;
+    let Some(store) = shutdown.run_until_cancelled(store::open_for_worker(&config.database.url)).await else {
+        return Ok(());
+    };
+    let store = store?;
     let _lock = store::lock_for_predict(&config.database.url)?;
-    let store = store::open_for_worker(&config.database.url).await?;
-    let feed = feed(&config).context("cannot open the price source")?;
     let (cluster, events) = Cluster::start(cluster_config(&config, &config.orchestrator.url));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let worker = PredictWorker::start(settings(&config)?, store, Arc::clone(&clock), feed, events).await?;
+    let starting = PredictWorker::start(settings(&config)?, store, Arc::clone(&clock), feed, events);
+    let Some(worker) = shutdown.run_until_cancelled(starting).await else { return Ok(()) };
+    let worker = worker?;
     let readiness = PredictReadiness { status: worker.status(), clock };
     admin::serve(args.admin_listen, "predict", Arc::new(readiness), shutdown.clone()).await?;
     predict_worker::run(worker, shutdown).await;
@@ -43,7 +47,7 @@ pub fn settings(config: &Config) -> Result<PredictSettings, ConfigError> {
         open_grace: config.prices.open_grace,
         join_grace: config.models.join_grace,
         history: config.prices.history,
-        leave_after: config.models.leave_after,
+        leave_after: config.scoring.leave_after,
         limits: limits(config),
     })
 }
@@ -65,10 +69,13 @@ pub fn cluster_config(config: &Config, url: &str) -> ClusterConfig {
 }
 
 /// Opens the price source.
-pub fn feed(config: &Config) -> anyhow::Result<Arc<dyn PriceFeed>> {
+pub fn feed(config: &Config) -> Result<Arc<dyn PriceFeed>, ConfigError> {
     let assets = config.schedules()?.assets();
+    let unusable = |error: FeedError| ConfigError::Value { key: "prices.sources", fault: error.to_string() };
     Ok(match config.price_source()? {
-        PriceSource::Files { dir, shift } => Arc::new(RecordedPrices::load(dir, &assets)?.shifted_by(*shift)),
+        PriceSource::Files { dir, shift } => {
+            Arc::new(RecordedPrices::load(dir, &assets).map_err(unusable)?.shifted_by(*shift))
+        }
         PriceSource::Simulated { seed, origin } => Arc::new(SimulatedMarket::new(*seed, *origin, &assets)),
     })
 }
@@ -80,7 +87,8 @@ struct PredictReadiness {
 
 #[async_trait::async_trait]
 impl Readiness for PredictReadiness {
-    /// Ready while slots are met; a database that is away does not count, since writes wait for it.
+    /// Ready once the models are set up; how fresh prices are is in the details, and a database that is away does not
+    /// count, since writes wait for it.
     async fn check(&self) -> (bool, Value) {
         let age = |at: Option<Timestamp>| at.map(|at| self.clock.now().since(at).as_secs());
         let details = json!({

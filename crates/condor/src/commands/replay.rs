@@ -4,6 +4,7 @@ mod models;
 mod summary;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use domain::{Asset, Clock, SimulatedClock, Span, Stopwatch, Timestamp, TimestampExt};
@@ -16,12 +17,15 @@ use storage::Store;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{UsageError, predict, score};
+use super::{UsageError, predict, recorded_assets, score};
 use crate::cli::{ReplayArgs, ReplayModels};
 use crate::config::{Config, load};
 use crate::store;
 use models::ModelFleet;
 pub use summary::Summary;
+
+/// How long the models may take to be there: a Setup may take two minutes.
+const START_PATIENCE: Duration = Duration::from_secs(150);
 
 /// What is replayed.
 pub struct Plan {
@@ -41,11 +45,22 @@ pub struct Plan {
 
 /// Replays recorded prices and prints the summary.
 pub async fn run(args: ReplayArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let config = load(args.settings.config.as_deref(), args.settings.database.as_deref())?.config;
+    let Some(database) = args.settings.database.as_deref() else {
+        bail!(UsageError("name a database of its own for the replay: --database sqlite://replay.db".into()));
+    };
+    let config = load(args.settings.config.as_deref(), Some(database))?.config;
     let plan = plan(&args, config)?;
-    let store = store::open(&plan.config.database.url).await?;
+    let store = store::open(database).await?;
+    let _lock = store::lock_for_predict(database)?;
     store.migrate().await?;
-    let summary = replay(&plan, store, shutdown).await?;
+    if let Some(newest) = store.newest_slot().await?.filter(|newest| *newest >= plan.to) {
+        bail!(UsageError(format!(
+            "{database} holds rounds up to {newest}, past --to: name another --database"
+        )));
+    }
+    let Some(summary) = replay(&plan, store, shutdown).await? else {
+        bail!("stopped: run it again to go on from there");
+    };
     if args.json {
         println!("{}", serde_json::json!({ "summary": summary }));
     } else {
@@ -95,20 +110,15 @@ fn assets(args: &ReplayArgs, config: &Config) -> anyhow::Result<Vec<Asset>> {
     if !args.assets.is_empty() {
         return Ok(args.assets.clone());
     }
-    let recorded = feeds::assets_in(&args.prices).map_err(|error| UsageError(error.to_string()))?;
-    let assets: Vec<Asset> = scheduled.into_iter().filter(|asset| recorded.contains(asset)).collect();
-    if assets.is_empty() {
-        bail!(UsageError(format!("{}: no prices of any scheduled asset", args.prices.display())));
-    }
-    Ok(assets)
+    Ok(recorded_assets(&args.prices, &scheduled)?)
 }
 
-/// Runs the plan into `store`.
+/// Runs the plan into `store`; `None` when it was told to stop.
 pub async fn replay(
     plan: &Plan,
     store: Arc<dyn Store>,
     shutdown: CancellationToken,
-) -> anyhow::Result<Summary> {
+) -> anyhow::Result<Option<Summary>> {
     let watch = Stopwatch::start();
     let fleet = ModelFleet::start(plan).await?;
     let (cluster, events) = Cluster::start(fleet.cluster_config(&plan.config));
@@ -118,7 +128,11 @@ pub async fn replay(
     let feed = Arc::clone(&plan.feed);
     let predict_clock = Arc::clone(&clock) as Arc<dyn Clock>;
     let worker = PredictWorker::start(settings, Arc::clone(&store), predict_clock, feed, events).await?;
-    worker.wait_until_started().await;
+    let started = tokio::time::timeout(START_PATIENCE, worker.wait_until_started());
+    match shutdown.run_until_cancelled(started).await {
+        Some(started) => started.context("the orchestrator announced no models: is it there?")?,
+        None => return Ok(None),
+    }
     if worker.status().running_models() == 0 {
         bail!("the orchestrator runs no model: there is nobody to ask");
     }
@@ -126,11 +140,12 @@ pub async fn replay(
     let ticks = Replay { plan, clock, worker, scoring }.run(&shutdown).await?;
     cluster.shutdown().await;
     fleet.shutdown().await;
+    let Some(ticks) = ticks else { return Ok(None) };
     let summary = Summary::collect(store.as_ref(), (plan.from, plan.to), ticks, watch.elapsed()).await?;
     if summary.timeout > 0 {
         tracing::warn!(timeouts = summary.timeout, "call timeouts are real time: this run is not repeatable");
     }
-    Ok(summary)
+    Ok(Some(summary))
 }
 
 struct Replay<'a> {
@@ -141,8 +156,9 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// At each instant, in order: prices, ticks, questions, closing, scoring, leaderboard. Returns the instants ticked.
-    async fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<u64> {
+    /// At each instant, in order: prices, ticks, questions, closing, scoring, leaderboard. Returns the instants ticked;
+    /// `None` when it was told to stop.
+    async fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<Option<u64>> {
         let interval = self.plan.config.prices.interval;
         let progress = Progress::new(self.plan, interval);
         let mut ticks = 0;
@@ -150,7 +166,8 @@ impl Replay<'_> {
         while at <= self.plan.to {
             if shutdown.is_cancelled() {
                 self.worker.flush().await;
-                bail!("interrupted at {at}: run it again to go on from there");
+                self.scoring.finish().await?;
+                return Ok(None);
             }
             self.clock.set(at);
             self.play(at).await?;
@@ -161,7 +178,7 @@ impl Replay<'_> {
         let mut scorer = self.scoring.finish().await?;
         scorer.rank(self.plan.to).await.context("cannot write the leaderboard")?;
         progress.finish();
-        Ok(ticks)
+        Ok(Some(ticks))
     }
 
     async fn play(&mut self, at: Timestamp) -> anyhow::Result<()> {
@@ -232,9 +249,10 @@ impl Progress {
         if at.timestamp() % 3600 == 0 {
             self.bar.set_message(at.format("%Y-%m-%d %H:%M").to_string());
         }
-        let tenth = (self.total.divided_by(self.interval) as u64 / 10).max(1);
-        if self.bar.is_hidden() && done > 0 && done.is_multiple_of(tenth) {
-            eprintln!("replay: {} % ({at})", (done * 10).div_ceil(tenth));
+        let total = self.total.divided_by(self.interval).max(1) as u64;
+        let tenth = done * 10 / total;
+        if self.bar.is_hidden() && tenth > done.saturating_sub(1) * 10 / total {
+            eprintln!("replay: {} % ({at})", tenth * 10);
         }
     }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use domain::{Clock, SystemClock};
-use report_worker::ReportSettings;
+use report_worker::{PriceOrigin, ReportSettings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ReportArgs;
-use crate::config::{Config, PriceSource, load};
+use crate::config::{Config, ConfigError, PriceSource, load};
 use crate::store;
 
 /// Runs the report worker until `shutdown`.
@@ -22,7 +22,7 @@ pub async fn run(args: ReportArgs, shutdown: CancellationToken) -> anyhow::Resul
         crunch_id: config.crunch_id.clone(),
         schedules: config.schedules()?,
         weights: config.weights(),
-        price_label: Some(price_label(&config, clock.as_ref())?),
+        prices: price_origin(&config)?,
     };
     let listener = TcpListener::bind(listen)
         .await
@@ -32,14 +32,9 @@ pub async fn run(args: ReportArgs, shutdown: CancellationToken) -> anyhow::Resul
     Ok(())
 }
 
-/// What prices these are, in words: nobody must take a made-up or past market for today's.
-fn price_label(config: &Config, clock: &dyn Clock) -> anyhow::Result<String> {
+fn price_origin(config: &Config) -> Result<PriceOrigin, ConfigError> {
     Ok(match config.price_source()? {
-        PriceSource::Simulated { .. } => "simulated market".into(),
-        PriceSource::Files { shift, .. } if shift.is_zero() => "recorded prices".into(),
-        PriceSource::Files { shift, .. } => {
-            let recorded = clock.now() - *shift;
-            format!("recorded prices of {}", recorded.format("%Y-%m-%d"))
-        }
+        PriceSource::Simulated { .. } => PriceOrigin::Simulated,
+        PriceSource::Files { shift, .. } => PriceOrigin::Recorded(*shift),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::bail;
 use domain::SystemClock;
 use score_worker::{ScoreSettings, ScoreWorker};
 use scoring::SettlementSettings;
@@ -19,10 +20,16 @@ use crate::store;
 pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config =
         load(args.worker.settings.config.as_deref(), args.worker.settings.database.as_deref())?.config;
-    let store = store::open_for_worker(&config.database.url).await?;
+    let Some(store) = shutdown.run_until_cancelled(store::open_for_worker(&config.database.url)).await else {
+        return Ok(());
+    };
+    let store = store?;
     let mut worker = ScoreWorker::new(settings(&config)?, Arc::clone(&store), Arc::new(SystemClock));
     if args.once {
-        let progress = worker.run_once().await?;
+        let Some(progress) = shutdown.run_until_cancelled(worker.run_once()).await else {
+            bail!("stopped: what was scored so far is stored");
+        };
+        let progress = progress?;
         println!(
             "scored {}, void {}, waiting for prices {}",
             progress.scored, progress.void, progress.waiting

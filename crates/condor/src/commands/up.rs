@@ -7,43 +7,60 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use domain::{Clock, Leaderboard, Span, SystemClock, TimestampExt};
+use domain::{Clock, Leaderboard, SystemClock, TimestampExt};
 use storage::Store;
 use tokio_util::sync::CancellationToken;
 
-use super::predict;
 use super::replay::{Plan, replay};
+use super::{UsageError, predict};
 use crate::cli::{ReplayModels, UpArgs};
 use crate::config::{Config, PriceSource};
 use crate::store;
-use data_dir::DataDir;
+use data_dir::{DataDir, Setup};
 use supervisor::{Part, Supervisor};
 
 /// Starts all of it, and stops all of it on `shutdown`.
 pub async fn run(args: UpArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    check_port(args.port, "--port")?;
+    check_port(args.orchestrator_port, "--orchestrator-port")?;
     let data = DataDir::open(&args)?;
     let config = data.config()?;
     let store = store::open(&config.database.url).await?;
     store.migrate().await?;
-    let supervisor = Supervisor::new(shutdown.clone())?;
-    let parts = Parts::choose(&args, &data)?;
+    let mut supervisor = Supervisor::new(&config)?;
+    let outcome = run_parts(&args, &data, &config, store, &mut supervisor, &shutdown).await;
+    supervisor.stop().await;
+    outcome
+}
+
+async fn run_parts(
+    args: &UpArgs,
+    data: &DataDir,
+    config: &Config,
+    store: Arc<dyn Store>,
+    supervisor: &mut Supervisor,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let parts = Parts::choose(args, data, config)?;
     supervisor.start(parts.report.clone());
     eprintln!("page         http://127.0.0.1:{} (prices: {})", args.port, describe(config.price_source()?));
-    if !data.is_warmed_up() {
-        warm_up(&args, &config, Arc::clone(&store), shutdown.clone()).await?;
-        data.note_warmed_up()?;
+    if let Some(setup) = data.setup_to_do(args) {
+        if !warm_up(&setup, config, Arc::clone(&store), shutdown.clone()).await? {
+            eprintln!("stopped during the warm-up: it will begin again");
+            return Ok(());
+        }
+        data.note_set_up()?;
     }
-    parts.print_addresses(&args);
-    for part in [parts.orchestrator, parts.predict, parts.score] {
+    parts.print_addresses(args);
+    // Stopped in the opposite order: the predict worker first, so that its rounds in flight still find their models.
+    for part in [parts.orchestrator, parts.score, parts.predict] {
         supervisor.start(part);
     }
     tokio::select! {
-        announced = announce_ready(store.as_ref()) => announced?,
+        () = announce_ready(store.as_ref()) => shutdown.cancelled().await,
         () = shutdown.cancelled() => {}
     }
-    shutdown.cancelled().await;
     eprintln!("stopping: the rounds in flight are closed and stored first");
-    supervisor.wait().await;
     Ok(())
 }
 
@@ -58,32 +75,23 @@ struct Parts {
 }
 
 impl Parts {
-    fn choose(args: &UpArgs, data: &DataDir) -> anyhow::Result<Self> {
+    fn choose(args: &UpArgs, data: &DataDir, config: &Config) -> anyhow::Result<Self> {
         let (predict_admin, score_admin) = (free_port()?, free_port()?);
-        let config = data.config_file().display().to_string();
-        let with_config = |command: &str| vec![command.to_owned(), "--config".into(), config.clone()];
-        let loopback = |port: u16| format!("127.0.0.1:{port}");
-        let with_admin = |command: &str, port: u16| {
-            let mut line = with_config(command);
-            line.extend(["--admin-listen".into(), loopback(port)]);
-            line
+        // Named on the command line, which nothing in the environment overrides.
+        let (file, database) = (data.config_file().display().to_string(), config.database.url.as_str());
+        let worker = |name: &'static str, listen: &str, port: u16| {
+            let address = loopback(port);
+            Part::new(name, [name, "--config", &file, "--database", database, listen, &address])
         };
-        let mut report = with_config("report");
-        report.extend(["--listen".into(), loopback(args.port)]);
-        let orchestrator = vec![
-            "orchestrator".into(),
-            "--models".into(),
-            data.models_file().display().to_string(),
-            "--listen".into(),
-            loopback(args.orchestrator_port),
-        ];
-        let orchestrator_url =
-            ("CONDOR_ORCHESTRATOR__URL", format!("ws://{}", loopback(args.orchestrator_port)));
+        let models = data.models_file().display().to_string();
+        let orchestrator_address = loopback(args.orchestrator_port);
+        let orchestrator = ["orchestrator", "--models", &models, "--listen", &orchestrator_address];
+        let orchestrator_url = ("CONDOR_ORCHESTRATOR__URL", format!("ws://{orchestrator_address}"));
         Ok(Parts {
-            report: Part::new("report", report),
+            report: worker("report", "--listen", args.port),
             orchestrator: Part::new("orchestrator", orchestrator),
-            predict: Part::new("predict", with_admin("predict", predict_admin)).with_env(orchestrator_url),
-            score: Part::new("score", with_admin("score", score_admin)),
+            predict: worker("predict", "--admin-listen", predict_admin).with_env(orchestrator_url),
+            score: worker("score", "--admin-listen", score_admin),
             predict_admin,
             score_admin,
         })
@@ -93,6 +101,18 @@ impl Parts {
         eprintln!("orchestrator ws://127.0.0.1:{}/condor", args.orchestrator_port);
         eprintln!("predict      http://127.0.0.1:{}/readyz", self.predict_admin);
         eprintln!("score        http://127.0.0.1:{}/readyz", self.score_admin);
+    }
+}
+
+fn loopback(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+/// Said before an hour's work rather than after it.
+fn check_port(port: u16, flag: &str) -> anyhow::Result<()> {
+    match std::net::TcpListener::bind(("127.0.0.1", port)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(UsageError(format!("port {port}: {error}: choose another {flag}")).into()),
     }
 }
 
@@ -109,30 +129,30 @@ fn describe(source: &PriceSource) -> String {
     }
 }
 
-/// Replays the last days up to now, so that the leaderboard is full before live operation begins.
+/// Replays the last days up to now, so that the leaderboard is full before live operation begins. False when it was
+/// told to stop.
 async fn warm_up(
-    args: &UpArgs,
+    setup: &Setup,
     config: &Config,
     store: Arc<dyn Store>,
     shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let to = SystemClock.now().floor_to(config.prices.interval);
+    let from = to - setup.warm_up;
+    eprintln!("warm-up      {} of rounds, from {from}", setup.warm_up);
+    let models = ReplayModels { orchestrator: None, models: setup.models, add_model: Vec::new(), yes: false };
     let assets = config.schedules()?.assets();
-    let feed = predict::feed(config)?;
-    let models = ReplayModels { orchestrator: None, models: args.models, add_model: Vec::new(), yes: false };
-    let from = to - args.warm_up;
-    eprintln!("warm-up      {} of rounds, from {from}", args.warm_up);
-    let plan = Plan { config: config.clone(), feed, assets, models, from, to };
-    let summary = replay(&plan, store, shutdown).await.context("the warm-up failed")?;
-    eprintln!(
-        "warm-up      {} rounds, {} predictions in {:.1} s",
-        summary.rounds, summary.predictions, summary.wall_s
-    );
-    Ok(())
+    let plan = Plan { config: config.clone(), feed: predict::feed(config)?, assets, models, from, to };
+    let Some(summary) = replay(&plan, store, shutdown).await.context("the warm-up failed")? else {
+        return Ok(false);
+    };
+    let (rounds, predictions, wall_s) = (summary.rounds, summary.predictions, summary.wall_s);
+    eprintln!("warm-up      {rounds} rounds, {predictions} predictions in {wall_s:.1} s");
+    Ok(true)
 }
 
 /// Prints one line once the anchor window of the leaderboard is full.
-async fn announce_ready(store: &dyn Store) -> anyhow::Result<()> {
+async fn announce_ready(store: &dyn Store) {
     loop {
         if let Ok(Some(leaderboard)) = store.latest_leaderboard().await
             && is_full(&leaderboard)
@@ -142,7 +162,7 @@ async fn announce_ready(store: &dyn Store) -> anyhow::Result<()> {
                 "ready: leaderboard over {} models, {scored} scored predictions",
                 leaderboard.entries.len()
             );
-            return Ok(());
+            return;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -151,6 +171,3 @@ async fn announce_ready(store: &dyn Store) -> anyhow::Result<()> {
 fn is_full(leaderboard: &Leaderboard) -> bool {
     !leaderboard.entries.is_empty() && leaderboard.entries.iter().all(|entry| entry.windows.anchor.full)
 }
-
-/// Prices begin this long before the warm-up, so that models have seen some when they are first asked.
-const PRICES_BEFORE_WARM_UP: Span = Span::days(1);

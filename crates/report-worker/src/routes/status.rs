@@ -19,8 +19,8 @@ use crate::routes::horizon_key;
 #[derive(Serialize)]
 struct Answer<'a> {
     crunch_id: &'a CrunchId,
-    /// What prices these are, where they are not live ones.
-    price_label: Option<&'a str>,
+    /// What prices these are, in words.
+    price_label: String,
     assets: Vec<Asset>,
     horizons: Vec<String>,
     /// The coordinator's time: what ages are to be reckoned from.
@@ -44,7 +44,7 @@ pub(crate) async fn get(
     let overview = app.reader.overview().await?;
     let answer = Answer {
         crunch_id: &app.settings.crunch_id,
-        price_label: app.settings.price_label.as_deref(),
+        price_label: app.settings.prices.label(app.clock.now()),
         assets: app.settings.schedules.assets(),
         horizons: app.settings.schedules.horizons().into_iter().map(horizon_key).collect(),
         now: app.clock.now(),

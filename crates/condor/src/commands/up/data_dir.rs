@@ -1,20 +1,42 @@
 //! The folder in which `condor up` keeps everything.
 
-use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use domain::{Clock, SystemClock, TimestampExt};
-use feeds::RecordedPrices;
+use domain::{Clock, Schedule, Span, SystemClock, TimestampExt};
+use feeds::{FeedError, RecordedPrices};
 use orchestrator::roster;
 
-use super::super::UsageError;
-use super::PRICES_BEFORE_WARM_UP;
+use super::super::{UsageError, recorded_assets};
 use crate::cli::UpArgs;
 use crate::config::{Config, PriceSource, load};
+use crate::store::lock_file;
 
 /// The seed of the simulated market.
 const MARKET_SEED: u64 = 1;
+/// The simulated market opens this long before the warm-up, so that models have seen prices when they are first asked.
+const MARKET_LEAD: Span = Span::days(1);
+const DEFAULT_MODELS: usize = 5;
+/// Fills the longest window: its first rounds resolve within a day.
+const DEFAULT_WARM_UP: Span = Span::days(8);
+
+/// What a new folder is filled with.
+pub struct Setup {
+    /// How many built-in models there are.
+    pub models: usize,
+    /// How much is replayed.
+    pub warm_up: Span,
+}
+
+impl Setup {
+    fn from(args: &UpArgs) -> Self {
+        Setup {
+            models: args.models.unwrap_or(DEFAULT_MODELS),
+            warm_up: args.warm_up.unwrap_or(DEFAULT_WARM_UP),
+        }
+    }
+}
 
 /// The folder, held by this process alone.
 pub struct DataDir {
@@ -23,25 +45,32 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Opens the folder; makes it and its files when they are not there. What an unfinished warm-up left is removed.
+    /// Opens the folder; makes it and its files when they are not there. What an unfinished warm-up left is made anew.
     pub fn open(args: &UpArgs) -> anyhow::Result<Self> {
         fs::create_dir_all(&args.data_dir)
             .with_context(|| format!("cannot make the folder {}", args.data_dir.display()))?;
         let path = args.data_dir.canonicalize()?;
-        let data = DataDir { _lock: lock(&path)?, path };
-        if !data.is_warmed_up() {
-            data.remove_database()?;
-            fs::write(data.config_file(), data.new_config(args)?).context("cannot write condor.toml")?;
-            let models = roster(args.models);
-            orchestrator::write_models_file(&data.models_file(), &models)
-                .context("cannot write models.yml")?;
+        let held =
+            format!("another `condor up` runs on {}: stop it, or choose another --data-dir", path.display());
+        let data = DataDir { _lock: lock_file(&path.join("up.lock"), &held)?, path };
+        if data.setup_to_do(args).is_some() {
+            data.set_up(args)?;
+        } else if args.prices.is_some() || args.models.is_some() || args.warm_up.is_some() {
+            let file = data.config_file();
+            bail!(UsageError(format!(
+                "{} is set up already, and --prices, --models and --warm-up are for a new folder: \
+                 edit {} and models.yml, or choose another --data-dir",
+                data.path.display(),
+                file.display()
+            )));
         }
         Ok(data)
     }
 
-    /// The settings of every part.
+    /// The settings of every part. The database is the folder's, whatever the environment says.
     pub fn config(&self) -> anyhow::Result<Config> {
-        Ok(load(Some(&self.config_file()), None)?.config)
+        let database = format!("sqlite://{}", self.database().display());
+        Ok(load(Some(&self.config_file()), Some(&database))?.config)
     }
 
     /// `condor.toml`
@@ -54,17 +83,26 @@ impl DataDir {
         self.path.join("models.yml")
     }
 
-    /// True once a warm-up went to its end.
-    pub fn is_warmed_up(&self) -> bool {
-        self.warm_up_mark().is_file()
+    /// What is to be done before live operation; `None` once a warm-up went to its end.
+    pub fn setup_to_do(&self, args: &UpArgs) -> Option<Setup> {
+        (!self.set_up_mark().is_file()).then(|| Setup::from(args))
     }
 
     /// Notes that the warm-up went to its end.
-    pub fn note_warmed_up(&self) -> anyhow::Result<()> {
-        fs::write(self.warm_up_mark(), "").context("cannot note the end of the warm-up")
+    pub fn note_set_up(&self) -> anyhow::Result<()> {
+        fs::write(self.set_up_mark(), "").context("cannot note the end of the warm-up")
     }
 
-    fn warm_up_mark(&self) -> PathBuf {
+    fn set_up(&self, args: &UpArgs) -> anyhow::Result<()> {
+        let setup = Setup::from(args);
+        let config = new_config(args, setup.warm_up)?;
+        self.remove_database()?;
+        fs::write(self.config_file(), config).context("cannot write condor.toml")?;
+        orchestrator::write_models_file(&self.models_file(), &roster(setup.models))
+            .context("cannot write models.yml")
+    }
+
+    fn set_up_mark(&self) -> PathBuf {
         self.path.join("warm-up-done")
     }
 
@@ -84,48 +122,28 @@ impl DataDir {
         }
         Ok(())
     }
-
-    /// Only what differs from the defaults.
-    fn new_config(&self, args: &UpArgs) -> anyhow::Result<String> {
-        let defaults = Config::default();
-        let mut lines = toml::Table::new();
-        let mut database = toml::Table::new();
-        database.insert("url".into(), format!("sqlite://{}", self.database().display()).into());
-        lines.insert("database".into(), database.into());
-        let mut prices = toml::Table::new();
-        let source = source(args, &defaults)?;
-        prices.insert("sources".into(), toml::Value::try_from(vec![source])?);
-        lines.insert("prices".into(), prices.into());
-        Ok(format!(
-            "# Written by `condor up`; read by every part at its start.\n{}",
-            toml::to_string(&lines)?
-        ))
-    }
 }
 
-fn lock(path: &Path) -> anyhow::Result<File> {
-    let name = path.join("up.lock");
-    let file = File::create(&name).with_context(|| format!("cannot create {}", name.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another `condor up` runs on {}: stop it, or choose another --data-dir", path.display())
-        }
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", name.display()))
-        }
-    }
-}
-
-fn source(args: &UpArgs, defaults: &Config) -> anyhow::Result<PriceSource> {
+/// Only what differs from the defaults.
+fn new_config(args: &UpArgs, warm_up: Span) -> anyhow::Result<String> {
+    let defaults = Config::default();
     let now = SystemClock.now().floor_to(defaults.prices.interval);
-    let lead = args.warm_up + PRICES_BEFORE_WARM_UP;
-    let Some(dir) = &args.prices else {
-        return Ok(PriceSource::Simulated { seed: MARKET_SEED, origin: now - lead });
+    let mut config = toml::Table::new();
+    let source = match &args.prices {
+        None => PriceSource::Simulated { seed: MARKET_SEED, origin: now - (warm_up + MARKET_LEAD) },
+        Some(dir) => {
+            let assets = recorded_assets(dir, &defaults.schedules()?.assets())?;
+            let usage = |error: FeedError| UsageError(error.to_string());
+            let shift = RecordedPrices::load(dir, &assets).and_then(|prices| prices.live_shift(now, warm_up));
+            let schedules = Vec::from_iter(defaults.schedules.iter().cloned().map(|schedule| {
+                let assets = schedule.assets.into_iter().filter(|asset| assets.contains(asset)).collect();
+                Schedule { assets, ..schedule }
+            }));
+            config.insert("schedules".into(), toml::Value::try_from(schedules)?);
+            PriceSource::Files { dir: dir.canonicalize()?, shift: shift.map_err(usage)? }
+        }
     };
-    let assets = defaults.schedules()?.assets();
-    let usage = |error: feeds::FeedError| UsageError(error.to_string());
-    let prices = RecordedPrices::load(dir, &assets).map_err(usage)?;
-    let shift = prices.live_shift(now, args.warm_up).map_err(usage)?;
-    Ok(PriceSource::Files { dir: dir.canonicalize()?, shift })
+    let prices = toml::Table::from_iter([("sources".to_owned(), toml::Value::try_from(vec![source])?)]);
+    config.insert("prices".into(), prices.into());
+    Ok(format!("# Written by `condor up`; read by every part at its start.\n{}", toml::to_string(&config)?))
 }
