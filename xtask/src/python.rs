@@ -18,7 +18,7 @@ pub fn check() -> Result<()> {
 
 /// Recomputes every score of a day's replay, with a gap in the prices and a model that is ten times too wide.
 fn check_replay(python: &Path) -> Result<()> {
-    shell::run(&mut shell::cargo(&["build", "--quiet", "--package", "condor"]))?;
+    shell::run(&mut shell::cargo(&["build", "--quiet", "--workspace", "--bin", "condor"]))?;
     let condor = target_folder().join("debug/condor");
     let folder = tempfile::tempdir()?;
     let database = format!("sqlite://{}", folder.path().join("replay.db").display());

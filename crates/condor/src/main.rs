@@ -23,7 +23,7 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start(default_log_filter(&cli.command));
+    telemetry::start(&default_log_filter(&cli.command));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -63,11 +63,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Tools keep quiet, workers tell what they do.
-fn default_log_filter(command: &Command) -> &'static str {
+/// Tools keep quiet, workers tell what they do. A replay counts the rounds that it missed in its summary.
+fn default_log_filter(command: &Command) -> String {
     match command {
-        Command::Replay(_) | Command::Db(_) | Command::Config(_) | Command::Up(_) => "warn",
-        _ => "info",
+        Command::Replay(_) | Command::Up(_) => format!("warn,{}=error", predict_worker::MISSED),
+        Command::Db(_) | Command::Config(_) => "warn".to_owned(),
+        _ => "info".to_owned(),
     }
 }
 

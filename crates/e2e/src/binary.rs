@@ -16,9 +16,11 @@ use crate::eventually;
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let build =
-            Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "condor"]).status().unwrap();
-        assert!(build.success(), "cargo build --package condor failed");
+        let build = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--workspace", "--bin", "condor"])
+            .status()
+            .unwrap();
+        assert!(build.success(), "cargo build --workspace --bin condor failed");
         // target/debug/deps/TEST → target/debug/condor
         let test = std::env::current_exe().unwrap();
         test.parent().and_then(Path::parent).unwrap().join("condor")

@@ -26,14 +26,18 @@ fn every_command_explains_itself() {
 
 #[test]
 fn bad_usage_and_bad_configuration_end_with_2_and_name_the_cure() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["replay", "--prices", "nowhere", "--database", "sqlite://x.db"], "nowhere"),
         (&["predict", "--config", "nowhere.toml"], "--config"),
         (&["score", "--database", "mysql://x"], "sqlite://FILE or postgres://"),
         (&["model-host", "--builtin", "crystal-ball"], "random-walk"),
         (&["orchestrator", "--models", "nowhere.yml"], "--models"),
         (&["frobnicate"], "unrecognized subcommand"),
-        (&["replay", "--prices", ".", "--assets", "DOGE"], "BTC, ETH, SOL, XAU"),
+        (
+            &["replay", "--prices", ".", "--assets", "DOGE", "--database", "sqlite://x.db"],
+            "BTC, ETH, SOL, XAU",
+        ),
+        (&["replay", "--prices", "."], "--database sqlite://replay.db"),
     ];
     for (arguments, cure) in cases {
         let (code, message) = failure(arguments);

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use e2e::{condor_output, databases, json_lines};
+use e2e::{condor, condor_output, databases, json_lines};
 use serde_json::Value;
 
 /// Twenty-six hours of minutes from here on, for two assets, with one hour missing in one of them.
@@ -60,6 +60,18 @@ async fn a_replay_accounts_for_everything_and_repeats_to_the_bit() {
     let again = replay(folder.path(), &databases[0].url);
     check_counts(&again);
     assert_eq!(again["leaderboard"], *first);
+    refuses_a_database_with_later_rounds(folder.path(), &databases[0].url);
+}
+
+/// Its leaderboard would not be as of the replay's end, and live rounds in flight would be taken for interrupted.
+fn refuses_a_database_with_later_rounds(prices: &Path, database: &str) {
+    let prices = prices.display().to_string();
+    let arguments = ["replay", "--prices", &prices, "--assets", "BTC", "--database", database];
+    let times = ["--from", "2025-05-20T01:00:00Z", "--to", "2025-05-20T03:00:00Z"];
+    let output = condor(arguments.into_iter().chain(times)).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("past --to: name another --database"), "{message}");
+    assert_eq!(output.status.code(), Some(2));
 }
 
 fn check_counts(summary: &Value) {

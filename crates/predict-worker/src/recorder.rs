@@ -16,6 +16,9 @@ use crate::round::ClosedRound;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// What is logged of missed rounds goes by this name, so that a replay over closed markets can be quiet about them.
+pub const MISSED: &str = "missed";
+
 enum Write {
     Prices(Vec<LedgerEntry>),
     Models(Vec<Model>),
@@ -104,7 +107,7 @@ impl Recorder {
     pub fn missed(&self, questions: Vec<Question>, reason: impl Into<String>) {
         if !questions.is_empty() {
             let reason = reason.into();
-            tracing::warn!(rounds = questions.len(), first = %questions[0], reason, "rounds missed");
+            tracing::warn!(target: MISSED, rounds = questions.len(), first = %questions[0], reason, "rounds missed");
             self.push(Write::Missed { questions, reason, at: self.clock.now() });
         }
     }
