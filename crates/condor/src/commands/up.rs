@@ -108,7 +108,7 @@ fn loopback(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// Said before an hour's work rather than after it.
+/// Said before the warm-up rather than after it.
 fn check_port(port: u16, flag: &str) -> anyhow::Result<()> {
     match std::net::TcpListener::bind(("127.0.0.1", port)) {
         Ok(_) => Ok(()),

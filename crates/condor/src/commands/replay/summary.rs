@@ -126,10 +126,7 @@ async fn tally(store: &dyn Store, from: Timestamp, to: Timestamp) -> storage::Re
                 RoundState::Missed => &mut tally.missed,
                 RoundState::Asked | RoundState::Closed | RoundState::Interrupted => &mut tally.open,
             } += 1;
-            tally.statuses.success += round.counts.success;
-            tally.statuses.failed += round.counts.failed;
-            tally.statuses.timeout += round.counts.timeout;
-            tally.statuses.absent += round.counts.absent;
+            tally.statuses += round.counts;
         }
         match rounds.last() {
             Some(last) if rounds.len() == BATCH => after = Some(last.round_id),
