@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod distribution;
+mod grid;
 mod raw;
 mod relative;
 mod round;
@@ -14,6 +15,7 @@ mod settlement;
 
 pub use answer::{Answer, Expected, Limits, Refusal, StepAnswer, parse_answer, parse_buckets, parse_density};
 pub use distribution::{Density, Distribution};
+pub use grid::{Grid, InvalidGrid, grid_crps};
 pub use raw::{RawScore, ScoreFailure, StepMean, raw_score};
 pub use relative::{RelativeScores, relative_scores};
 pub use round::{DEFAULT_OUTLIER_CAP, PredictionScore, RoundOutcome, ScoreSettings, score_round};

@@ -3,19 +3,34 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use proptest::prelude::*;
-use scoring::distribution::{Laplace, Mixture, Norm, PointMasses, StudentT};
-use scoring::{Density, Distribution};
+use scoring::distribution::Mixture;
+use scoring::{Density, Distribution, Limits, parse_density};
+
+fn parsed(spec: &str) -> Density {
+    parse_density(spec.as_bytes(), &Limits::NONE).unwrap()
+}
 
 fn norm(loc: f64, scale: f64) -> Density {
-    Density::Norm(Norm::new(loc, scale).unwrap())
+    parsed(&format!(
+        r#"{{"type": "builtin", "name": "norm", "params": {{"loc": {loc:e}, "scale": {scale:e}}}}}"#
+    ))
 }
 
 fn laplace(loc: f64, scale: f64) -> Density {
-    Density::Laplace(Laplace::new(loc, scale).unwrap())
+    parsed(&format!(
+        r#"{{"type": "builtin", "name": "laplace", "params": {{"loc": {loc:e}, "scale": {scale:e}}}}}"#
+    ))
 }
 
 fn student(df: f64, loc: f64, scale: f64) -> Density {
-    Density::StudentT(StudentT::new(df, loc, scale).unwrap())
+    let params = format!(r#"{{"df": {df:e}, "loc": {loc:e}, "scale": {scale:e}}}"#);
+    parsed(&format!(r#"{{"type": "builtin", "name": "t", "params": {params}}}"#))
+}
+
+fn points(masses: &[(f64, f64)]) -> Density {
+    let members: Vec<String> =
+        masses.iter().map(|(value, mass)| format!(r#""{value:e}": {mass:e}"#)).collect();
+    parsed(&format!(r#"{{"type": "buckets", "probabilities": {{{}}}}}"#, members.join(", ")))
 }
 
 fn mixture(components: Vec<(f64, Density)>) -> Density {
@@ -38,9 +53,10 @@ impl Shape {
             Shape::Norm(loc, scale) => norm(place + size * loc, size * scale),
             Shape::Laplace(loc, scale) => laplace(place + size * loc, size * scale),
             Shape::Student(df, loc, scale) => student(*df, place + size * loc, size * scale),
-            Shape::Points(points) => {
-                let moved = points.iter().map(|(value, mass)| (place + size * value, *mass)).collect();
-                Density::PointMasses(PointMasses::new(moved).unwrap())
+            Shape::Points(masses) => {
+                let moved: Vec<_> =
+                    masses.iter().map(|(value, mass)| (place + size * value, *mass)).collect();
+                points(&moved)
             }
             Shape::Mixture(components) => {
                 mixture(components.iter().map(|(weight, shape)| (*weight, shape.at(place, size))).collect())
@@ -123,7 +139,7 @@ proptest! {
     fn crps_is_above_zero_but_for_certainty_at_the_outcome(shape in shape(), x in -8.0..8.0) {
         let crps = shape.density().crps(x);
         prop_assert!(crps > 0.0);
-        let certain = Density::PointMasses(PointMasses::new(vec![(x, 1.0)]).unwrap());
+        let certain = points(&[(x, 1.0)]);
         prop_assert_eq!(certain.crps(x), 0.0);
         let nearly = mixture(vec![(1.0, certain), (0.01, shape.density())]).crps(x);
         prop_assert!(nearly > 0.0 && nearly < crps);

@@ -5,33 +5,8 @@ use std::borrow::Cow;
 use super::json::{Kind, Value, quoted};
 use super::{Limits, Refusal};
 use crate::distribution::{
-    Density, FAMILIES, Family, InvalidMasses, InvalidParameter, Mixture, Norm, PointMasses,
+    Density, FAMILIES, Family, InvalidMasses, InvalidParameter, Mixture, Norm, PointMasses, Types,
 };
-
-/// Families of the format that have no scoring yet.
-const UNSUPPORTED: [&str; 21] = [
-    "cauchy",
-    "expon",
-    "rayleigh",
-    "weibull_min",
-    "weibull_max",
-    "gamma",
-    "beta",
-    "lognorm",
-    "chi",
-    "chi2",
-    "pareto",
-    "f",
-    "logistic",
-    "uniform",
-    "skewnorm",
-    "gumbel_r",
-    "gumbel_l",
-    "halfnorm",
-    "triang",
-    "johnsonsu",
-    "gennorm",
-];
 
 const TYPES: &str = "builtin, scipy, statistics, mixture or buckets";
 
@@ -52,7 +27,7 @@ pub(super) fn read_buckets(value: Value<'_>, limits: &Limits) -> Result<Density,
         .members()
         .map(|(key, probability)| bucket(&key, probability).map_err(|refusal| refusal.at_key(&key)))
         .collect::<Result<_, _>>()?;
-    PointMasses::new(masses).map(Density::PointMasses).map_err(|error| match error {
+    PointMasses::new(masses).map(Density::other).map_err(|error| match error {
         InvalidMasses::Empty => Refusal::new("no bucket has a probability above zero"),
         InvalidMasses::Twice(value) => Refusal::new(format!("bucket {value:?} is given twice")),
         other => Refusal::new(other.to_string()),
@@ -195,7 +170,8 @@ impl Reader<'_> {
 /// A leaf of type builtin (every parameter must be there, further ones are ignored) or scipy (`loc` and `scale` are 0
 /// and 1 unless given, further ones are refused).
 fn family(kind: &str, name: Option<Value<'_>>, params: Option<Value<'_>>) -> Result<Density, Refusal> {
-    let family = find_family(&expect_string(name, "name")?).map_err(|refusal| refusal.at_key("name"))?;
+    let family =
+        find_family(kind, &expect_string(name, "name")?).map_err(|refusal| refusal.at_key("name"))?;
     let params = params.ok_or_else(|| Refusal::new("is missing").at_key("params"))?;
     let (defaults, strict) = match kind {
         "scipy" => ((Some(0.0), Some(1.0)), true),
@@ -218,11 +194,17 @@ fn family(kind: &str, name: Option<Value<'_>>, params: Option<Value<'_>>) -> Res
     read().map_err(|refusal| refusal.at_key("params"))
 }
 
-fn find_family(name: &str) -> Result<&'static Family, Refusal> {
-    FAMILIES.iter().find(|family| family.name == name).ok_or_else(|| {
-        let state = if UNSUPPORTED.contains(&name) { "is not supported" } else { "is unknown" };
-        Refusal::new(format!("distribution {} {state}: use norm, t or laplace", quoted(name)))
-    })
+fn find_family(kind: &str, name: &str) -> Result<&'static Family, Refusal> {
+    let of_type = |family: &&Family| kind == "scipy" || family.types == Types::BuiltinAndScipy;
+    match FAMILIES.iter().find(|family| family.name == name) {
+        Some(family) if of_type(&family) => Ok(family),
+        Some(_) => Err(Refusal::new(format!("{name} is of type scipy, not {kind}"))),
+        None => {
+            let known: Vec<&str> = FAMILIES.iter().filter(of_type).map(|family| family.name).collect();
+            let (name, known) = (quoted(name), known.join(", "));
+            Err(Refusal::new(format!("distribution {name} is unknown: use one of {known}")))
+        }
+    }
 }
 
 fn refuse_unknown(family: &Family, params: Value<'_>) -> Result<(), Refusal> {

@@ -1,54 +1,49 @@
 //! The Laplace distribution.
 
-use super::{Density, Distribution, Family, InvalidParameter, finite, positive, quadrature, scaled_crps};
+use std::f64::consts::LN_2;
+
+use super::family::{Family, Types};
+use super::location_scale::{Standard, located};
+use super::quadrature;
 
 pub(super) const FAMILY: Family = Family {
     name: "laplace",
+    types: Types::BuiltinAndScipy,
     shapes: &[],
-    build: |_, loc, scale| Laplace::new(loc, scale).map(Density::Laplace),
+    build: |_, loc, scale| located(Laplace, loc, scale),
 };
 
-/// A Laplace (double exponential) distribution.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Laplace {
-    loc: f64,
-    scale: f64,
-}
+/// A Laplace (double exponential) distribution; `scale` is its mean absolute deviation.
+#[derive(Debug)]
+struct Laplace;
 
-impl Laplace {
-    /// With mean `loc` and mean absolute deviation `scale` above zero.
-    pub fn new(loc: f64, scale: f64) -> Result<Self, InvalidParameter> {
-        Ok(Laplace { loc: finite("loc", loc)?, scale: positive("scale", scale)? })
-    }
-}
-
-/// |z| + e^-|z| - 3/4 (Jordan, Krüger and Lerch 2019, appendix A).
-fn standard_crps(z: f64) -> f64 {
-    z.abs() + libm::exp(-z.abs()) - 0.75
-}
-
-fn standard_cdf(z: f64) -> f64 {
-    if z < 0.0 { 0.5 * libm::exp(z) } else { 1.0 - 0.5 * libm::exp(-z) }
-}
-
-impl Distribution for Laplace {
-    fn pdf(&self, x: f64) -> f64 {
-        0.5 * libm::exp(-((x - self.loc) / self.scale).abs()) / self.scale
+impl Standard for Laplace {
+    fn pdf(&self, z: f64) -> f64 {
+        0.5 * libm::exp(-z.abs())
     }
 
-    fn cdf(&self, x: f64) -> f64 {
-        standard_cdf((x - self.loc) / self.scale)
+    fn ln_pdf(&self, z: f64) -> f64 {
+        -z.abs() - LN_2
     }
 
-    fn sf(&self, x: f64) -> f64 {
-        standard_cdf((self.loc - x) / self.scale)
+    fn cdf(&self, z: f64) -> f64 {
+        if z < 0.0 { 0.5 * libm::exp(z) } else { 1.0 - 0.5 * libm::exp(-z) }
     }
 
-    fn crps(&self, x: f64) -> f64 {
-        scaled_crps(x, self.loc, self.scale, standard_crps)
+    fn sf(&self, z: f64) -> f64 {
+        self.cdf(-z)
+    }
+
+    fn quantile(&self, p: f64) -> f64 {
+        if p < 0.5 { libm::log(2.0 * p) } else { -libm::log(2.0 * (1.0 - p)) }
+    }
+
+    /// |z| + e^-|z| - 3/4 (Jordan, Krüger and Lerch 2019, appendix A).
+    fn crps(&self, z: f64) -> f64 {
+        z.abs() + libm::exp(-z.abs()) - 0.75
     }
 
     fn add_cuts(&self, cuts: &mut Vec<f64>) {
-        quadrature::geometric_cuts(self.loc, self.scale, 10, cuts);
+        quadrature::geometric_cuts(0.0, 1.0, 10, cuts);
     }
 }

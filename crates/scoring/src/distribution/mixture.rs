@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Density, Distribution, PowerTail, normalised, quadrature};
+use super::{Density, Distribution, PowerTail, normalised, quadrature, quantile};
 
 /// A weighted mean of distributions.
 #[derive(Debug, Clone)]
@@ -194,12 +194,30 @@ impl Distribution for Mixture {
         self.mean(|density| density.pdf(x))
     }
 
+    fn ln_pdf(&self, x: f64) -> f64 {
+        let terms = || {
+            self.components.iter().map(|Component { weight, density }| libm::log(*weight) + density.ln_pdf(x))
+        };
+        let largest = terms().fold(f64::NEG_INFINITY, f64::max);
+        if largest.is_infinite() {
+            return largest;
+        }
+        largest + libm::log(terms().map(|term| libm::exp(term - largest)).sum())
+    }
+
     fn cdf(&self, x: f64) -> f64 {
         self.mean(|density| density.cdf(x))
     }
 
     fn sf(&self, x: f64) -> f64 {
         self.mean(|density| density.sf(x))
+    }
+
+    fn quantile(&self, p: f64) -> f64 {
+        let quantiles = self.components.iter().map(|component| component.density.quantile(p));
+        let (least, greatest) =
+            quantiles.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), q| (a.min(q), b.max(q)));
+        quantile::search(p, (least, greatest), |x| self.cdf(x), |x| self.sf(x))
     }
 
     /// The mean of the components' CRPS less their separation, which holds for any mixture; as one integral where that
@@ -226,8 +244,13 @@ impl Distribution for Mixture {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Laplace, Norm, PointMasses, StudentT};
+    use super::super::{FAMILIES, Norm, PointMasses};
     use super::*;
+
+    fn family(name: &str, shapes: &[f64], loc: f64, scale: f64) -> Density {
+        let family = FAMILIES.iter().find(|family| family.name == name).unwrap();
+        (family.build)(shapes, loc, scale).unwrap()
+    }
 
     fn norm(loc: f64, scale: f64) -> Density {
         Density::Norm(Norm::new(loc, scale).unwrap())
@@ -261,8 +284,8 @@ mod tests {
 
     #[test]
     fn a_light_component_far_away_costs_the_decomposition_no_digits() {
-        let light = Density::StudentT(StudentT::new(5.0, 1e6, 1.0).unwrap());
-        let heavy = Density::Laplace(Laplace::new(0.0, 1e-3).unwrap());
+        let light = family("t", &[5.0], 1e6, 1.0);
+        let heavy = family("laplace", &[], 0.0, 1e-3);
         for weight in [0.1, 1e-3, 1e-6] {
             let mixture = Mixture::new(vec![(weight, light.clone()), (1.0, heavy.clone())]).unwrap();
             for x in [0.0, 0.002, 1e6, 5e5] {
@@ -279,9 +302,9 @@ mod tests {
     #[test]
     fn the_panels_agree_with_the_closed_forms_of_the_components() {
         let components = vec![
-            (0.5, Density::StudentT(StudentT::new(0.8, 0.1, 0.3).unwrap())),
-            (0.3, Density::Laplace(Laplace::new(-1.0, 2.0).unwrap())),
-            (0.1, Density::PointMasses(PointMasses::new(vec![(0.0, 1.0), (1.0, 3.0)]).unwrap())),
+            (0.5, family("t", &[0.8], 0.1, 0.3)),
+            (0.3, family("laplace", &[], -1.0, 2.0)),
+            (0.1, Density::other(PointMasses::new(vec![(0.0, 1.0), (1.0, 3.0)]).unwrap())),
             (0.1, norm(4.0, 0.01)),
         ];
         let mixture = Mixture::new(components).unwrap();
@@ -295,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_leaf_of_infinite_crps_makes_the_mixture_infinite_unless_its_weight_is_zero() {
-        let heavy = || Density::StudentT(StudentT::new(0.4, 0.0, 1.0).unwrap());
+        let heavy = || family("t", &[0.4], 0.0, 1.0);
         let with = |weight| Mixture::new(vec![(1.0, norm(0.0, 1.0)), (weight, heavy())]).unwrap().crps(0.0);
         assert_eq!(with(0.1), f64::INFINITY);
         let tiny = Mixture::new(vec![(1e300, norm(0.0, 1.0)), (1e-300, heavy())]).unwrap();

@@ -1,34 +1,46 @@
-//! Probability distributions of one price move. One file per family; a new one is a file, an arm of [`Density`] and a
-//! line in `FAMILIES`.
+//! Probability distributions of one price move. One file per family; a new one is a file and a line in [`FAMILIES`].
 //!
-//! Elementary functions come from `libm`, never from the platform, so that every machine computes the same bits.
+//! Elementary functions come from `libm` or from `special`, never from the platform, so that every machine computes the
+//! same bits.
 
+mod family;
 mod laplace;
+mod location_scale;
 mod mixture;
 mod norm;
 mod point_masses;
 mod quadrature;
+mod quantile;
 mod special;
 mod student_t;
 
-pub use laplace::Laplace;
+use std::fmt;
+use std::sync::Arc;
+
+pub(crate) use family::{FAMILIES, Family, Types};
 pub use mixture::{InvalidMixture, Mixture};
 pub use norm::Norm;
 pub use point_masses::{InvalidMasses, PointMasses};
-pub use student_t::StudentT;
 
 /// What every distribution can tell.
-pub trait Distribution {
+pub trait Distribution: fmt::Debug + Send + Sync {
     /// The density at `x`; infinite at a point that has mass of its own.
     fn pdf(&self, x: f64) -> f64;
+    /// The natural logarithm of the density at `x`, finite also where the density itself underflows.
+    fn ln_pdf(&self, x: f64) -> f64 {
+        libm::log(self.pdf(x))
+    }
     /// The probability of a move of at most `x`.
     fn cdf(&self, x: f64) -> f64;
     /// The probability of a move above `x`, accurate where it is small.
     fn sf(&self, x: f64) -> f64;
+    /// The least move that has at least the probability `p`, between 0 and 1, at and below it.
+    fn quantile(&self, p: f64) -> f64;
     /// The continuous ranked probability score ∫ (F(u) - 1{u ≥ x})² du (Matheson and Winkler 1976), in the unit of
     /// `x`. Lower is better; infinite for tails heavier than those of a Student t with 1/2 degree of freedom.
     fn crps(&self, x: f64) -> f64;
-    /// Adds the points at which quadrature should cut, so that the distribution is smooth on each panel.
+    /// Adds the points at which quadrature should cut, so that the distribution is smooth on each panel. The first is
+    /// the distribution's centre.
     fn add_cuts(&self, cuts: &mut Vec<f64>);
     /// How the tails fall beyond the outermost cuts; `None` where nothing is left there.
     fn power_tail(&self) -> Option<PowerTail> {
@@ -36,7 +48,7 @@ pub trait Distribution {
     }
 }
 
-/// Tails that fall as |x - centre|^-index.
+/// Tails that fall as |x - centre|^-index, on one side or both.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PowerTail {
     /// The centre of the distribution.
@@ -45,51 +57,55 @@ pub struct PowerTail {
     pub index: f64,
 }
 
-/// Any distribution that a model may answer.
+/// Any distribution that a model may answer. Those that are many or are treated together have an arm of their own.
 #[derive(Debug, Clone)]
 pub enum Density {
     /// Normal.
     Norm(Norm),
-    /// Student t.
-    StudentT(StudentT),
-    /// Laplace.
-    Laplace(Laplace),
     /// A weighted mean of others.
     Mixture(Mixture),
-    /// Mass at single points.
-    PointMasses(PointMasses),
+    /// Any other.
+    Other(Arc<dyn Distribution>),
 }
 
 impl Density {
-    fn family(&self) -> &dyn Distribution {
+    pub(crate) fn other(distribution: impl Distribution + 'static) -> Self {
+        Density::Other(Arc::new(distribution))
+    }
+
+    fn as_dyn(&self) -> &dyn Distribution {
         match self {
-            Density::Norm(family) => family,
-            Density::StudentT(family) => family,
-            Density::Laplace(family) => family,
-            Density::Mixture(family) => family,
-            Density::PointMasses(family) => family,
+            Density::Norm(norm) => norm,
+            Density::Mixture(mixture) => mixture,
+            Density::Other(other) => other.as_ref(),
         }
     }
 }
 
 impl Distribution for Density {
     fn pdf(&self, x: f64) -> f64 {
-        self.family().pdf(x)
+        self.as_dyn().pdf(x)
+    }
+    fn ln_pdf(&self, x: f64) -> f64 {
+        self.as_dyn().ln_pdf(x)
     }
     fn cdf(&self, x: f64) -> f64 {
-        self.family().cdf(x)
+        self.as_dyn().cdf(x)
     }
     fn sf(&self, x: f64) -> f64 {
-        self.family().sf(x)
+        self.as_dyn().sf(x)
+    }
+    fn quantile(&self, p: f64) -> f64 {
+        self.as_dyn().quantile(p)
     }
     fn crps(&self, x: f64) -> f64 {
-        self.family().crps(x)
+        self.as_dyn().crps(x)
     }
     fn add_cuts(&self, cuts: &mut Vec<f64>) {
-        self.family().add_cuts(cuts);
+        self.as_dyn().add_cuts(cuts);
     }
     fn power_tail(&self) -> Option<PowerTail> {
-        self.family().power_tail()
+        self.as_dyn().power_tail()
     }
 }
 
@@ -112,26 +128,6 @@ fn finite(name: &'static str, value: f64) -> Result<f64, InvalidParameter> {
 fn positive(name: &'static str, value: f64) -> Result<f64, InvalidParameter> {
     let value = finite(name, value)?;
     if value > 0.0 { Ok(value) } else { Err(InvalidParameter { name, range: "> 0", value }) }
-}
-
-/// A location-scale family as the density format names it: x = loc + scale · z.
-#[derive(Debug)]
-pub(crate) struct Family {
-    /// Its name.
-    pub name: &'static str,
-    /// Its parameters besides `loc` and `scale`, in the order in which `build` takes them.
-    pub shapes: &'static [&'static str],
-    /// Checks the shapes, `loc` and `scale`.
-    pub build: fn(&[f64], f64, f64) -> Result<Density, InvalidParameter>,
-}
-
-/// The families that a model may name.
-pub(crate) const FAMILIES: &[Family] = &[norm::FAMILY, student_t::FAMILY, laplace::FAMILY];
-
-/// The CRPS of a location-scale family from its standard form. Far out, where z overflows, the distribution is a point.
-fn scaled_crps(x: f64, loc: f64, scale: f64, standard: impl FnOnce(f64) -> f64) -> f64 {
-    let z = (x - loc) / scale;
-    if z.is_finite() { scale * standard(z) } else { (x - loc).abs() }
 }
 
 /// Weights in absolute value, divided by their sum; `None` when there is none above zero or one is not finite. Divides

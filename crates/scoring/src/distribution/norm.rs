@@ -2,11 +2,17 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
+use super::family::{Family, Types};
+use super::location_scale::scaled_crps;
 use super::special::FRAC_1_SQRT_PI;
-use super::{Density, Distribution, Family, InvalidParameter, finite, positive, quadrature, scaled_crps};
+use super::{Density, Distribution, InvalidParameter, finite, positive, quadrature, quantile};
 
-pub(super) const FAMILY: Family =
-    Family { name: "norm", shapes: &[], build: |_, loc, scale| Norm::new(loc, scale).map(Density::Norm) };
+pub(super) const FAMILY: Family = Family {
+    name: "norm",
+    types: Types::BuiltinAndScipy,
+    shapes: &[],
+    build: |_, loc, scale| Norm::new(loc, scale).map(Density::Norm),
+};
 
 /// A normal distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,12 +49,22 @@ impl Distribution for Norm {
         standard_pdf((x - self.loc) / self.scale) / self.scale
     }
 
+    fn ln_pdf(&self, x: f64) -> f64 {
+        let z = (x - self.loc) / self.scale;
+        -0.5 * z * z - 0.5 * libm::log(2.0 * PI) - libm::log(self.scale)
+    }
+
     fn cdf(&self, x: f64) -> f64 {
         0.5 * libm::erfc((self.loc - x) / self.scale * FRAC_1_SQRT_2)
     }
 
     fn sf(&self, x: f64) -> f64 {
         0.5 * libm::erfc((x - self.loc) / self.scale * FRAC_1_SQRT_2)
+    }
+
+    fn quantile(&self, p: f64) -> f64 {
+        let cdf = |z: f64| 0.5 * libm::erfc(-z * FRAC_1_SQRT_2);
+        self.loc + self.scale * quantile::search(p, (f64::NEG_INFINITY, f64::INFINITY), cdf, |z| cdf(-z))
     }
 
     fn crps(&self, x: f64) -> f64 {

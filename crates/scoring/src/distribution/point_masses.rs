@@ -119,6 +119,11 @@ impl Distribution for PointMasses {
         self.count_up_to(x).checked_sub(1).map_or(1.0, |k| self.points[k].sf)
     }
 
+    fn quantile(&self, p: f64) -> f64 {
+        let below = self.points.partition_point(|point| point.cdf < p);
+        self.points[below.min(self.points.len() - 1)].value
+    }
+
     /// The integral over the steps of F, split at `x`: every term is positive.
     fn crps(&self, x: f64) -> f64 {
         let above = self.count_up_to(x);

@@ -1,35 +1,33 @@
 //! Student's t distribution.
 
+use super::family::{Family, Types};
+use super::location_scale::{Standard, located};
 use super::special::{FRAC_1_SQRT_PI, digamma_half_step, exprel, gamma_half_step, incomplete_beta_fraction};
-use super::{
-    Density, Distribution, Family, InvalidParameter, PowerTail, finite, positive, quadrature, scaled_crps,
-};
+use super::{InvalidParameter, positive, quadrature, quantile};
 
 pub(super) const FAMILY: Family = Family {
     name: "t",
+    types: Types::BuiltinAndScipy,
     shapes: &["df"],
-    build: |shapes, loc, scale| StudentT::new(shapes[0], loc, scale).map(Density::StudentT),
+    build: |shapes, loc, scale| located(StudentT::new(shapes[0])?, loc, scale),
 };
 
 /// A Student t distribution; with one degree of freedom it is the Cauchy distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StudentT {
+struct StudentT {
     df: f64,
-    loc: f64,
-    scale: f64,
-    /// The standard density at 0.
+    /// The density at 0.
     peak: f64,
-    /// The standard CRPS at 0.
+    /// The CRPS at 0.
     crps_at_centre: f64,
 }
 
 impl StudentT {
-    /// With `df` degrees of freedom and `scale` above zero; `loc` is the median.
-    pub fn new(df: f64, loc: f64, scale: f64) -> Result<Self, InvalidParameter> {
+    /// With `df` degrees of freedom.
+    fn new(df: f64) -> Result<Self, InvalidParameter> {
         let df = positive("df", df)?;
-        let (loc, scale) = (finite("loc", loc)?, positive("scale", scale)?);
         let peak = gamma_half_step(0.5 * df) / df.sqrt() * FRAC_1_SQRT_PI;
-        Ok(StudentT { df, loc, scale, peak, crps_at_centre: crps_at_centre(df) })
+        Ok(StudentT { df, peak, crps_at_centre: crps_at_centre(df) })
     }
 
     /// ln(1 + z²/df)
@@ -73,25 +71,6 @@ impl StudentT {
         let fraction = incomplete_beta_fraction(0.5 * self.df, 0.5, x, y);
         0.5 * self.beta_factor(z) * self.peak * self.df.sqrt() / fraction
     }
-
-    fn standard_cdf(&self, z: f64) -> f64 {
-        match (self.is_central(z), z < 0.0) {
-            (true, true) => 0.5 - self.central_mass(z),
-            (true, false) => 0.5 + self.central_mass(z),
-            (false, true) => self.tail_mass(z),
-            (false, false) => 1.0 - self.tail_mass(z),
-        }
-    }
-
-    /// The closed form of Jordan, Krüger and Lerch (2019, appendix A) for df > 1, which continues to df > 1/2, with
-    /// its pole at 1 taken out: (e^(aL) - 1)/a and the value at 0 are smooth there.
-    fn standard_crps(&self, z: f64) -> f64 {
-        let inner_mass =
-            if self.is_central(z) { 2.0 * self.central_mass(z) } else { 1.0 - 2.0 * self.tail_mass(z) };
-        let log_term = self.log_term(z);
-        let growth = self.peak * self.df * log_term * exprel(0.5 * (1.0 - self.df) * log_term);
-        z.abs() * inner_mass - growth + self.crps_at_centre
-    }
 }
 
 /// The standard CRPS at 0: 2/(v-1) · (v f(0) - √v B(1/2, v-1/2) / B(1/2, v/2)²), infinite for v ≤ 1/2.
@@ -113,35 +92,52 @@ fn crps_at_centre(df: f64) -> f64 {
     df.sqrt() * gamma_half_step(from) * FRAC_1_SQRT_PI * quotient
 }
 
-impl Distribution for StudentT {
-    fn pdf(&self, x: f64) -> f64 {
-        let z = (x - self.loc) / self.scale;
-        self.peak * libm::exp(-0.5 * (self.df + 1.0) * self.log_term(z)) / self.scale
+impl Standard for StudentT {
+    fn pdf(&self, z: f64) -> f64 {
+        self.peak * libm::exp(-0.5 * (self.df + 1.0) * self.log_term(z))
     }
 
-    fn cdf(&self, x: f64) -> f64 {
-        self.standard_cdf((x - self.loc) / self.scale)
+    fn ln_pdf(&self, z: f64) -> f64 {
+        libm::log(self.peak) - 0.5 * (self.df + 1.0) * self.log_term(z)
     }
 
-    fn sf(&self, x: f64) -> f64 {
-        self.standard_cdf((self.loc - x) / self.scale)
+    fn cdf(&self, z: f64) -> f64 {
+        match (self.is_central(z), z < 0.0) {
+            (true, true) => 0.5 - self.central_mass(z),
+            (true, false) => 0.5 + self.central_mass(z),
+            (false, true) => self.tail_mass(z),
+            (false, false) => 1.0 - self.tail_mass(z),
+        }
     }
 
-    fn crps(&self, x: f64) -> f64 {
+    fn sf(&self, z: f64) -> f64 {
+        self.cdf(-z)
+    }
+
+    fn quantile(&self, p: f64) -> f64 {
+        quantile::search(p, (f64::NEG_INFINITY, f64::INFINITY), |z| self.cdf(z), |z| self.sf(z))
+    }
+
+    /// The closed form of Jordan, Krüger and Lerch (2019, appendix A) for df > 1, which continues to df > 1/2, with
+    /// its pole at 1 taken out: (e^(aL) - 1)/a and the value at 0 are smooth there.
+    fn crps(&self, z: f64) -> f64 {
         if self.crps_at_centre.is_infinite() {
             return f64::INFINITY;
         }
-        scaled_crps(x, self.loc, self.scale, |z| self.standard_crps(z))
+        let inner_mass =
+            if self.is_central(z) { 2.0 * self.central_mass(z) } else { 1.0 - 2.0 * self.tail_mass(z) };
+        let log_term = self.log_term(z);
+        let growth = self.peak * self.df * log_term * exprel(0.5 * (1.0 - self.df) * log_term);
+        z.abs() * inner_mass - growth + self.crps_at_centre
     }
 
     fn add_cuts(&self, cuts: &mut Vec<f64>) {
         // The density has its singularities at distance √df from the centre.
-        let unit = self.scale * self.df.sqrt().min(1.0);
-        quadrature::geometric_cuts(self.loc, unit, 50, cuts);
+        quadrature::geometric_cuts(0.0, self.df.sqrt().min(1.0), 50, cuts);
     }
 
-    fn power_tail(&self) -> Option<PowerTail> {
-        Some(PowerTail { centre: self.loc, index: self.df })
+    fn tail_index(&self) -> Option<f64> {
+        Some(self.df)
     }
 }
 
@@ -149,11 +145,12 @@ impl Distribution for StudentT {
 mod tests {
     use std::f64::consts::PI;
 
+    use super::super::{Distribution, Norm};
     use super::*;
 
     #[test]
     fn one_degree_of_freedom_is_the_cauchy_distribution() {
-        let t = StudentT::new(1.0, 0.0, 1.0).unwrap();
+        let t = StudentT::new(1.0).unwrap();
         for z in [0.0, 0.3, -1.0, 2.5, 40.0, -1e6] {
             let crps = 2.0 / PI * (z * libm::atan(z) + 2.0_f64.ln()) - libm::log1p(z * z) / PI;
             assert!((t.crps(z) / crps - 1.0).abs() < 1e-13, "{z}: {} {crps}", t.crps(z));
@@ -165,7 +162,7 @@ mod tests {
     #[test]
     fn the_crps_is_smooth_through_the_removable_pole_at_one() {
         // The second difference of a smooth function is of the order of the step squared.
-        let crps = |df: f64| StudentT::new(df, 0.0, 1.0).unwrap().crps(1.7);
+        let crps = |df: f64| StudentT::new(df).unwrap().crps(1.7);
         for step in [1e-3, 1e-5, 1e-7, 3e-9] {
             let bend = crps(1.0 + step) - 2.0 * crps(1.0) + crps(1.0 - step);
             assert!(bend.abs() < 10.0 * step * step + 1e-14, "{step}: {bend}");
@@ -177,15 +174,15 @@ mod tests {
 
     #[test]
     fn the_crps_is_infinite_only_at_and_below_half_a_degree_of_freedom() {
-        assert_eq!(StudentT::new(0.5, 0.0, 1.0).unwrap().crps(0.0), f64::INFINITY);
-        assert_eq!(StudentT::new(0.1, 0.0, 1.0).unwrap().crps(3.0), f64::INFINITY);
-        assert!(StudentT::new(0.500_001, 0.0, 1.0).unwrap().crps(3.0).is_finite());
+        assert_eq!(StudentT::new(0.5).unwrap().crps(0.0), f64::INFINITY);
+        assert_eq!(StudentT::new(0.1).unwrap().crps(3.0), f64::INFINITY);
+        assert!(StudentT::new(0.500_001).unwrap().crps(3.0).is_finite());
     }
 
     #[test]
     fn many_degrees_of_freedom_approach_the_normal_distribution() {
-        let norm = super::super::Norm::new(0.0, 1.0).unwrap();
-        let t = StudentT::new(1e12, 0.0, 1.0).unwrap();
+        let norm = Norm::new(0.0, 1.0).unwrap();
+        let t = StudentT::new(1e12).unwrap();
         for z in [0.0, 0.5, -1.9, 4.0, 8.0] {
             assert!((t.crps(z) / norm.crps(z) - 1.0).abs() < 1e-11, "{z}");
             assert!((t.sf(z) / norm.sf(z) - 1.0).abs() < 1e-8, "{z}");
@@ -194,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_outcome_scales_away_does_not_overflow() {
-        let t = StudentT::new(3.0, 0.0, 1e-300).unwrap();
+        let t = located(StudentT::new(3.0).unwrap(), 0.0, 1e-300).unwrap();
         assert_eq!(t.crps(1e10), 1e10);
         assert_eq!((t.cdf(1e10), t.sf(1e10), t.pdf(1e10)), (1.0, 0.0, 0.0));
     }
