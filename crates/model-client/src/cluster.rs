@@ -64,6 +64,7 @@ impl Cluster {
     pub fn start(config: ClusterConfig) -> (Cluster, UnboundedReceiver<ClusterEvent>) {
         let (events, received) = unbounded_channel();
         let tasks = Tasks::default();
+        tasks.spawn(config.security.clone().follow_files());
         let follower = Follower {
             config,
             tasks: tasks.clone(),
@@ -188,8 +189,9 @@ impl Follower {
                 tracing::info!(model = %model_id, deployment = %deployment_id, %address, "model {model_id} runs at {address}");
                 let ClusterConfig { connect_timeout, max_answer_bytes, .. } = self.config;
                 let limits = Limits { connect_timeout, max_answer_bytes };
-                let tasks = self.tasks.branch();
-                let node = ModelNode::new(model_id.clone(), deployment_id, infos, address, limits, tasks);
+                let (security, tasks) = (self.config.security.clone(), self.tasks.branch());
+                let node =
+                    ModelNode::new(model_id.clone(), deployment_id, infos, address, limits, security, tasks);
                 let node = Arc::new(node);
                 self.nodes.insert(model_id, node.clone());
                 Some(ClusterEvent::Joined(node))

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::security::Security;
+
 /// How to follow an orchestrator and call its models.
 #[derive(Debug, Clone)]
 pub struct ClusterConfig {
@@ -17,10 +19,13 @@ pub struct ClusterConfig {
     pub reconnect: Backoff,
     /// How often the orchestrator is pinged; silent for twice as long, its connection counts as lost.
     pub ping_every: Duration,
+    /// How models' nodes are connected to.
+    pub security: Security,
 }
 
 impl ClusterConfig {
-    /// The usual settings: 10 s to connect, answers of 4 MiB, pauses from half a second to half a minute.
+    /// The usual settings: 10 s to connect, answers of 4 MiB, pauses from half a second to half a minute, nodes
+    /// without TLS.
     pub fn new(url: impl Into<String>, crunch_id: impl Into<String>) -> Self {
         ClusterConfig {
             url: url.into(),
@@ -29,6 +34,7 @@ impl ClusterConfig {
             max_answer_bytes: protocol::DEFAULT_MAX_MESSAGE_BYTES,
             reconnect: Backoff { initial: Duration::from_millis(500), max: Duration::from_secs(30) },
             ping_every: Duration::from_secs(20),
+            security: Security::plain(),
         }
     }
 

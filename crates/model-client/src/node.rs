@@ -13,7 +13,9 @@ use tokio_util::sync::DropGuard;
 
 use crate::address::Address;
 use crate::call::{EncodedCall, EncodedSetup, Request};
+use crate::guard::Guard;
 use crate::outcome::{CallOutcome, is_busy_answer};
+use crate::security::Security;
 use crate::tasks::Tasks;
 use crate::transport::{Connection, Fault};
 
@@ -32,7 +34,7 @@ const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(500);
 pub struct ModelNode {
     model_id: ModelId,
     deployment_id: DeploymentId,
-    infos: RwLock<ModelInfos>,
+    infos: Arc<RwLock<ModelInfos>>,
     line: Arc<Line>,
     _hang_up: DropGuard,
 }
@@ -51,17 +53,15 @@ impl ModelNode {
         infos: ModelInfos,
         address: Address,
         limits: Limits,
+        security: Security,
         tasks: Tasks,
     ) -> Self {
         let hang_up = tasks.stop_on_drop();
-        let line = Line { address, limits, tasks, connection: Arc::default(), in_flight: Mutex::default() };
-        ModelNode {
-            model_id,
-            deployment_id,
-            infos: RwLock::new(infos),
-            line: Arc::new(line),
-            _hang_up: hang_up,
-        }
+        let infos = Arc::new(RwLock::new(infos));
+        let guard = Arc::new(Guard::new(security, model_id.clone(), infos.clone()));
+        let line =
+            Line { address, limits, guard, tasks, connection: Arc::default(), in_flight: Mutex::default() };
+        ModelNode { model_id, deployment_id, infos, line: Arc::new(line), _hang_up: hang_up }
     }
 
     /// Which model.
@@ -129,6 +129,7 @@ impl ModelNode {
 struct Line {
     address: Address,
     limits: Limits,
+    guard: Arc<Guard>,
     tasks: Tasks,
     /// Held by the call in flight.
     connection: Arc<tokio::sync::Mutex<Option<Connection>>>,
@@ -180,12 +181,12 @@ impl Drop for Turn {
 }
 
 impl Turn {
-    /// The open connection, or a new one in the place of none or a dead one; the error is told in words.
-    async fn connection(&mut self) -> Result<&mut Connection, String> {
-        let Line { address, limits, tasks, .. } = &*self.line;
+    /// The open connection, or a new one in the place of none or a dead one.
+    async fn connection(&mut self) -> Result<&mut Connection, Fault> {
+        let Line { address, limits, guard, tasks, .. } = &*self.line;
         let connection = match self.connection.take().filter(|open| !open.is_closed()) {
             Some(open) => open,
-            None => Connection::open(address, limits.connect_timeout, tasks).await?,
+            None => Connection::open(address, limits.connect_timeout, guard, tasks).await?,
         };
         Ok(self.connection.insert(connection))
     }
@@ -268,13 +269,15 @@ impl Exchange {
         };
         let connection = match connection {
             Ok(connection) => connection,
-            Err(words) => return Some(Err(Fault::NoConnection(words))),
+            Err(fault) => return Some(Err(fault)),
         };
         *lock(&self.stage) = Stage::Sent;
         let limit = line.limits.max_answer_bytes + ENVELOPE_BYTES;
         let watch = Stopwatch::start();
         let result = connection.unary(&line.address, &self.request, limit).await;
-        if let Err(Fault::Broken(_) | Fault::NotSent(_)) = &result {
+        if let Err(Fault::Broken(_) | Fault::NotSent(_) | Fault::NoConnection(_) | Fault::Credentials(_)) =
+            &result
+        {
             *self.turn.connection = None;
         }
         Some(result.map(|message| (message, watch.elapsed())))

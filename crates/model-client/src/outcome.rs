@@ -54,6 +54,11 @@ pub enum CallOutcome {
         /// What is wrong with it.
         message: String,
     },
+    /// The node is not who it has to be, or does not accept who we are. Nothing of what it said was used.
+    CredentialsRefused {
+        /// Whose credentials, what is wrong with them, and how to mend it.
+        message: String,
+    },
     /// The caller's patience ended first.
     Timeout {
         /// What the time went by with.
@@ -86,6 +91,7 @@ impl CallOutcome {
             CallOutcome::TooLarge { what, .. } => *what == Oversized::Answer,
             CallOutcome::NotSetUp { .. }
             | CallOutcome::OurFault { .. }
+            | CallOutcome::CredentialsRefused { .. }
             | CallOutcome::Timeout { .. }
             | CallOutcome::Unreachable { .. } => false,
         }
@@ -129,6 +135,7 @@ impl CallOutcome {
             Fault::NoConnection(message) | Fault::NotSent(message) | Fault::Broken(message) => {
                 CallOutcome::Unreachable { message }
             }
+            Fault::Credentials(message) => CallOutcome::CredentialsRefused { message },
             Fault::TooLarge { bytes } => Self::oversized_answer(bytes, max_answer_bytes),
             Fault::Malformed(message) => bad_answer(message),
             Fault::Refused(status) => Self::of_grpc_status(&status),
@@ -142,6 +149,10 @@ impl CallOutcome {
         match status.code() {
             Code::ResourceExhausted | Code::OutOfRange if let Some(what) = oversized(status) => {
                 CallOutcome::TooLarge { what, message }
+            }
+            Code::Unauthenticated | Code::PermissionDenied => {
+                let message = format!("the node refused our credentials: {}", bounded(status.message()));
+                CallOutcome::CredentialsRefused { message }
             }
             Code::FailedPrecondition => CallOutcome::NotSetUp { message },
             Code::InvalidArgument => CallOutcome::OurFault { message },

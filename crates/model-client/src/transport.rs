@@ -1,6 +1,7 @@
 //! One gRPC call at a time over one HTTP/2 connection, as plain bytes.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,6 +17,8 @@ use tonic::{Code, Status};
 
 use crate::address::Address;
 use crate::call::{FRAME_HEADER_BYTES, Request};
+use crate::guard::{Distrust, Guard, Peer, speaks_tls};
+use crate::stream::Heard;
 use crate::tasks::Tasks;
 
 /// A usual answer arrives without waiting for permission to send on; it is also all that a flooding node can make us hold
@@ -32,6 +35,8 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum Fault {
     /// The node cannot be connected to.
     NoConnection(String),
+    /// The node is not who it has to be, or does not accept who we are. Nothing of an answer was used.
+    Credentials(String),
     /// The connection was dead already: nothing of the request has left.
     NotSent(String),
     /// The request was sent, and the connection or the stream broke.
@@ -51,30 +56,44 @@ pub(crate) enum Fault {
 #[derive(Debug)]
 pub(crate) struct Connection {
     requests: SendRequest<Full<Bytes>>,
+    guard: Arc<Guard>,
+    peer: Peer,
+    heard: Arc<Heard>,
 }
 
 impl Connection {
-    /// Connects within `patience`; the error is told in words.
-    pub async fn open(address: &Address, patience: Duration, tasks: &Tasks) -> Result<Self, String> {
-        match timeout(patience, Self::handshake(address, tasks)).await {
+    /// Connects within `patience`, to the node that `guard` lets pass; the fault is told in words.
+    pub async fn open(
+        address: &Address,
+        patience: Duration,
+        guard: &Arc<Guard>,
+        tasks: &Tasks,
+    ) -> Result<Self, Fault> {
+        match timeout(patience, Self::handshake(address, guard, tasks)).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(format!("cannot connect to {address}: {}", in_words(error.as_ref()))),
-            Err(_) => Err(format!("no connection to {address} within {patience:?}")),
+            Ok(Err(Distrust::Credentials(words))) => {
+                Err(Fault::Credentials(format!("no trusted connection to {address}: {words}")))
+            }
+            Ok(Err(Distrust::Connection(words))) => {
+                Err(Fault::NoConnection(format!("cannot connect to {address}: {words}")))
+            }
+            Err(_) => Err(Fault::NoConnection(format!("no connection to {address} within {patience:?}"))),
         }
     }
 
-    async fn handshake(address: &Address, tasks: &Tasks) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let stream = TcpStream::connect(address.socket()).await?;
-        stream.set_nodelay(true)?;
-        let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE_AFTER).with_interval(KEEP_ALIVE_EVERY);
-        SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
+    async fn handshake(address: &Address, guard: &Arc<Guard>, tasks: &Tasks) -> Result<Self, Distrust> {
+        let failed = |error: &dyn Error| Distrust::Connection(in_words(error));
+        let stream = connect(address).await.map_err(|error| failed(&error))?;
+        let (stream, peer) = guard.secure(address, stream).await?;
+        let heard = stream.heard();
         let (requests, driver) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .handshake(TokioIo::new(stream))
-            .await?;
+            .await
+            .map_err(|error| failed(&error))?;
         tasks.spawn(driver);
-        Ok(Connection { requests })
+        Ok(Connection { requests, guard: guard.clone(), peer, heard })
     }
 
     /// True when the other side has gone.
@@ -89,33 +108,94 @@ impl Connection {
         request: &Request,
         limit: usize,
     ) -> Result<Bytes, Fault> {
-        let request = http_request(address, request)?;
-        let response = self.requests.try_send_request(request).await.map_err(|error| {
-            let words = format!("the connection to {address} broke: {}", in_words(error.error()));
-            if error.message().is_some() { Fault::NotSent(words) } else { Fault::Broken(words) }
-        })?;
-        read_response(response, limit).await
+        let message = http_request(address, request, &self.guard)?;
+        let response = match self.requests.try_send_request(message).await {
+            Ok(response) => response,
+            Err(error) => {
+                let words = format!("the connection to {address} broke: {}", in_words(error.error()));
+                let fault =
+                    if error.message().is_some() { Fault::NotSent(words) } else { Fault::Broken(words) };
+                return Err(self.explained(address, fault).await);
+            }
+        };
+        let status = grpc_status(response.headers().clone());
+        self.guard
+            .accept(&mut self.peer, request.path, response.headers(), status.as_ref())
+            .map_err(|distrust| distrusted(address, distrust))?;
+        read_response(response, status, limit).await
+    }
+
+    /// What a connection that broke before any answer tells of the node's mode and of credentials.
+    async fn explained(&self, address: &Address, fault: Fault) -> Fault {
+        if let Some(error) = self.heard.tls_error() {
+            return Fault::Credentials(format!(
+                "no trusted connection to {address}: {}",
+                node_credentials::tls_fault(error)
+            ));
+        }
+        let is_silent = self.heard.is_nothing();
+        if self.guard.is_plain() && (self.heard.is_tls() || is_silent && speaks_tls(address).await) {
+            return Fault::NoConnection(format!(
+                "the node at {address} speaks TLS and was called without: set security to mutual TLS or gateway"
+            ));
+        }
+        match fault {
+            Fault::Broken(words) | Fault::NotSent(words) if is_silent && !self.guard.is_plain() => {
+                Fault::Broken(format!(
+                    "{words}; it hung up right after the TLS handshake, as nodes do that refuse our certificate"
+                ))
+            }
+            fault => fault,
+        }
     }
 }
 
-fn http_request(address: &Address, request: &Request) -> Result<http::Request<Full<Bytes>>, Fault> {
-    http::Request::post(format!("http://{address}{}", request.path))
+async fn connect(address: &Address) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address.socket()).await?;
+    stream.set_nodelay(true)?;
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE_AFTER).with_interval(KEEP_ALIVE_EVERY);
+    SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
+    Ok(stream)
+}
+
+fn distrusted(address: &Address, distrust: Distrust) -> Fault {
+    match distrust {
+        Distrust::Credentials(words) => {
+            Fault::Credentials(format!("the node at {address} is not accepted: {words}"))
+        }
+        Distrust::Connection(words) => Fault::Broken(words),
+    }
+}
+
+fn http_request(
+    address: &Address,
+    request: &Request,
+    guard: &Guard,
+) -> Result<http::Request<Full<Bytes>>, Fault> {
+    let (scheme, authority) = guard.origin(address);
+    let mut message = http::Request::post(format!("{scheme}://{authority}{}", request.path))
         .version(Version::HTTP_2)
         .header(header::TE, "trailers")
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::USER_AGENT, concat!("condor/", env!("CARGO_PKG_VERSION")))
         .body(Full::new(request.framed.clone()))
-        .map_err(|error| Fault::NotSent(format!("cannot make a request for {address}: {error}")))
+        .map_err(|error| Fault::NotSent(format!("cannot make a request for {address}: {error}")))?;
+    guard.sign(message.headers_mut()).map_err(|distrust| distrusted(address, distrust))?;
+    Ok(message)
 }
 
-async fn read_response(response: http::Response<Incoming>, limit: usize) -> Result<Bytes, Fault> {
+async fn read_response(
+    response: http::Response<Incoming>,
+    status: Option<Status>,
+    limit: usize,
+) -> Result<Bytes, Fault> {
     let (head, mut body) = response.into_parts();
-    if let Some(status) = grpc_status(head.headers) {
+    if let Some(status) = status {
         // A status in the head means that nothing follows.
         return Err(refused(status));
     }
     if head.status != StatusCode::OK {
-        return Err(Fault::Malformed(format!("HTTP status {}: this is no model node", head.status)));
+        return Err(http_fault(head.status));
     }
     let mut message = IncomingMessage::new(limit);
     let mut status = None;
@@ -131,6 +211,22 @@ async fn read_response(response: http::Response<Incoming>, limit: usize) -> Resu
         Some(status) if status.code() == Code::Ok => message.finish(),
         Some(status) => Err(refused(status)),
         None => Err(Fault::Broken("the answer ended without a gRPC status".to_owned())),
+    }
+}
+
+/// What a proxy in front of the node answers by itself says nothing of the model.
+fn http_fault(status: StatusCode) -> Fault {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Fault::Credentials(format!("the node's gateway refused the call: HTTP status {status}"))
+        }
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => {
+            Fault::Broken(format!("the node's gateway has no answer: HTTP status {status}"))
+        }
+        _ => Fault::Malformed(format!("HTTP status {status}: this is no model node")),
     }
 }
 

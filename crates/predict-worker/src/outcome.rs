@@ -44,6 +44,9 @@ impl Reply {
             }
             CallOutcome::Timeout { message } => (Timeout, message),
             CallOutcome::Unreachable { message } => (Absent, format!("cannot be reached: {message}")),
+            CallOutcome::CredentialsRefused { message } => {
+                (Absent, format!("refused credentials: {message}"))
+            }
             CallOutcome::OurFault { message } => {
                 tracing::error!(model = %self.model_id, round = %question.id, %message, "the node refused our question: left out of the round");
                 return None;
@@ -83,6 +86,9 @@ impl SetupFault {
             }
             CallOutcome::Timeout { message } => (Some(Absent), format!("set-up: {message}")),
             CallOutcome::Unreachable { message } => (Some(Absent), format!("cannot be reached: {message}")),
+            CallOutcome::CredentialsRefused { message } => {
+                (Some(Absent), format!("refused credentials: {message}"))
+            }
             CallOutcome::NotSetUp { message } | CallOutcome::OurFault { message } => {
                 (None, format!("the node refused our set-up: {message}"))
             }

@@ -1,0 +1,156 @@
+//! The bytes between us and a node, and what can be learnt from them when there is no HTTP/2.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// A connection to a node, with TLS or without, that notes what it hears.
+#[derive(Debug)]
+pub(crate) struct NodeStream {
+    io: Io,
+    heard: Arc<Heard>,
+}
+
+#[derive(Debug)]
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What the other side has said so far, below HTTP/2.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    is_tls_record: OnceLock<bool>,
+    tls_error: OnceLock<rustls::Error>,
+}
+
+/// How a record of TLS begins: alert or handshake, then the version's first byte.
+const TLS_RECORDS: [[u8; 2]; 2] = [[0x15, 0x03], [0x16, 0x03]];
+
+/// True when these bytes are TLS rather than a frame of HTTP/2.
+pub(crate) fn is_tls_record(bytes: &[u8]) -> bool {
+    TLS_RECORDS.iter().any(|start| bytes.starts_with(start))
+}
+
+impl Heard {
+    /// True when nothing has come.
+    pub fn is_nothing(&self) -> bool {
+        self.is_tls_record.get().is_none()
+    }
+
+    /// True when TLS has come over a plain connection.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls_record.get() == Some(&true)
+    }
+
+    /// What ended a TLS connection: with TLS 1.3 the other side refuses our certificate only after the handshake.
+    pub fn tls_error(&self) -> Option<&rustls::Error> {
+        self.tls_error.get()
+    }
+
+    fn note(&self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.is_tls_record.get_or_init(|| is_tls_record(bytes));
+        }
+    }
+
+    fn note_error(&self, error: &io::Error) {
+        if let Some(error) = tls_error_in(error) {
+            self.tls_error.get_or_init(|| error.clone());
+        }
+    }
+}
+
+/// The TLS fault that an I/O error stands for.
+pub(crate) fn tls_error_in(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+impl NodeStream {
+    pub fn plain(stream: TcpStream) -> Self {
+        NodeStream { io: Io::Plain(stream), heard: Arc::default() }
+    }
+
+    pub fn tls(stream: TlsStream<TcpStream>) -> Self {
+        NodeStream { io: Io::Tls(Box::new(stream)), heard: Arc::default() }
+    }
+
+    pub fn heard(&self) -> Arc<Heard> {
+        self.heard.clone()
+    }
+}
+
+/// Calls a method of whichever stream it is, pinned.
+macro_rules! inner {
+    ($self:ident.$method:ident($($argument:expr),*)) => {
+        match &mut $self.get_mut().io {
+            Io::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            Io::Tls(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for NodeStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (heard, before) = (self.heard.clone(), buffer.filled().len());
+        let read = ready!(inner!(self.poll_read(context, buffer)));
+        match &read {
+            Ok(()) => heard.note(&buffer.filled()[before..]),
+            Err(error) => heard.note_error(error),
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for NodeStream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        inner!(self.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        inner!(self.poll_write_vectored(context, bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Plain(stream) => stream.is_write_vectored(),
+            Io::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self.poll_shutdown(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_and_http2_are_told_apart_by_their_first_bytes() {
+        assert!(is_tls_record(&[0x15, 3, 1, 0, 2, 2, 70]));
+        assert!(is_tls_record(&[0x16, 3, 3, 0, 100]));
+        let settings = [0, 0, 18, 4, 0, 0, 0, 0, 0];
+        assert!(!is_tls_record(&settings));
+        assert!(!is_tls_record(b"HTTP/1.1 400 Bad Request"));
+        assert!(!is_tls_record(&[0x15]));
+    }
+}
