@@ -43,6 +43,6 @@ pub use call::{EncodedCall, EncodedSetup};
 pub use cluster::{Cluster, ClusterEvent};
 pub use config::{Backoff, ClusterConfig};
 pub use node::ModelNode;
-pub use node_credentials::CredentialsError;
+pub use node_credentials::{CredentialsError, FileChecks};
 pub use outcome::{CallOutcome, Oversized};
-pub use security::{FileChecks, Security};
+pub use security::Security;

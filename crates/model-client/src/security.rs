@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Clock, Timestamp};
-use node_credentials::{ClientIdentity, CredentialsError, GatewayTls, TokenSigner, Watched};
+use node_credentials::{ClientIdentity, CredentialsError, FileChecks, GatewayTls, TokenSigner, Watched};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How the nodes of a cluster are connected to. Cloning shares what was read.
@@ -18,22 +18,6 @@ enum Mode {
     Plain,
     MutualTls(Arc<MutualTls>),
     Gateway(Arc<Gateway>),
-}
-
-/// When the files of credentials are looked at, and when their end is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileChecks {
-    /// How often the files are read to see whether they have changed.
-    pub every: Duration,
-    /// How long before a certificate expires the log begins to warn.
-    pub warn_before: Duration,
-}
-
-impl Default for FileChecks {
-    /// Every ten seconds; two weeks before.
-    fn default() -> Self {
-        FileChecks { every: Duration::from_secs(10), warn_before: Duration::from_secs(14 * 24 * 60 * 60) }
-    }
 }
 
 /// A certificate of ours, and a wallet's delegation of theirs.

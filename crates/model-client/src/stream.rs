@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 /// A connection to a node, with TLS or without, that notes what it hears.
 #[derive(Debug)]
@@ -16,11 +17,7 @@ pub(crate) struct NodeStream {
     heard: Arc<Heard>,
 }
 
-#[derive(Debug)]
-enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// What the other side has said so far, below HTTP/2.
 #[derive(Debug, Default)]
@@ -73,11 +70,11 @@ pub(crate) fn tls_error_in(error: &io::Error) -> Option<&rustls::Error> {
 
 impl NodeStream {
     pub fn plain(stream: TcpStream) -> Self {
-        NodeStream { io: Io::Plain(stream), heard: Arc::default() }
+        NodeStream { io: Either::Left(stream), heard: Arc::default() }
     }
 
     pub fn tls(stream: TlsStream<TcpStream>) -> Self {
-        NodeStream { io: Io::Tls(Box::new(stream)), heard: Arc::default() }
+        NodeStream { io: Either::Right(Box::new(stream)), heard: Arc::default() }
     }
 
     pub fn heard(&self) -> Arc<Heard> {
@@ -85,14 +82,10 @@ impl NodeStream {
     }
 }
 
-/// Calls a method of whichever stream it is, pinned.
-macro_rules! inner {
-    ($self:ident.$method:ident($($argument:expr),*)) => {
-        match &mut $self.get_mut().io {
-            Io::Plain(stream) => Pin::new(stream).$method($($argument),*),
-            Io::Tls(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
-        }
-    };
+impl NodeStream {
+    fn io(self: Pin<&mut Self>) -> Pin<&mut Io> {
+        Pin::new(&mut self.get_mut().io)
+    }
 }
 
 impl AsyncRead for NodeStream {
@@ -102,7 +95,7 @@ impl AsyncRead for NodeStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let (heard, before) = (self.heard.clone(), buffer.filled().len());
-        let read = ready!(inner!(self.poll_read(context, buffer)));
+        let read = ready!(self.io().poll_read(context, buffer));
         match &read {
             Ok(()) => heard.note(&buffer.filled()[before..]),
             Err(error) => heard.note_error(error),
@@ -113,7 +106,7 @@ impl AsyncRead for NodeStream {
 
 impl AsyncWrite for NodeStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        inner!(self.poll_write(context, bytes))
+        self.io().poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -121,22 +114,19 @@ impl AsyncWrite for NodeStream {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        inner!(self.poll_write_vectored(context, bytes))
+        self.io().poll_write_vectored(context, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.io {
-            Io::Plain(stream) => stream.is_write_vectored(),
-            Io::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        inner!(self.poll_flush(context))
+        self.io().poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        inner!(self.poll_shutdown(context))
+        self.io().poll_shutdown(context)
     }
 }
 

@@ -24,7 +24,7 @@ pub use gateway::{CoordinatorKeys, MAX_TOKEN_AGE, Token, TokenFault, TokenSigner
 pub use tls::{
     ClientIdentity, GatewayTls, NodeIdentity, PinnedClients, ServerNameError, server_name, tls_fault,
 };
-pub use watched::Watched;
+pub use watched::{FileChecks, Watched};
 
 /// The gRPC health check's service: no model's answer, so that it needs neither delegation nor token.
 pub const HEALTH_SERVICE: &str = "/grpc.health.v1.Health/";

@@ -14,6 +14,22 @@ use crate::expiry::{Perishable, Reminder};
 /// Files larger than this are no credentials.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
+/// When the files of credentials are looked at, and when their end is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileChecks {
+    /// How often the files are read to see whether they have changed.
+    pub every: Duration,
+    /// How long before a certificate expires the log begins to warn.
+    pub warn_before: Duration,
+}
+
+impl Default for FileChecks {
+    /// Every ten seconds; two weeks before.
+    fn default() -> Self {
+        FileChecks { every: Duration::from_secs(10), warn_before: Duration::from_secs(14 * 24 * 60 * 60) }
+    }
+}
+
 type Read<T> = dyn Fn(&Files) -> Result<T, CredentialsError> + Send + Sync;
 
 /// What was read from some files; read again when their contents change, and kept as long as new contents cannot be used.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::{Asset, Span};
 use orchestrator::builtin::{BuiltinModel, BuiltinSpec, ModelError, Prices};
-use orchestrator::host::{MAX_MESSAGE_BYTES, serve_builtin};
+use orchestrator::host::{MAX_MESSAGE_BYTES, NodeSecurity, serve_builtin};
 use protocol::Value;
 use protocol::commons::Status;
 use protocol::dynamic_subclass::dynamic_subclass_service_client::DynamicSubclassServiceClient;
@@ -36,7 +36,7 @@ async fn serve(model: Box<dyn BuiltinModel>) -> Host {
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
-    let serving = tokio::spawn(async move { serve_builtin(listener, model, stop).await.unwrap() });
+    let serving = tokio::spawn(async move { serve_builtin(listener, model, NodeSecurity::plain(), stop).await.unwrap() });
     Host { address, shutdown, serving }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, BufMut, Bytes};
+use http::HeaderMap;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -15,8 +16,11 @@ use protocol::cluster::{ModelInfos, ModelState, RunState};
 use protocol::commons::{Status, Variant, VariantType};
 use protocol::dynamic_subclass::{CallRequest, CallResponse, SetupRequest};
 use protocol::{CALL_PATH, SETUP_PATH, Value, status};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use crate::behaviour::{Behaviour, Reply};
@@ -54,6 +58,7 @@ impl FakeModel {
             releases: watch::Sender::new(0),
             wants_setup: AtomicBool::new(false),
             max_message_bytes: AtomicUsize::new(usize::MAX),
+            tls: Mutex::new(None),
         });
         let port = Port::open(Node::server(node.clone())).await;
         FakeModel { port, node }
@@ -77,6 +82,11 @@ impl FakeModel {
     /// Refuses larger messages in the words of a Python node.
     pub fn limit_messages(&self, max_bytes: usize) {
         self.node.max_message_bytes.store(max_bytes, Ordering::SeqCst);
+    }
+
+    /// Speaks TLS from the next connection on.
+    pub fn speak_tls(&self, tls: FakeTls) {
+        *lock(&self.node.tls) = Some(tls);
     }
 
     /// Lets all calls go on that hang at this moment.
@@ -159,6 +169,16 @@ struct Node {
     releases: watch::Sender<usize>,
     wants_setup: AtomicBool,
     max_message_bytes: AtomicUsize,
+    tls: Mutex<Option<FakeTls>>,
+}
+
+/// How a fake model speaks TLS, good or bad.
+#[derive(Debug, Clone)]
+pub struct FakeTls {
+    /// What it shows and demands.
+    pub config: Arc<ServerConfig>,
+    /// The metadata of each answer.
+    pub metadata: HeaderMap,
 }
 
 /// One run of the model's process.
@@ -186,9 +206,29 @@ impl Node {
 }
 
 async fn serve(process: Arc<Process>, stream: TcpStream, scope: Scope) {
+    let tls = lock(&process.node.tls).clone();
+    let Some(FakeTls { config, metadata }) = tls else {
+        return serve_on(process, stream, HeaderMap::new(), scope).await;
+    };
+    // A client may think better of it in the handshake.
+    if let Ok(stream) = TlsAcceptor::from(config).accept(stream).await {
+        serve_on(process, stream, metadata, scope).await;
+    }
+}
+
+async fn serve_on(
+    process: Arc<Process>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    metadata: HeaderMap,
+    scope: Scope,
+) {
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let (process, scope) = (process.clone(), scope.clone());
-        async move { Ok::<_, Infallible>(route(process, scope, request).await) }
+        let (process, metadata, scope) = (process.clone(), metadata.clone(), scope.clone());
+        async move {
+            let mut answer = route(process, scope, request).await;
+            answer.headers_mut().extend(metadata);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection =
         http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);

@@ -18,12 +18,13 @@
 //! ```
 
 mod behaviour;
+pub mod credentials;
 mod fake_model;
 mod fake_orchestrator;
 mod port;
 
 pub use behaviour::{Behaviour, Reply};
-pub use fake_model::{FakeModel, Received};
+pub use fake_model::{FakeModel, FakeTls, Received};
 pub use fake_orchestrator::{FakeOrchestrator, stopped};
 
 use std::future::Future;

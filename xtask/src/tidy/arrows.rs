@@ -5,7 +5,8 @@ use toml::{Table, Value};
 use super::{Finding, SourceFile};
 
 /// What workers, `testkit` and `condor` may use: everything inside of them.
-const INNER: &[&str] = &["domain", "protocol", "scoring", "storage", "feeds", "model-client"];
+const INNER: &[&str] =
+    &["domain", "protocol", "scoring", "storage", "feeds", "node-credentials", "model-client"];
 
 /// Each crate with what it may depend on inside the workspace. A new crate needs a line here.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -16,8 +17,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("feeds", &["domain"]),
     ("storage-sqlite", &["domain", "storage"]),
     ("storage-postgres", &["domain", "storage"]),
-    ("model-client", &["domain", "protocol"]),
-    ("orchestrator", &["domain", "protocol"]),
+    ("node-credentials", &["domain"]),
+    ("model-client", &["domain", "protocol", "node-credentials"]),
+    ("orchestrator", &["domain", "protocol", "node-credentials"]),
     ("predict-worker", INNER),
     ("score-worker", INNER),
     ("report-worker", INNER),
@@ -44,7 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// What tests may use on top.
-const ALLOWED_IN_TESTS: &[&str] = &["testkit", "storage-sqlite"];
+const ALLOWED_IN_TESTS: &[&str] = &["testkit", "storage-sqlite", "model-client"];
 
 /// Tests of the whole may use anything.
 const TESTS_OF_THE_WHOLE: &str = "e2e";

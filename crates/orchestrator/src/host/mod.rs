@@ -1,8 +1,11 @@
 //! The model host: serves one model as a gRPC node, as live model nodes do.
 
 mod arguments;
+mod gateway;
 mod parent;
+mod security;
 mod service;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,9 +14,9 @@ use protocol::dynamic_subclass::dynamic_subclass_service_server::DynamicSubclass
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 pub use parent::wait_for_parent_exit;
+pub use security::NodeSecurity;
 
 use crate::builtin::BuiltinModel;
 use service::Node;
@@ -30,18 +33,20 @@ const GRACE: Duration = Duration::from_secs(3);
 pub struct HostError(#[from] tonic::transport::Error);
 
 /// Serves `model` on `listener` until `shutdown`: the model's own service and the gRPC health check on one port, one
-/// call at a time. The call in progress gets a few seconds to end.
+/// call at a time, to those whom `security` lets in. The call in progress gets a few seconds to end.
 pub async fn serve_builtin(
     listener: TcpListener,
     model: Box<dyn BuiltinModel>,
+    security: NodeSecurity,
     shutdown: CancellationToken,
 ) -> Result<(), HostError> {
     let (_, health) = tonic_health::server::health_reporter();
     let node = DynamicSubclassServiceServer::new(Node::new(model))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = security.incoming(listener);
     let serving = Server::builder()
+        .layer(security.layer())
         .add_service(node)
         .add_service(health)
         .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Instance, Runner, StartError};
-use crate::host::{HostError, serve_builtin};
+use crate::host::{HostError, NodeSecurity, serve_builtin};
 use crate::models_file::ModelProgram;
 
 /// Serves models from tasks of this process, each on a loopback port of its own.
@@ -25,7 +25,7 @@ impl Runner for InProcessRunner {
         let address = listener.local_addr().map_err(no_port)?;
         let ModelProgram::Builtin(spec) = program;
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(serve_builtin(listener, spec.build(), shutdown.clone()));
+        let serving = tokio::spawn(serve_builtin(listener, spec.build(), NodeSecurity::plain(), shutdown.clone()));
         Ok(Box::new(Task { address, shutdown, serving }))
     }
 }
