@@ -119,6 +119,25 @@ pub struct ModelHostArgs {
     /// Address of the gRPC server; port 0 picks one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+
+    #[command(flatten)]
+    pub security: NodeSecurityArgs,
+}
+
+/// Who may call a model host; anybody who reaches its port unless one of these is given.
+#[derive(Debug, Args)]
+pub struct NodeSecurityArgs {
+    /// Mutual TLS: a folder with tls.crt, tls.key, delegation.json (from `crunch-certificate sign`) and coordinator-keys
+    #[arg(long, value_name = "DIR", conflicts_with = "gateway_keys")]
+    pub tls_dir: Option<PathBuf>,
+
+    /// Behind a gateway that ends TLS: take calls with a token by one of the keys in this file, a SHA-256 per line
+    #[arg(long, value_name = "FILE", requires = "model_id")]
+    pub gateway_keys: Option<PathBuf>,
+
+    /// The model that tokens have to be for
+    #[arg(long, value_name = "ID", requires = "gateway_keys")]
+    pub model_id: Option<String>,
 }
 
 /// `condor replay`

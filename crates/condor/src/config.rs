@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use domain::{Asset, CrunchId, Schedule, ScheduleError, Schedules, Span, Timestamp, Weights};
+use domain::{
+    Asset, Clock, CrunchId, Schedule, ScheduleError, Schedules, Span, SystemClock, Timestamp, Weights,
+};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Profile};
+use model_client::{CredentialsError, FileChecks, Security};
 use serde::{Deserialize, Serialize};
 use storage::without_secrets;
 
@@ -48,6 +52,36 @@ pub struct DatabaseConfig {
 pub struct OrchestratorConfig {
     /// `ws://HOST:PORT`, without the crunch id.
     pub url: String,
+    /// How the models' nodes are connected to.
+    pub security: SecurityConfig,
+}
+
+/// `[orchestrator.security]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "snake_case")]
+pub enum SecurityConfig {
+    /// No TLS.
+    Plain {},
+    /// Mutual TLS with wallet delegation.
+    MutualTls {
+        /// Holds `ca.crt`, `tls.crt` and `tls.key`.
+        directory: PathBuf,
+        /// How long before a certificate expires the log begins to warn.
+        #[serde(default = "two_weeks")]
+        warn_before: Span,
+    },
+    /// Gateways that end TLS; a signed token with each call.
+    Gateway {
+        /// Our RSA key, PEM.
+        private_key: PathBuf,
+        /// Certificates of authorities that are trusted besides the system's, PEM.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        authorities: Option<PathBuf>,
+    },
+}
+
+const fn two_weeks() -> Span {
+    Span::days(14)
 }
 
 /// `[models]`
@@ -165,7 +199,7 @@ impl std::fmt::Debug for DatabaseConfig {
 
 impl Default for OrchestratorConfig {
     fn default() -> Self {
-        OrchestratorConfig { url: "ws://127.0.0.1:9091".into() }
+        OrchestratorConfig { url: "ws://127.0.0.1:9091".into(), security: SecurityConfig::Plain {} }
     }
 }
 
@@ -321,7 +355,42 @@ impl Config {
             return invalid("scoring weights", format!("{weight} is not a finite number of at least 0"));
         }
         self.rule()?;
+        self.check_security()?;
         self.check_weights()
+    }
+
+    /// The files themselves are read by the workers that need them.
+    fn check_security(&self) -> Result<(), ConfigError> {
+        let (key, path) = match &self.orchestrator.security {
+            SecurityConfig::Plain {} => return Ok(()),
+            SecurityConfig::MutualTls { directory, .. } => ("orchestrator.security.directory", directory),
+            SecurityConfig::Gateway { private_key, .. } => ("orchestrator.security.private_key", private_key),
+        };
+        match path.as_os_str().is_empty() {
+            true => Err(ConfigError::Value { key, fault: "it is empty: write a path".into() }),
+            false => Ok(()),
+        }
+    }
+
+    /// How models' nodes are connected to: reads certificates and keys.
+    pub fn security(&self) -> Result<Security, ConfigError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let checks = FileChecks::default();
+        let read = match &self.orchestrator.security {
+            SecurityConfig::Plain {} => Ok(Security::plain()),
+            SecurityConfig::MutualTls { directory, warn_before } => {
+                let checks = FileChecks { warn_before: warn_before.as_duration(), ..checks };
+                Security::mutual_tls(directory, checks, clock)
+            }
+            SecurityConfig::Gateway { private_key, authorities } => {
+                Security::gateway(private_key, authorities.as_deref(), checks, clock)
+            }
+        };
+        let unusable = |error: CredentialsError| ConfigError::Value {
+            key: "orchestrator.security",
+            fault: error.to_string(),
+        };
+        read.map_err(unusable)
     }
 
     /// A weight of something that is not asked is a slip of the pen.
@@ -427,12 +496,32 @@ mod tests {
         assert!(
             refused("[scoring]\nhorizon_weights = { 2h = 1.0 }\n").contains("no schedule has the horizon 2h")
         );
+        let security = |settings: &str| refused(&format!("[orchestrator.security]\n{settings}\n"));
+        assert!(security("kind = \"tls\"").contains("mutual_tls"));
+        assert!(security("kind = \"plain\"\ndirectory = \"d\"").contains("directory"));
+        assert!(security("kind = \"mutual_tls\"").contains("directory"));
+        assert!(security("kind = \"mutual_tls\"\ndirectory = \"\"").contains("write a path"));
+        assert!(security("kind = \"gateway\"").contains("private_key"));
         let uneven =
             "[[schedules]]\nassets = [\"BTC\"]\nhorizon = \"1h\"\nsteps = [\"7m\"]\nevery = \"12m\"\n";
         assert!(refused(uneven).contains("step 7m does not divide the horizon 1h"));
         assert!(
             load(Some(Path::new("nowhere.toml")), None).err().unwrap().to_string().contains("nowhere.toml")
         );
+    }
+
+    #[test]
+    fn credentials_are_read_by_whoever_needs_them_and_named_when_they_cannot_be() {
+        let toml = "[orchestrator.security]\nkind = \"mutual_tls\"\ndirectory = \"nowhere\"\n";
+        let config = loaded(toml).unwrap().config;
+        let expected = SecurityConfig::MutualTls { directory: "nowhere".into(), warn_before: Span::days(14) };
+        assert_eq!(config.orchestrator.security, expected);
+        let fault = config.security().unwrap_err().to_string();
+        assert!(fault.starts_with("orchestrator.security: nowhere/ca.crt: "), "{fault}");
+        let toml = "[orchestrator.security]\nkind = \"gateway\"\nprivate_key = \"nowhere.key\"\n";
+        let fault = loaded(toml).unwrap().config.security().unwrap_err().to_string();
+        assert!(fault.starts_with("orchestrator.security: nowhere.key: "), "{fault}");
+        assert!(Config::default().security().is_ok());
     }
 
     #[test]

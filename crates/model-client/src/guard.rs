@@ -8,7 +8,8 @@ use domain::{ModelId, Timestamp, TimestampExt};
 use http::HeaderMap;
 use http::uri::Scheme as UriScheme;
 use node_credentials::{
-    Delegation, Expected, HEALTH_SERVICE, PublicKeyInfo, SignedDelegation, Token, server_name, tls_fault,
+    Delegation, Expected, HEALTH_SERVICE, PublicKeyInfo, SignedDelegation, Token, is_about_credentials,
+    server_name, tls_fault,
 };
 use protocol::cluster::ModelInfos;
 use rustls::pki_types::ServerName;
@@ -30,7 +31,7 @@ const REUSE_TOKEN: Duration = Duration::from_secs(5);
 /// How long a node may take to show whether it speaks TLS.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Why there is no trusted connection, or no trusted answer.
+/// Why there is no trusted connection.
 #[derive(Debug)]
 pub(crate) enum Distrust {
     /// One side does not accept who the other is.
@@ -106,11 +107,10 @@ impl Guard {
         }
     }
 
-    /// Adds to a request's metadata what tells the node who we are.
-    pub fn sign(&self, headers: &mut HeaderMap) -> Result<(), Distrust> {
+    /// Adds to a request's metadata what tells the node who we are; an error tells in words that our key cannot.
+    pub fn sign(&self, headers: &mut HeaderMap) -> Result<(), String> {
         if let Scheme::Gateway(gateway) = self.security.scheme() {
-            let token = self.token(gateway);
-            token.map_err(Distrust::Credentials)?.insert_into(headers);
+            self.token(gateway)?.insert_into(headers);
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl Guard {
         Ok(token)
     }
 
-    /// Accepts an answer by its head, before anything else of it is looked at. `status` is the gRPC status of an answer that
+    /// Accepts an answer by its head, before anything else of it is looked at; an error tells in words why not. `status` is the gRPC status of an answer that
     /// is nothing but a head.
     pub fn accept(
         &self,
@@ -138,13 +138,13 @@ impl Guard {
         path: &str,
         headers: &HeaderMap,
         status: Option<&Status>,
-    ) -> Result<(), Distrust> {
+    ) -> Result<(), String> {
         let Scheme::MutualTls(tls) = self.security.scheme() else { return Ok(()) };
         let is_bare = status.is_some_and(says_nothing_of_the_model) && !SignedDelegation::is_in(headers);
         if is_bare || path.starts_with(HEALTH_SERVICE) {
             return Ok(());
         }
-        self.accept_delegation(tls, peer, headers).map_err(Distrust::Credentials)
+        self.accept_delegation(tls, peer, headers)
     }
 
     fn accept_delegation(&self, tls: &MutualTls, peer: &mut Peer, headers: &HeaderMap) -> Result<(), String> {
@@ -203,9 +203,7 @@ async fn handshake(
 
 fn refused(error: &io::Error) -> Distrust {
     match tls_error_in(error) {
-        Some(error @ (rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))) => {
-            Distrust::Credentials(tls_fault(error))
-        }
+        Some(error) if is_about_credentials(error) => Distrust::Credentials(tls_fault(error)),
         Some(error) => Distrust::Connection(tls_fault(error)),
         None => Distrust::Connection(format!(
             "it hung up in the TLS handshake, as nodes without TLS do: {}",

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use node_credentials::{is_about_credentials, tls_fault};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -121,19 +122,16 @@ impl Connection {
         let status = grpc_status(response.headers().clone());
         self.guard
             .accept(&mut self.peer, request.path, response.headers(), status.as_ref())
-            .map_err(|distrust| distrusted(address, distrust))?;
+            .map_err(|why| Fault::Credentials(format!("the node at {address} is not accepted: {why}")))?;
         read_response(response, status, limit).await
     }
 
     /// What a connection that broke before any answer tells of the node's mode and of credentials.
     async fn explained(&self, address: &Address, fault: Fault) -> Fault {
-        if let Some(error) = self.heard.tls_error() {
-            return Fault::Credentials(format!(
-                "no trusted connection to {address}: {}",
-                node_credentials::tls_fault(error)
-            ));
-        }
         let is_silent = self.heard.is_nothing();
+        if let Some(error) = self.heard.tls_error().filter(|error| is_silent && is_about_credentials(error)) {
+            return Fault::Credentials(format!("no trusted connection to {address}: {}", tls_fault(error)));
+        }
         if self.guard.is_plain() && (self.heard.is_tls() || is_silent && speaks_tls(address).await) {
             return Fault::NoConnection(format!(
                 "the node at {address} speaks TLS and was called without: set security to mutual TLS or gateway"
@@ -158,15 +156,6 @@ async fn connect(address: &Address) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn distrusted(address: &Address, distrust: Distrust) -> Fault {
-    match distrust {
-        Distrust::Credentials(words) => {
-            Fault::Credentials(format!("the node at {address} is not accepted: {words}"))
-        }
-        Distrust::Connection(words) => Fault::Broken(words),
-    }
-}
-
 fn http_request(
     address: &Address,
     request: &Request,
@@ -180,7 +169,7 @@ fn http_request(
         .header(header::USER_AGENT, concat!("condor/", env!("CARGO_PKG_VERSION")))
         .body(Full::new(request.framed.clone()))
         .map_err(|error| Fault::NotSent(format!("cannot make a request for {address}: {error}")))?;
-    guard.sign(message.headers_mut()).map_err(|distrust| distrusted(address, distrust))?;
+    guard.sign(message.headers_mut()).map_err(Fault::NotSent)?;
     Ok(message)
 }
 

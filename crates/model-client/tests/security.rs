@@ -56,7 +56,8 @@ fn server(authority: &Authority, own: &Issued) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
-    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
+    let clients =
+        WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
     let chain = CertificateDer::pem_slice_iter(own.certificate.as_bytes()).collect::<Result<_, _>>().unwrap();
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -180,8 +181,12 @@ async fn a_delegation_that_is_not_the_right_one_is_refused_with_its_fault() {
     assert!(refused_with(other_key).await.contains("for another certificate"));
     assert!(refused_with(changed("model_id", "8".into())).await.contains("for the model 8, this is model 7"));
     assert!(refused_with(changed("hotkey", "cold".into())).await.contains("names the hotkey cold"));
-    assert!(refused_with(changed("expires_at", 1_600_000_000.into())).await.contains("expired at 2020-09-13"));
-    assert!(refused(FakeTls { metadata: HeaderMap::new(), ..good() }).await.contains("x-server-auth-message"));
+    assert!(
+        refused_with(changed("expires_at", 1_600_000_000.into())).await.contains("expired at 2020-09-13")
+    );
+    assert!(
+        refused(FakeTls { metadata: HeaderMap::new(), ..good() }).await.contains("x-server-auth-message")
+    );
 }
 
 #[tokio::test]
@@ -286,7 +291,10 @@ async fn tls_against_plain_and_plain_against_tls_say_what_they_are() {
     let plain = FakeModel::start(Behaviour::answer("[1]")).await;
     let outcome = outcome_of(&plain, security).await;
     let CallOutcome::Unreachable { message } = outcome else { panic!("{outcome:?}") };
-    assert!(message.contains("does not speak TLS") || message.contains("as nodes without TLS do"), "{message}");
+    assert!(
+        message.contains("does not speak TLS") || message.contains("as nodes without TLS do"),
+        "{message}"
+    );
     let outcome = outcome_of(&node_with(good()).await, Security::plain()).await;
     let CallOutcome::Unreachable { message } = outcome else { panic!("{outcome:?}") };
     assert!(message.contains("speaks TLS and was called without"), "{message}");

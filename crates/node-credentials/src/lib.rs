@@ -22,7 +22,8 @@ pub use error::CredentialsError;
 pub use expiry::{Expiry, Perishable};
 pub use gateway::{CoordinatorKeys, MAX_TOKEN_AGE, Token, TokenFault, TokenSigner};
 pub use tls::{
-    ClientIdentity, GatewayTls, NodeIdentity, PinnedClients, ServerNameError, server_name, tls_fault,
+    ClientIdentity, GatewayTls, NodeIdentity, PinnedClients, ServerNameError, is_about_credentials,
+    server_name, tls_fault,
 };
 pub use watched::{FileChecks, Watched};
 

@@ -324,12 +324,38 @@ fn add_roots(
         .try_for_each(|certificate| roots.add(certificate).map_err(|why| CredentialsError::new(path, why)))
 }
 
+/// True when a fault is about who one side is, rather than about the connection.
+pub fn is_about_credentials(error: &rustls::Error) -> bool {
+    match error {
+        rustls::Error::InvalidCertificate(_) => true,
+        rustls::Error::AlertReceived(alert) => refuses_certificate(*alert),
+        _ => false,
+    }
+}
+
+fn refuses_certificate(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::AccessDenied
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRequired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::DecryptError
+            | Alert::UnknownCA
+            | Alert::UnsupportedCertificate
+    )
+}
+
 /// What a failed handshake or a broken connection with a node means, for the coordinator's operator.
 pub fn tls_fault(error: &rustls::Error) -> String {
     use CertificateError as Certificate;
     match error {
         rustls::Error::InvalidCertificate(fault) => match fault {
-            Certificate::UnknownIssuer => {
+            // the second when two authorities have one name
+            Certificate::UnknownIssuer | Certificate::BadSignature => {
                 "its certificate was not issued by an authority that we trust (ca.crt, or the system's for a gateway)".to_owned()
             }
             Certificate::Expired | Certificate::ExpiredContext { .. } => {
@@ -359,8 +385,9 @@ fn alert_words(alert: AlertDescription) -> &'static str {
         Alert::ProtocolVersion | Alert::HandshakeFailure | Alert::InsufficientSecurity => {
             "it has no version or cipher of TLS in common with us"
         }
-        _ => {
+        alert if refuses_certificate(alert) => {
             "it refused our certificate: is the SHA-256 of our tls.crt's public key registered with it, and is it valid"
         }
+        _ => "it ended TLS with an alert",
     }
 }

@@ -36,7 +36,10 @@ async fn serve(model: Box<dyn BuiltinModel>) -> Host {
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
-    let serving = tokio::spawn(async move { serve_builtin(listener, model, NodeSecurity::plain(), stop).await.unwrap() });
+    let serving =
+        tokio::spawn(
+            async move { serve_builtin(listener, model, NodeSecurity::plain(), stop).await.unwrap() },
+        );
     Host { address, shutdown, serving }
 }
 

@@ -15,10 +15,11 @@ use orchestrator::builtin::BuiltinSpec;
 use orchestrator::host::{NodeSecurity, serve_builtin};
 use protocol::cluster::{ModelInfos, ModelState, RunState};
 use protocol::commons::Status;
-use protocol::dynamic_subclass::dynamic_subclass_service_client::DynamicSubclassServiceClient;
 use protocol::dynamic_subclass::SetupRequest;
+use protocol::dynamic_subclass::dynamic_subclass_service_client::DynamicSubclassServiceClient;
 use testkit::credentials::{
-    Authority, Issued, Wallet, delegation_message, rsa_key_pem, write_coordinator, write_coordinator_keys, write_node,
+    Authority, Issued, Wallet, delegation_message, rsa_key_pem, write_coordinator, write_coordinator_keys,
+    write_node,
 };
 use testkit::{FakeOrchestrator, soon};
 use tokio::io::{AsyncReadExt, copy_bidirectional};
@@ -139,7 +140,7 @@ fn mutual_tls(directory: &Path) -> Security {
 }
 
 fn served(directory: &Path) -> NodeSecurity {
-    NodeSecurity::mutual_tls(directory, FileChecks::default()).unwrap()
+    NodeSecurity::mutual_tls(directory, FileChecks::default(), clock()).unwrap()
 }
 
 #[tokio::test]
@@ -169,7 +170,7 @@ async fn a_coordinator_whose_key_is_not_registered_is_turned_away_until_it_is() 
     assert!(client.is_refused().await.contains("it refused our certificate"));
     let both = [&stranger.public_key, &WORLD.coordinator.public_key];
     write_coordinator_keys(&files.path().join("coordinator-keys"), &both);
-    security.refresh(&SystemClock);
+    security.refresh();
     client.succeeds().await;
 }
 
@@ -184,7 +185,7 @@ async fn open_connections_outlive_a_new_certificate_of_the_node() {
     let renewed = WORLD.authority.issue("model-node-7.crunchdao.internal");
     let delegation = owner().sign(&delegation_message(&renewed.public_key, "7", "hot"));
     write_node(files.path(), &renewed, &delegation, &[&WORLD.coordinator.public_key]);
-    security.refresh(&SystemClock);
+    security.refresh();
     old.succeeds().await;
     Client::of("127.0.0.1", host.address.port(), mutual_tls(ours.path())).await.succeeds().await;
 }
@@ -204,10 +205,10 @@ async fn an_expired_delegation_is_refused_and_a_new_one_goes_out_on_the_same_con
     let client = Client::of("127.0.0.1", host.address.port(), mutual_tls(ours.path())).await;
     assert!(client.is_refused().await.contains("its wallet delegation expired at 2023-11-14"));
     write_delegation(4_000_000_000);
-    security.refresh(&SystemClock);
+    security.refresh();
     client.succeeds().await;
     write_delegation(4_000_000_001);
-    security.refresh(&SystemClock);
+    security.refresh();
     client.succeeds().await;
 }
 
@@ -228,13 +229,17 @@ async fn a_host_with_tls_speaks_first() {
 #[test]
 fn a_host_names_what_is_wrong_with_its_files() {
     let fault = |files: &tempfile::TempDir| {
-        NodeSecurity::mutual_tls(files.path(), FileChecks::default()).err().unwrap().to_string()
+        NodeSecurity::mutual_tls(files.path(), FileChecks::default(), clock()).err().unwrap().to_string()
     };
     let other = WORLD.authority.issue("model-node-7.crunchdao.internal");
     let files = node_files(&WORLD.node, &[&WORLD.coordinator.public_key]);
     let foreign = owner().sign(&delegation_message(&other.public_key, "7", "hot"));
     write_node(files.path(), &WORLD.node, &foreign, &[&WORLD.coordinator.public_key]);
-    assert!(fault(&files).contains("delegation.json: its cert_pub is not the key of tls.crt"), "{}", fault(&files));
+    assert!(
+        fault(&files).contains("delegation.json: its cert_pub is not the key of tls.crt"),
+        "{}",
+        fault(&files)
+    );
     let files = node_files(&WORLD.node, &[]);
     assert!(fault(&files).contains("coordinator-keys: it names no key"), "{}", fault(&files));
     std::fs::remove_file(files.path().join("delegation.json")).unwrap();

@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use node_credentials::{PublicKeyInfo, SignedDelegation};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_RSA_SHA256, PublicKeyData,
+    RsaKeySize, date_time_ymd,
 };
 use serde_json::{Value, json};
 
@@ -116,7 +116,12 @@ pub fn write_coordinator(directory: &Path, authority: &Authority, own: &Issued) 
 }
 
 /// Writes a node's directory: `tls.crt`, `tls.key`, `delegation.json`, `coordinator-keys`.
-pub fn write_node(directory: &Path, own: &Issued, delegation: &SignedDelegation, coordinators: &[&PublicKeyInfo]) {
+pub fn write_node(
+    directory: &Path,
+    own: &Issued,
+    delegation: &SignedDelegation,
+    coordinators: &[&PublicKeyInfo],
+) {
     write(directory, "tls.crt", &own.certificate);
     write(directory, "tls.key", &own.key);
     write(directory, "delegation.json", &json!(delegation).to_string());

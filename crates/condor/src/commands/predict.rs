@@ -23,7 +23,9 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     };
     let store = store?;
     let _lock = store::lock_for_predict(&config.database.url)?;
-    let (cluster, events) = Cluster::start(cluster_config(&config, &config.orchestrator.url));
+    let cluster_config =
+        ClusterConfig { security: config.security()?, ..cluster_config(&config, &config.orchestrator.url) };
+    let (cluster, events) = Cluster::start(cluster_config);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let starting = PredictWorker::start(settings(&config)?, store, Arc::clone(&clock), feed, events);
     let Some(worker) = shutdown.run_until_cancelled(starting).await else { return Ok(()) };
@@ -61,7 +63,7 @@ pub fn limits(config: &Config) -> scoring::Limits {
     }
 }
 
-/// How the orchestrator at `url` is followed.
+/// How the orchestrator at `url` is followed, and its models called without TLS.
 pub fn cluster_config(config: &Config, url: &str) -> ClusterConfig {
     let mut cluster = ClusterConfig::new(url, config.crunch_id.as_str());
     cluster.max_answer_bytes = config.models.max_answer_bytes;

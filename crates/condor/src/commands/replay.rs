@@ -121,7 +121,7 @@ pub async fn replay(
 ) -> anyhow::Result<Option<Summary>> {
     let watch = Stopwatch::start();
     let fleet = ModelFleet::start(plan).await?;
-    let (cluster, events) = Cluster::start(fleet.cluster_config(&plan.config));
+    let (cluster, events) = Cluster::start(fleet.cluster_config(&plan.config)?);
     let clock = Arc::new(SimulatedClock::at(plan.from));
     let mut settings = predict::settings(&plan.config)?;
     settings.only_assets = Some(plan.assets.clone());

@@ -29,8 +29,8 @@ impl TokenGate {
         Ok(TokenGate { keys, model_id: model_id.to_owned(), checks, clock })
     }
 
-    pub fn keys(&self) -> &Watched<CoordinatorKeys> {
-        &self.keys
+    pub fn refresh(&self) {
+        self.keys.refresh(self.clock.now());
     }
 
     pub fn checked_every(&self) -> Duration {
@@ -49,6 +49,9 @@ impl TokenGate {
 
 impl std::fmt::Debug for TokenGate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenGate").field("keys", &self.keys).field("model_id", &self.model_id).finish_non_exhaustive()
+        f.debug_struct("TokenGate")
+            .field("keys", &self.keys)
+            .field("model_id", &self.model_id)
+            .finish_non_exhaustive()
     }
 }

@@ -37,13 +37,17 @@ impl NodeSecurity {
     /// Mutual TLS with wallet delegation. `directory` holds `tls.crt` and `tls.key` of the node, for the name
     /// `model-node-MODEL_ID.crunchdao.internal`; `delegation.json`, as `crunch-certificate sign` writes it; and
     /// `coordinator-keys`, a line for each coordinator that may call: the SHA-256 of its certificate's public key (DER
-    /// SubjectPublicKeyInfo) in hexadecimal. They are read again when they change.
-    pub fn mutual_tls(directory: &Path, checks: FileChecks) -> Result<Self, CredentialsError> {
-        Ok(NodeSecurity(Mode::MutualTls(Arc::new(NodeTls::open(directory, checks)?))))
+    /// SubjectPublicKeyInfo) in hexadecimal. They are read again when they change. `clock` tells the real time.
+    pub fn mutual_tls(
+        directory: &Path,
+        checks: FileChecks,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CredentialsError> {
+        Ok(NodeSecurity(Mode::MutualTls(Arc::new(NodeTls::open(directory, checks, clock)?))))
     }
 
     /// A gateway in front of the node ends TLS; each call has to carry a token for `model_id` by one of the keys in the
-    /// file `coordinator_keys`, written as above. `clock` tells the real time.
+    /// file `coordinator_keys`, written as above.
     pub fn gateway(
         coordinator_keys: &Path,
         model_id: &str,
@@ -55,11 +59,11 @@ impl NodeSecurity {
     }
 
     /// Looks at the files once and takes what has changed. A node that serves does this by itself.
-    pub fn refresh(&self, clock: &dyn Clock) {
+    pub fn refresh(&self) {
         match &self.0 {
             Mode::Plain => {}
-            Mode::MutualTls(tls) => tls.identity().refresh(clock.now()),
-            Mode::Gateway(gate) => gate.keys().refresh(clock.now()),
+            Mode::MutualTls(tls) => tls.refresh(),
+            Mode::Gateway(gate) => gate.refresh(),
         }
     }
 

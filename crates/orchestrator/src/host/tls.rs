@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use domain::{Clock, SystemClock};
+use domain::Clock;
 use futures::Stream;
 use http::{HeaderMap, Request};
 use node_credentials::{CredentialsError, FileChecks, NodeIdentity, Watched};
@@ -32,19 +32,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The node's credentials, as its files say.
-#[derive(Debug)]
 pub(super) struct NodeTls {
     identity: Watched<NodeIdentity>,
     checks: FileChecks,
+    clock: Arc<dyn Clock>,
 }
 
 impl NodeTls {
-    pub fn open(directory: &Path, checks: FileChecks) -> Result<Self, CredentialsError> {
-        Ok(NodeTls { identity: NodeIdentity::watch(directory, checks.warn_before)?, checks })
+    pub fn open(
+        directory: &Path,
+        checks: FileChecks,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CredentialsError> {
+        let identity = NodeIdentity::watch(directory, checks.warn_before)?;
+        Ok(NodeTls { identity, checks, clock })
     }
 
-    pub fn identity(&self) -> &Watched<NodeIdentity> {
-        &self.identity
+    pub fn refresh(&self) {
+        self.identity.refresh(self.clock.now());
     }
 
     pub fn checked_every(&self) -> Duration {
@@ -66,6 +71,12 @@ impl NodeTls {
         let accepting = TlsAcceptor::from(identity.config.clone()).accept(stream);
         let stream = timeout(HANDSHAKE_PATIENCE, accepting).await.map_err(io::Error::from)??;
         Ok(NodeStream { io: Either::Right(Box::new(stream)), shown: Shown(Some(identity)) })
+    }
+}
+
+impl std::fmt::Debug for NodeTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeTls").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 
@@ -98,7 +109,11 @@ impl AsyncRead for NodeStream {
 }
 
 impl AsyncWrite for NodeStream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
@@ -173,7 +188,7 @@ async fn listen(listener: TcpListener, security: NodeSecurity, door: mpsc::Sende
 
 /// Reading files may block for a moment.
 fn look_at_files(security: NodeSecurity) {
-    tokio::task::spawn_blocking(move || security.refresh(&SystemClock as &dyn Clock));
+    tokio::task::spawn_blocking(move || security.refresh());
 }
 
 /// `None` for whoever cannot show the key that it has to.

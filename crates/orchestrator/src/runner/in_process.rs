@@ -25,7 +25,8 @@ impl Runner for InProcessRunner {
         let address = listener.local_addr().map_err(no_port)?;
         let ModelProgram::Builtin(spec) = program;
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(serve_builtin(listener, spec.build(), NodeSecurity::plain(), shutdown.clone()));
+        let serving =
+            tokio::spawn(serve_builtin(listener, spec.build(), NodeSecurity::plain(), shutdown.clone()));
         Ok(Box::new(Task { address, shutdown, serving }))
     }
 }

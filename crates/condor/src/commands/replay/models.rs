@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use super::super::{UsageError, predict};
 use super::Plan;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 
 /// Where the models are.
 pub enum ModelFleet {
@@ -38,17 +38,17 @@ impl ModelFleet {
     }
 
     /// How the models are found.
-    pub fn cluster_config(&self, config: &Config) -> ClusterConfig {
-        match self {
+    pub fn cluster_config(&self, config: &Config) -> Result<ClusterConfig, ConfigError> {
+        Ok(match self {
             ModelFleet::BuiltIn(orchestrator) => {
                 predict::cluster_config(config, &format!("ws://{}", orchestrator.local_addr()))
             }
-            ModelFleet::Orchestrator { url, crunch_id } => {
-                let mut cluster = predict::cluster_config(config, url);
-                cluster.crunch_id = crunch_id.clone();
-                cluster
-            }
-        }
+            ModelFleet::Orchestrator { url, crunch_id } => ClusterConfig {
+                crunch_id: crunch_id.clone(),
+                security: config.security()?,
+                ..predict::cluster_config(config, url)
+            },
+        })
     }
 
     /// Stops what was started.
