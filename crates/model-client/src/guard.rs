@@ -130,8 +130,8 @@ impl Guard {
         Ok(token)
     }
 
-    /// Accepts an answer by its head, before anything else of it is looked at; an error tells in words why not. `status` is the gRPC status of an answer that
-    /// is nothing but a head.
+    /// Accepts an answer by its head, before anything else of it is looked at; an error tells in words why not. `status` is
+    /// the gRPC status of an answer that is nothing but a head.
     pub fn accept(
         &self,
         peer: &mut Peer,
@@ -171,6 +171,11 @@ impl Guard {
     fn owner(&self) -> (Option<String>, Option<String>) {
         let infos = self.infos.read().unwrap_or_else(PoisonError::into_inner);
         (infos.cruncher_wallet_pubkey.clone(), infos.cruncher_hotkey.clone())
+    }
+
+    /// True when we show nodes a certificate of ours.
+    pub fn shows_certificate(&self) -> bool {
+        matches!(self.security.scheme(), Scheme::MutualTls(_))
     }
 
     /// True when nodes are called without TLS.

@@ -86,6 +86,20 @@ impl NodeStream {
     fn io(self: Pin<&mut Self>) -> Pin<&mut Io> {
         Pin::new(&mut self.get_mut().io)
     }
+
+    /// What cannot be sent any more may have been answered already: with the alert that says why.
+    fn written<T>(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        result: io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_err() {
+            let mut last_words = [0; 64];
+            // noted as it is read; nobody else will read it
+            let _ = self.as_mut().poll_read(context, &mut ReadBuf::new(&mut last_words));
+        }
+        Poll::Ready(result)
+    }
 }
 
 impl AsyncRead for NodeStream {
@@ -105,24 +119,31 @@ impl AsyncRead for NodeStream {
 }
 
 impl AsyncWrite for NodeStream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.io().poll_write(context, bytes)
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = ready!(self.as_mut().io().poll_write(context, bytes));
+        self.written(context, result)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.io().poll_write_vectored(context, bytes)
+        let result = ready!(self.as_mut().io().poll_write_vectored(context, bytes));
+        self.written(context, result)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io().poll_flush(context)
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = ready!(self.as_mut().io().poll_flush(context));
+        self.written(context, result)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -138,7 +138,7 @@ impl Connection {
             ));
         }
         match fault {
-            Fault::Broken(words) | Fault::NotSent(words) if is_silent && !self.guard.is_plain() => {
+            Fault::Broken(words) | Fault::NotSent(words) if is_silent && self.guard.shows_certificate() => {
                 Fault::Broken(format!(
                     "{words}; it hung up right after the TLS handshake, as nodes do that refuse our certificate"
                 ))

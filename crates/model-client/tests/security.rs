@@ -301,6 +301,17 @@ async fn tls_against_plain_and_plain_against_tls_say_what_they_are() {
 }
 
 #[tokio::test]
+async fn a_node_that_does_not_offer_http2_is_told_so() {
+    let mut config = ServerConfig::clone(&good().config);
+    config.alpn_protocols.clear();
+    let (_files, security) = mutual_tls();
+    let model = node_with(FakeTls { config: Arc::new(config), ..good() }).await;
+    let outcome = outcome_of(&model, security).await;
+    let CallOutcome::Unreachable { message } = outcome else { panic!("{outcome:?}") };
+    assert!(message.contains("it does not offer HTTP/2 (ALPN h2)"), "{message}");
+}
+
+#[tokio::test]
 async fn a_plain_node_that_is_gone_is_not_taken_for_one_with_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
