@@ -1,4 +1,5 @@
 //! Who is trusted and who is not, over real TLS.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use node_credentials::{PublicKeyInfo, SignedDelegation};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_RSA_SHA256, PublicKeyData,
-    RsaKeySize, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256,
+    PublicKeyData, RsaKeySize, date_time_ymd,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +23,7 @@ impl Authority {
     /// When no key can be made, as everything here.
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Authority(CertifiedIssuer::self_signed(params, rsa_key()).expect("a certificate authority"))
     }
@@ -41,6 +42,7 @@ impl Authority {
     pub fn issue_until(&self, name: &str, year: i32) -> Issued {
         let key = rsa_key();
         let mut params = CertificateParams::new([name.to_owned()]).expect("a host name");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(year, 1, 1);
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
