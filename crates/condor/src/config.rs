@@ -366,10 +366,10 @@ impl Config {
             SecurityConfig::MutualTls { directory, .. } => ("orchestrator.security.directory", directory),
             SecurityConfig::Gateway { private_key, .. } => ("orchestrator.security.private_key", private_key),
         };
-        match path.as_os_str().is_empty() {
-            true => Err(ConfigError::Value { key, fault: "it is empty: write a path".into() }),
-            false => Ok(()),
+        if path.as_os_str().is_empty() {
+            return Err(ConfigError::Value { key, fault: "it is empty: write a path".into() });
         }
+        Ok(())
     }
 
     /// How models' nodes are connected to: reads certificates and keys.
