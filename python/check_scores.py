@@ -372,6 +372,7 @@ class Check:
     def __init__(self, read, max_price_age_s=60, weights=None):
         self.read = read
         self.weights = weights or {}
+        self.max_price_age_s = max_price_age_s
         self.findings = Findings()
         self.rounds = {}
         for row in read("rounds"):
@@ -435,7 +436,10 @@ class Check:
     def take(self, batch):
         """Compares the steps of each prediction in a batch, and keeps the raw scores."""
         for key, steps in batch.evaluate():
-            raw = math.fsum(mean for _, mean, _, _ in steps) / len(steps)
+            if self.rule(self.rounds[key[0]]).is_sum:
+                raw = math.fsum(mean * kept for _, mean, kept, _ in steps)
+            else:
+                raw = math.fsum(mean for _, mean, _, _ in steps) / len(steps)
             self.raw[key[0]][key[1]] = raw if math.isfinite(raw) else None
             if self.rounds[key[0]]["state"] != "scored" or key not in self.stored:
                 continue
@@ -455,12 +459,10 @@ class Check:
             self.findings.differs(f"round {round_id} is void, but its prices are there and {len(valid)} answers count")
         if row["state"] != "scored":
             return
-        if not (row["rule"] or "").startswith("crps/"):
-            raise CannotCheck(f"this check does not know the rule {row['rule']} of round {round_id}")
         if not valid:
             self.findings.differs(f"round {round_id} is scored, but no answer or no price counts")
             return
-        self.relative[round_id], best, q95 = relative_scores(field)
+        self.relative[round_id], best, q95 = relative_scores(field, self.rule(row).outlier_cap)
         self.findings.close("best of a round", round_id, row["best"], best, RAW_SCALE)
         self.findings.close("95 % quantile of a round", round_id, row["q95"], q95, RAW_SCALE)
         for model, raw in field.items():
@@ -471,6 +473,13 @@ class Check:
             stored, relative = self.stored[key], self.relative[round_id][model]
             self.findings.close("raw score", name(key), stored["raw"], raw, RAW_SCALE)
             self.findings.close("relative score", name(key), stored["relative"], relative, SCORE_SCALE)
+
+    def rule(self, row):
+        """How a round was scored or voided."""
+        rule = crps_rule(row["rule"] or "crps/1")
+        if rule.max_price_age_s not in (None, self.max_price_age_s):
+            raise CannotCheck(f"round {row['round_id']} is by {row['rule']}: give --max-price-age {rule.max_price_age_s}")
+        return rule
 
     def check_strays(self):
         for round_id, model in self.stored:
@@ -484,7 +493,7 @@ class Check:
             self.findings.differs("there is no leaderboard")
             return
         as_of = microseconds(entries[0]["as_of"])
-        own, first_resolved = self.windows(as_of)
+        own, first_resolved = self.windows(as_of, entries[0]["rule"])
         overall = {row["model_id"]: row for row in rows if row["asset"] is None}
         for row in rows:
             self.findings.same("instant of the windows", row["model_id"], microseconds(row["as_of"]), as_of)
@@ -505,8 +514,9 @@ class Check:
                 self.compare_windows(model, source[model], means[model], full[model])
         self.check_ranks([entry for entry in entries if entry["model_id"] in full], means, full)
 
-    def windows(self, as_of):
-        """(model, asset, horizon) to the means of each window; and when each model's first scored round resolved."""
+    def windows(self, as_of, rule):
+        """(model, asset, horizon) to the means of each window; and when each model's first scored round resolved.
+        Scores by another rule than the one in force are in no window."""
         sums = collections.defaultdict(lambda: {window: ([], []) for window in WINDOW_HOURS})
         first = {}
         for round_id, relatives in self.relative.items():
@@ -517,7 +527,7 @@ class Check:
             for model, relative in relatives.items():
                 first[model] = min(first.get(model, resolved), resolved)
                 for window, hours in WINDOW_HOURS.items():
-                    if resolved > as_of - hours * 3_600_000_000:
+                    if row["rule"] == rule and resolved > as_of - hours * 3_600_000_000:
                         scores, raws = sums[model, row["asset"], row["horizon"]][window]
                         scores.append(relative)
                         if self.raw[round_id][model] is not None:
@@ -625,10 +635,32 @@ class Batch:
             ]
 
 
-def relative_scores(field):
+Rule = collections.namedtuple("Rule", "is_sum outlier_cap max_price_age_s")
+
+
+@functools.lru_cache
+def crps_rule(stamp):
+    """What a stamp such as `crps/1;sum;outlier_cap=5` says."""
+    name, *parts = stamp.split(";")
+    rule = Rule(False, OUTLIER_CAP, None)
+    for key, _, value in (part.partition("=") for part in parts):
+        if key == "sum":
+            rule = rule._replace(is_sum=True)
+        elif key == "outlier_cap":
+            rule = rule._replace(outlier_cap=float(value))
+        elif key == "max_price_age":
+            rule = rule._replace(max_price_age_s=seconds(value))
+        else:
+            name = None
+    if name != "crps/1":
+        raise CannotCheck(f"this check does not know the rule {stamp}")
+    return rule
+
+
+def relative_scores(field, outlier_cap=OUTLIER_CAP):
     """Model to relative score, the best raw score, and the 95 % quantile, from model to raw score."""
     valid = np.array([raw for raw in field.values() if raw is not None])
-    cap = OUTLIER_CAP * np.median(valid)
+    cap = outlier_cap * np.median(valid)
     worst = min(valid.max(), cap)
     capped = {model: worst if raw is None else min(raw, cap) for model, raw in field.items()}
     best, q95 = valid.min(), np.quantile(list(capped.values()), 0.95)

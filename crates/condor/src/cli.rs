@@ -1,10 +1,12 @@
 //! The command line.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::{Asset, Span, Timestamp};
+use domain::{Asset, InvalidId, ModelId, RoundId, Span, Timestamp};
 
 /// A coordinator for live forecasting competitions: it feeds models market prices, asks them for probability
 /// distributions of what comes next, scores the answers when reality is known, and ranks the models.
@@ -40,6 +42,13 @@ pub enum Command {
     ModelHost(ModelHostArgs),
     /// Run days of prices through models and scoring in seconds, with a simulated clock
     Replay(ReplayArgs),
+    /// Evaluate distributions: JSON Lines on standard input, one line of JSON for each on standard output
+    #[command(after_help = crate::commands::eval::examples())]
+    Eval {
+        /// What each line holds and what is wanted of it
+        #[arg(value_enum)]
+        mode: EvalMode,
+    },
     /// Look after the database
     #[command(subcommand)]
     Db(DbCommand),
@@ -80,6 +89,41 @@ pub struct ScoreArgs {
     /// Score what is due, then exit
     #[arg(long)]
     pub once: bool,
+
+    /// Tell how the score of one prediction came about, without writing; condor db export scores prints the ids
+    #[arg(long, value_name = "ROUND_ID/MODEL_ID", conflicts_with_all = ["once", "admin_listen"])]
+    pub explain: Option<PredictionId>,
+
+    /// Print the explanation as one JSON object
+    #[arg(long, requires = "explain")]
+    pub json: bool,
+}
+
+/// One model's part in one round, written `ROUND_ID/MODEL_ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PredictionId {
+    /// Which round.
+    pub round_id: RoundId,
+    /// Which model.
+    pub model_id: ModelId,
+}
+
+impl FromStr for PredictionId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A model's id may hold slashes, a round's none.
+        let (round, model) = text.split_once('/').ok_or("write ROUND_ID/MODEL_ID")?;
+        let round_id = round.parse().map_err(|error: InvalidId| error.to_string())?;
+        let model_id = model.parse().map_err(|error: InvalidId| error.to_string())?;
+        Ok(PredictionId { round_id, model_id })
+    }
+}
+
+impl fmt::Display for PredictionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.round_id, self.model_id)
+    }
 }
 
 /// `condor report`
@@ -246,6 +290,25 @@ pub enum ExportKind {
     Windows,
     /// The newest leaderboard
     Leaderboard,
+    /// From when on which rule and settings of scoring were in force
+    ScoringChanges,
+}
+
+/// What `condor eval` reads and writes. Every line may have an `id`, which its output repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EvalMode {
+    /// spec, x → pdf, cdf, sf
+    Density,
+    /// x and one of: spec; buckets; samples, with weights or without; levels and values → crps, exact
+    Crps,
+    /// spec, x, t_min, t_max, num_points → crps as the integral over a grid
+    Grid,
+    /// kind (density, bucket, samples, quantiles), raw (the text as a model sent it) → valid, reason
+    Validate,
+    /// t0, horizon, prices, predictions by step, bounds_t, base_step, num_points → step_sums, exact_step_sums
+    Prediction,
+    /// crps (a list, null without a valid answer) → relative, without an outlier cap
+    Round,
 }
 
 /// `condor config`
@@ -268,5 +331,16 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_prediction_is_named_by_its_round_and_its_model() {
+        let name = "0196eab1-8c00-8f5c-a03c-5f7b2f9d8e21/team/model 1";
+        let id: super::PredictionId = name.parse().unwrap();
+        assert_eq!((id.model_id.as_str(), id.to_string().as_str()), ("team/model 1", name));
+        let refused = |name: &str| name.parse::<super::PredictionId>().unwrap_err();
+        assert_eq!(refused("model"), "write ROUND_ID/MODEL_ID");
+        assert_eq!(refused("5/model"), "`5` is no valid round id: it is no UUID");
+        assert_eq!(refused("0196eab1-8c00-8f5c-a03c-5f7b2f9d8e21/"), "`` is no valid model id: it is empty");
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domain::{Asset, CrunchId, Schedule, ScheduleError, Schedules, Span, Timestamp, Weights};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Profile};
+use scoring::{Aggregation, GridSettings, PriceChoice, Rule, RuleSettings, SettlementSettings};
 use serde::{Deserialize, Serialize};
 use storage::without_secrets;
 
@@ -109,6 +111,12 @@ pub enum PriceSource {
 pub struct ScoringConfig {
     /// The scoring rule.
     pub rule: String,
+    /// How the scores of all increments become one.
+    pub aggregation: Aggregation,
+    /// Which close is the price of an instant.
+    pub settlement: PriceChoice,
+    /// The price of an instant is less than this away from it; one price interval unless set.
+    pub max_price_age: Option<Span>,
     /// How long a round waits for prices that are missing.
     pub settle_timeout: Span,
     /// Raw scores are capped at this many times the round's median.
@@ -119,6 +127,10 @@ pub struct ScoringConfig {
     pub asset_weights: BTreeMap<Asset, f64>,
     /// How much a horizon counts in windows; 1 unless set.
     pub horizon_weights: BTreeMap<Span, f64>,
+    /// What an asset's raw scores are divided by; 1 unless set.
+    pub asset_scales: BTreeMap<Asset, f64>,
+    /// The grids of the rule `crps_grid`.
+    pub crps_grid: GridSettings,
 }
 
 /// `[report]`
@@ -201,11 +213,16 @@ impl Default for ScoringConfig {
     fn default() -> Self {
         ScoringConfig {
             rule: "crps".into(),
+            aggregation: Aggregation::default(),
+            settlement: PriceChoice::default(),
+            max_price_age: None,
             settle_timeout: Span::hours(6),
             outlier_cap: scoring::DEFAULT_OUTLIER_CAP,
             leave_after: Span::hours(168),
             asset_weights: BTreeMap::new(),
             horizon_weights: BTreeMap::new(),
+            asset_scales: BTreeMap::new(),
+            crps_grid: GridSettings::default(),
         }
     }
 }
@@ -290,12 +307,25 @@ impl Config {
     }
 
     /// The scoring rule.
-    pub fn rule(&self) -> Result<&'static dyn scoring::Rule, ConfigError> {
-        let unknown = |error: scoring::rule::UnknownRule| ConfigError::Value {
-            key: "scoring.rule",
+    pub fn rule(&self) -> Result<Arc<dyn Rule>, ConfigError> {
+        let settings = RuleSettings { crps_grid: self.scoring.crps_grid.clone() };
+        scoring::rule(&self.scoring.rule, &settings).map_err(|error| ConfigError::Value {
+            key: match error {
+                scoring::InvalidRule::Unknown { .. } => "scoring.rule",
+                scoring::InvalidRule::Grid(_) => "scoring.crps_grid",
+            },
             fault: error.to_string(),
-        };
-        scoring::rule(&self.scoring.rule).map_err(unknown)
+        })
+    }
+
+    /// How prices become moves.
+    pub fn settlement(&self) -> SettlementSettings {
+        SettlementSettings {
+            interval: self.prices.interval,
+            choice: self.scoring.settlement,
+            max_price_age: self.scoring.max_price_age.unwrap_or(self.prices.interval),
+            settle_timeout: self.scoring.settle_timeout,
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -320,19 +350,49 @@ impl Config {
         if let Some(weight) = weights.into_iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
             return invalid("scoring weights", format!("{weight} is not a finite number of at least 0"));
         }
-        self.rule()?;
-        self.check_weights()
+        let mut scales = self.scoring.asset_scales.iter();
+        if let Some((asset, scale)) = scales.find(|(_, scale)| !(scale.is_finite() && **scale > 0.0)) {
+            let fault = format!("{asset} has {scale}: write a finite number above 0");
+            return invalid("scoring.asset_scales", fault);
+        }
+        let (age, interval) = (self.settlement().max_price_age, self.prices.interval);
+        if age < interval {
+            let fault = format!(
+                "{age} is shorter than prices.interval: write at least \"{interval}\" or leave it out"
+            );
+            return invalid("scoring.max_price_age", fault);
+        }
+        self.check_rule()?;
+        self.check_asked()
     }
 
-    /// A weight of something that is not asked is a slip of the pen.
-    fn check_weights(&self) -> Result<(), ConfigError> {
+    /// Whatever is asked can be scored.
+    fn check_rule(&self) -> Result<(), ConfigError> {
+        let rule = self.rule()?;
+        match self.schedules()?.assets().iter().find(|asset| !rule.covers(asset)) {
+            None => Ok(()),
+            Some(asset) => Err(ConfigError::Value {
+                key: "scoring.crps_grid.bounds",
+                fault: format!("there is none for {asset}: write {asset} = T, in the unit of the target"),
+            }),
+        }
+    }
+
+    /// A weight or scale of something that is not asked is a slip of the pen.
+    fn check_asked(&self) -> Result<(), ConfigError> {
         let schedules = self.schedules()?;
         let (assets, horizons) = (schedules.assets(), schedules.horizons());
-        if let Some(asset) = self.scoring.asset_weights.keys().find(|asset| !assets.contains(asset)) {
-            let fault = format!(
-                "no schedule asks about {asset}; in the environment keys are lower case: use the file"
-            );
-            return Err(ConfigError::Value { key: "scoring.asset_weights", fault });
+        let by_asset = [
+            ("scoring.asset_weights", &self.scoring.asset_weights),
+            ("scoring.asset_scales", &self.scoring.asset_scales),
+        ];
+        for (key, values) in by_asset {
+            if let Some(asset) = values.keys().find(|asset| !assets.contains(asset)) {
+                let fault = format!(
+                    "no schedule asks about {asset}; in the environment keys are lower case: use the file"
+                );
+                return Err(ConfigError::Value { key, fault });
+            }
         }
         if let Some(horizon) = self.scoring.horizon_weights.keys().find(|horizon| !horizons.contains(horizon))
         {
@@ -358,7 +418,9 @@ impl Loaded {
     /// Every setting in force and where it came from.
     pub fn settings(&self) -> Vec<Setting> {
         let mut leaves = Vec::new();
-        if let Ok(value) = toml::Value::try_from(&self.config) {
+        let mut config = self.config.clone();
+        config.scoring.max_price_age = Some(config.settlement().max_price_age);
+        if let Ok(value) = toml::Value::try_from(&config) {
             collect_leaves("", &value, &mut leaves);
         }
         let describe = |(key, value): (String, String)| {
@@ -427,12 +489,49 @@ mod tests {
         assert!(
             refused("[scoring]\nhorizon_weights = { 2h = 1.0 }\n").contains("no schedule has the horizon 2h")
         );
+        assert!(refused("[scoring]\naggregation = \"median\"\n").contains("aggregation"));
+        assert!(
+            refused("[scoring]\nasset_scales = { BTC = 0.0 }\n").contains("scoring.asset_scales: BTC has 0")
+        );
+        assert!(
+            refused("[scoring]\nasset_scales = { DOGE = 1.0 }\n").contains("no schedule asks about DOGE")
+        );
+        assert!(refused("[scoring]\nsettlement = \"first\"\n").contains("settlement"));
+        assert!(refused("[scoring]\nmax_price_age = \"59s\"\n").contains("write at least \"1m\""));
         let uneven =
             "[[schedules]]\nassets = [\"BTC\"]\nhorizon = \"1h\"\nsteps = [\"7m\"]\nevery = \"12m\"\n";
         assert!(refused(uneven).contains("step 7m does not divide the horizon 1h"));
         assert!(
             load(Some(Path::new("nowhere.toml")), None).err().unwrap().to_string().contains("nowhere.toml")
         );
+    }
+
+    #[test]
+    fn the_grid_rule_needs_a_bound_for_each_asset_that_is_asked() {
+        let grid = |rest: &str| format!("[scoring]\nrule = \"crps_grid\"\n[scoring.crps_grid]\n{rest}\n");
+        let most = "bounds = { BTC = 1500.0, ETH = 80.0, SOL = 4.0, XRP = 0.04 }";
+        assert_eq!(
+            refused(&grid(most)),
+            "scoring.crps_grid.bounds: there is none for XAU: write XAU = T, in the unit of the target"
+        );
+        let all = "bounds = { BTC = 1500.0, ETH = 80.0, SOL = 4.0, XAU = 33.0 }";
+        assert_eq!(loaded(&grid(all)).unwrap().config.rule().unwrap().to_string(), "crps_grid/1");
+        assert!(refused(&grid(&format!("{all}\npoints = 1"))).starts_with("scoring.crps_grid: 1 points"));
+        assert!(refused(&grid("bounds = { BTC = -1.0 }")).contains("the bound of BTC is -1"));
+        assert!(refused(&grid("bound = { BTC = 1.0 }")).contains("bound"));
+    }
+
+    #[test]
+    fn a_price_is_at_most_one_interval_old_unless_set() {
+        let age = |toml: &str| {
+            let loaded = loaded(toml).unwrap();
+            let settings = loaded.settings().into_iter();
+            let shown = settings.filter(|setting| setting.key == "scoring.max_price_age");
+            (loaded.config.settlement().max_price_age, shown.map(|setting| setting.value).collect::<Vec<_>>())
+        };
+        assert_eq!(age(""), (Span::minutes(1), vec!["\"1m\"".to_owned()]));
+        assert_eq!(age("[prices]\ninterval = \"30s\"\n").0, Span::seconds(30));
+        assert_eq!(age("[scoring]\nmax_price_age = \"5m\"\n"), (Span::minutes(5), vec!["\"5m\"".to_owned()]));
     }
 
     #[test]

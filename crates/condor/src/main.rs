@@ -55,6 +55,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Orchestrator(args) => commands::orchestrator::run(args, shutdown).await,
         Command::ModelHost(args) => commands::model_host::run(args, shutdown).await,
         Command::Replay(args) => commands::replay::run(args, shutdown).await,
+        Command::Eval { mode } => {
+            let done = shutdown.run_until_cancelled(commands::eval::run(mode)).await;
+            done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
+        }
         Command::Db(command) => {
             let done = shutdown.run_until_cancelled(commands::db::run(command)).await;
             done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
@@ -67,7 +71,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 fn default_log_filter(command: &Command) -> String {
     match command {
         Command::Replay(_) | Command::Up(_) => format!("warn,{}=error", predict_worker::MISSED),
-        Command::Db(_) | Command::Config(_) => "warn".to_owned(),
+        Command::Eval { .. } | Command::Db(_) | Command::Config(_) => "warn".to_owned(),
         _ => "info".to_owned(),
     }
 }

@@ -5,30 +5,18 @@
 
 mod ranker;
 mod scorer;
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, Span, Timestamp, Weights};
-use scoring::SettlementSettings;
-use storage::{Result, Store};
+use domain::{Clock, Timestamp};
+use storage::{Result, StorageError, Store};
 use tokio_util::sync::CancellationToken;
 
 use ranker::Ranker;
 use scorer::Scorer;
-
-/// What the score worker needs to know.
-#[derive(Debug, Clone)]
-pub struct ScoreSettings {
-    /// Rule, outlier cap, limits.
-    pub scoring: scoring::ScoreSettings,
-    /// How prices become moves.
-    pub settlement: SettlementSettings,
-    /// How much assets and horizons count in windows.
-    pub weights: Weights,
-    /// How long a round waits before its prices are looked for again.
-    pub retry_after: Span,
-}
+pub use settings::ScoreSettings;
 
 /// What one run did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +27,8 @@ pub struct Progress {
     pub predictions: u64,
     /// Rounds voided.
     pub void: u64,
+    /// Rounds scored or voided again, because another rule had judged them.
+    pub rescored: u64,
     /// Rounds put off, because their prices are not there yet.
     pub waiting: u64,
     /// The instant of the leaderboard, when a new one was written.
@@ -50,28 +40,87 @@ pub struct ScoreWorker {
     scorer: Scorer,
     ranker: Ranker,
     clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
+    settings: ScoreSettings,
+    has_recorded_settings: bool,
+    /// How many rounds in the windows another rule has judged; `None` until they are counted. Once there are none, none
+    /// is looked for again: what this worker stores is by the rule in force.
+    outdated: Option<u64>,
 }
 
 impl ScoreWorker {
     /// A worker over `store`; it reads what it needs when it first runs.
     pub fn new(settings: ScoreSettings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        let rule = settings.scoring.rule.to_string();
-        let ranker = Ranker::new(Arc::clone(&store), settings.weights.clone(), rule);
-        ScoreWorker { scorer: Scorer::new(store, settings), ranker, clock }
+        ScoreWorker {
+            scorer: Scorer::new(Arc::clone(&store), settings.clone()),
+            ranker: Ranker::new(Arc::clone(&store), settings.weights.clone(), settings.stamp()),
+            clock,
+            store,
+            settings,
+            has_recorded_settings: false,
+            outdated: None,
+        }
     }
 
     /// Scores every round that is due; then writes the snapshot of each full hour that has none or lacks a late score,
     /// and, when scores have changed, the leaderboard as of the full minute.
+    ///
+    /// Rounds of the last 168 hours that another rule has judged are scored again, a few at a time: between them new
+    /// rounds have their turn and the leaderboard says how many are left.
     pub async fn run_once(&mut self) -> Result<Progress> {
-        let now = self.clock.now();
-        let mut progress = self.scorer.score_due(now).await?;
-        progress.leaderboard = self.ranker.rank_if_changed(now).await?;
-        Ok(progress)
+        self.record_settings().await?;
+        let mut progress = Progress::default();
+        loop {
+            let now = self.clock.now();
+            self.scorer.score_due(now, &mut progress).await?;
+            let rescored = self.rescore_some(now, &mut progress).await?;
+            let outdated = self.outdated(now).await?;
+            let written = self.ranker.rank_if_changed(now, outdated).await?;
+            progress.leaderboard = written.or(progress.leaderboard);
+            if rescored == 0 {
+                return Ok(progress);
+            }
+        }
     }
 
     /// Writes the leaderboard as of `as_of`, whether or not scores have changed.
     pub async fn rank(&mut self, as_of: Timestamp) -> Result<()> {
-        self.ranker.rank(as_of).await
+        let outdated = self.outdated(as_of).await?;
+        self.ranker.rank(as_of, outdated).await
+    }
+
+    /// How many rounds in the windows as of `now` are left to score again.
+    async fn outdated(&mut self, now: Timestamp) -> Result<u64> {
+        match self.outdated {
+            Some(count) => Ok(count),
+            None => Ok(*self.outdated.insert(self.scorer.outdated_count(now).await?)),
+        }
+    }
+
+    /// Scores a few rounds again, if there are any; returns how many.
+    async fn rescore_some(&mut self, now: Timestamp, progress: &mut Progress) -> Result<usize> {
+        if self.outdated(now).await? == 0 {
+            return Ok(0);
+        }
+        let taken = self.scorer.rescore_some(now, progress).await?;
+        self.outdated = None;
+        let rounds_left = self.outdated(now).await?;
+        if taken > 0 {
+            let rule = self.settings.stamp();
+            tracing::info!(taken, rounds_left, rule, "the rule has changed: rounds scored again by {rule}");
+        }
+        Ok(taken)
+    }
+
+    /// Puts the settings on record with the time from which they are in force, unless they are already.
+    async fn record_settings(&mut self) -> Result<()> {
+        if !self.has_recorded_settings {
+            let change = self.settings.on_record(self.clock.now());
+            let change = change.map_err(|error| StorageError::Refused(error.into()))?;
+            self.store.record_scoring_change(&change).await?;
+            self.has_recorded_settings = true;
+        }
+        Ok(())
     }
 }
 
@@ -101,9 +150,9 @@ pub async fn run(mut worker: ScoreWorker, shutdown: CancellationToken) -> Result
 }
 
 fn log(progress: &Progress) {
-    let Progress { scored, predictions, void, waiting, leaderboard } = *progress;
-    if scored + void + waiting > 0 {
-        tracing::info!(scored, predictions, void, waiting, "rounds scored");
+    let Progress { scored, predictions, void, rescored, waiting, leaderboard } = *progress;
+    if scored + void + rescored + waiting > 0 {
+        tracing::info!(scored, predictions, void, rescored, waiting, "rounds scored");
     }
     if let Some(as_of) = leaderboard {
         tracing::info!(%as_of, "leaderboard written");

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod db;
+pub mod eval;
 pub mod model_host;
 pub mod orchestrator;
 pub mod predict;

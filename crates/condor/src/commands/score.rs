@@ -1,11 +1,13 @@
 //! `condor score`
 
+mod explain;
+mod table;
+
 use std::sync::Arc;
 
 use anyhow::bail;
 use domain::SystemClock;
 use score_worker::{ScoreSettings, ScoreWorker};
-use scoring::SettlementSettings;
 use serde_json::{Value, json};
 use storage::Store;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,10 @@ use crate::store;
 pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config =
         load(args.worker.settings.config.as_deref(), args.worker.settings.database.as_deref())?.config;
+    if let Some(id) = &args.explain {
+        let explained = shutdown.run_until_cancelled(explain::run(id, args.json, &config)).await;
+        return explained.unwrap_or_else(|| bail!("stopped"));
+    }
     let Some(store) = shutdown.run_until_cancelled(store::open_for_worker(&config.database.url)).await else {
         return Ok(());
     };
@@ -46,13 +52,12 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
 pub fn settings(config: &Config) -> Result<ScoreSettings, ConfigError> {
     let scoring = scoring::ScoreSettings {
         rule: config.rule()?,
-        limits: limits(config),
+        aggregation: config.scoring.aggregation,
+        asset_scales: config.scoring.asset_scales.clone(),
         outlier_cap: config.scoring.outlier_cap,
+        limits: limits(config),
     };
-    let settlement = SettlementSettings {
-        interval: config.prices.interval,
-        settle_timeout: config.scoring.settle_timeout,
-    };
+    let settlement = config.settlement();
     Ok(ScoreSettings { scoring, settlement, weights: config.weights(), retry_after: config.prices.interval })
 }
 

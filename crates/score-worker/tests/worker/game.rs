@@ -9,7 +9,7 @@ use domain::{
     TimestampExt, Weights,
 };
 use score_worker::{Progress, ScoreSettings, ScoreWorker};
-use scoring::{DEFAULT_OUTLIER_CAP, Limits, SettlementSettings, rule};
+use scoring::SettlementSettings;
 use storage::{
     ExportedRound, ModelRepository, PriceRepository, RoundRecord, RoundRepository, StandingsRepository, Store,
 };
@@ -214,12 +214,11 @@ impl Game {
 
 fn settings() -> ScoreSettings {
     ScoreSettings {
-        scoring: scoring::ScoreSettings {
-            rule: rule("crps").unwrap(),
-            outlier_cap: DEFAULT_OUTLIER_CAP,
-            limits: Limits::default(),
+        scoring: scoring::ScoreSettings::with_rule("crps").unwrap(),
+        settlement: SettlementSettings {
+            settle_timeout: SETTLE_TIMEOUT,
+            ..SettlementSettings::new(INTERVAL)
         },
-        settlement: SettlementSettings { interval: INTERVAL, settle_timeout: SETTLE_TIMEOUT },
         weights: Weights::default(),
         retry_after: INTERVAL,
     }

@@ -15,7 +15,7 @@ async fn closed_round(game: &Game) -> Question {
 }
 
 async fn changes(game: &Game) -> String {
-    let all = game.store.score_changes(ChangeNumber(0), Timestamp::MIN_UTC, 1000).await.unwrap();
+    let all = game.store.score_changes(ChangeNumber(0), Timestamp::MIN_UTC, "crps/1", 1000).await.unwrap();
     format!("{all:?}")
 }
 
@@ -165,7 +165,7 @@ async fn of_two_workers_the_second_stores_nothing_new() {
     let (mut one, mut other) = (game.worker(), game.worker());
     let (one, other) = tokio::join!(one.run_once(), other.run_once());
     assert!(one.unwrap().scored + other.unwrap().scored >= 1);
-    let all = game.store.score_changes(ChangeNumber(0), Timestamp::MIN_UTC, 1000).await.unwrap();
+    let all = game.store.score_changes(ChangeNumber(0), Timestamp::MIN_UTC, "crps/1", 1000).await.unwrap();
     assert_eq!(all.iter().map(|change| change.number).collect::<Vec<_>>(), [ChangeNumber(1)]);
     assert_eq!(game.relative(&question).await.len(), 2);
 }
