@@ -8,6 +8,7 @@ mod laplace;
 mod location_scale;
 mod mixture;
 mod norm;
+mod piecewise_linear;
 mod point_masses;
 mod quadrature;
 mod quantile;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 pub(crate) use family::{FAMILIES, Family, Types};
 pub use mixture::{InvalidMixture, Mixture};
 pub use norm::Norm;
+pub use piecewise_linear::{InvalidPieces, PiecewiseLinear};
 pub use point_masses::{InvalidMasses, PointMasses};
 
 /// What every distribution can tell.
