@@ -214,6 +214,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes exactly these bytes, if they come next.
+    #[inline]
     pub fn eat_text(&mut self, text: &str) -> bool {
         let found = self.text.as_bytes()[self.at..].starts_with(text.as_bytes());
         if found {
@@ -223,6 +224,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes a number, if one comes next.
+    #[inline]
     pub fn number(&mut self) -> Option<Number> {
         let rest = &self.text.as_bytes()[self.at..];
         let (value, length) = number::leading(rest).or_else(|| self.number_word())?;
@@ -320,7 +322,7 @@ impl<'a> Cursor<'a> {
 
 /// What numbers and literals consist of, and what cannot follow one.
 fn is_in_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
 }
 
 /// The start of a text.

@@ -2,6 +2,7 @@
 
 /// The value of the number at the start of `bytes` and its length; infinite when it is too large, `None` when none
 /// stands there: -?(0|[1-9][0-9]*)(.[0-9]+)?([eE][+-]?[0-9]+)?
+#[inline]
 pub(super) fn leading(bytes: &[u8]) -> Option<(f64, usize)> {
     let mut scan = Scan { bytes, at: 0, mantissa: 0 };
     let negative = scan.eat(b'-');
@@ -10,7 +11,7 @@ pub(super) fn leading(bytes: &[u8]) -> Option<(f64, usize)> {
     if whole > 1 && bytes[first_digit] == b'0' {
         return None;
     }
-    let fraction = if scan.eat(b'.') { scan.digits()? } else { 0 };
+    let fraction = if scan.eat(b'.') { scan.fraction()? } else { 0 };
     let end_of_digits = scan.at;
     let exponent = if scan.eat(b'e') || scan.eat(b'E') { scan.exponent()? } else { 0 };
     let digits = &bytes[first_digit..end_of_digits];
@@ -47,13 +48,40 @@ impl Scan<'_> {
         self.bytes.get(self.at).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10)
     }
 
+    /// The number that the next eight bytes are, if all are digits; computed for all at once, byte by byte, then pair
+    /// by pair and four by four.
+    fn eight_digits(&self) -> Option<u64> {
+        let bytes = *self.bytes[self.at..].first_chunk::<8>()?;
+        let digits = u64::from_le_bytes(bytes) ^ 0x3030_3030_3030_3030;
+        let above_nine = digits.wrapping_add(0x7676_7676_7676_7676) | digits;
+        if above_nine & 0x8080_8080_8080_8080 != 0 {
+            return None;
+        }
+        let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+        let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+        Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
+    }
+
     /// Passes one digit or more and says how many.
+    #[inline]
     fn digits(&mut self) -> Option<usize> {
         let start = self.at;
         while let Some(digit) = self.digit() {
             self.mantissa = self.mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
             self.at += 1;
         }
+        (self.at > start).then_some(self.at - start)
+    }
+
+    /// The same where many digits are likely.
+    #[inline]
+    fn fraction(&mut self) -> Option<usize> {
+        let start = self.at;
+        while let Some(eight) = self.eight_digits() {
+            self.mantissa = self.mantissa.wrapping_mul(100_000_000).wrapping_add(eight);
+            self.at += 8;
+        }
+        self.digits();
         (self.at > start).then_some(self.at - start)
     }
 
