@@ -344,4 +344,6 @@ fn densities(count: usize) -> String {
 }
 
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod tests;
