@@ -192,13 +192,11 @@ impl Distribution for PiecewiseLinear {
     fn quantile(&self, p: f64) -> f64 {
         let reached = self.knots.partition_point(|knot| knot.cdf < p).min(self.knots.len() - 1);
         let right = &self.knots[reached];
-        match reached.checked_sub(1).map(|before| &self.knots[before]) {
-            Some(left) if p < right.below => {
-                let share = (p - left.cdf) / (right.below - left.cdf);
-                (left.value + (right.value - left.value) * share).clamp(left.value, right.value)
-            }
-            _ => right.value,
-        }
+        let Some(before) = reached.checked_sub(1) else { return right.value };
+        let left = &self.knots[before];
+        // Above 1 where `p` is within a jump.
+        let share = (p - left.cdf) / (right.below - left.cdf);
+        (left.value + (right.value - left.value) * share).clamp(left.value, right.value)
     }
 
     /// The sum over the linear pieces of F and 1-F, split at `x`.
