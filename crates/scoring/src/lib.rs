@@ -15,7 +15,10 @@ pub mod rule;
 mod settlement;
 mod stamp;
 
-pub use answer::{Answer, Expected, Limits, Refusal, StepAnswer, parse_answer, parse_buckets, parse_density};
+pub use answer::{
+    Answer, Expected, Limits, Refusal, StepAnswer, parse_answer, parse_buckets, parse_density,
+    parse_quantiles, parse_samples,
+};
 pub use distribution::{Density, Distribution};
 pub use explain::{ExplainedIncrement, ExplainedStep, Explanation, Place, SettledRound, explain};
 pub use grid::{Grid, InvalidGrid, grid_crps};
