@@ -1,6 +1,9 @@
 //! The families that a model may name.
 
-use super::{Density, InvalidParameter, laplace, norm, student_t};
+use super::{
+    Density, InvalidParameter, chi, chi2, expon, gamma, gennorm, gumbel_l, gumbel_r, halfnorm, laplace,
+    logistic, lognorm, norm, rayleigh, student_t, triang, uniform, weibull_max, weibull_min,
+};
 
 /// A location-scale family as the density format names it: x = loc + scale · z.
 #[derive(Debug)]
@@ -24,5 +27,24 @@ pub(crate) enum Types {
     Scipy,
 }
 
-/// All of them.
-pub(crate) const FAMILIES: &[Family] = &[laplace::FAMILY, norm::FAMILY, student_t::FAMILY];
+/// All of them, by name.
+pub(crate) const FAMILIES: &[Family] = &[
+    chi::FAMILY,
+    chi2::FAMILY,
+    expon::FAMILY,
+    gamma::FAMILY,
+    gennorm::FAMILY,
+    gumbel_l::FAMILY,
+    gumbel_r::FAMILY,
+    halfnorm::FAMILY,
+    laplace::FAMILY,
+    logistic::FAMILY,
+    lognorm::FAMILY,
+    norm::FAMILY,
+    rayleigh::FAMILY,
+    student_t::FAMILY,
+    triang::FAMILY,
+    uniform::FAMILY,
+    weibull_max::FAMILY,
+    weibull_min::FAMILY,
+];
