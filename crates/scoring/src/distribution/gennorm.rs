@@ -118,4 +118,12 @@ mod tests {
             assert!((crps / truth - 1.0).abs() < 1e-11, "{beta} {z}: {crps:e} {truth:e}");
         }
     }
+
+    #[test]
+    fn a_crps_beyond_doubles_is_infinite() {
+        let density = GenNorm::new(1e-3).unwrap();
+        for z in [0.0, 1e-9, 1.0, 1e9] {
+            assert_eq!(density.crps(z), f64::INFINITY, "{z}");
+        }
+    }
 }

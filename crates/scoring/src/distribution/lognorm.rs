@@ -105,4 +105,12 @@ mod tests {
             assert!((crps / truth - 1.0).abs() < 1e-11, "{s} {z}: {crps:e} {truth:e}");
         }
     }
+
+    #[test]
+    fn a_crps_beyond_doubles_is_infinite() {
+        let density = LogNorm::new(100.0).unwrap();
+        for z in [0.0, 1e-9, 1.0, 1e9] {
+            assert_eq!(density.crps(z), f64::INFINITY, "{z}");
+        }
+    }
 }

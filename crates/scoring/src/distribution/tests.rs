@@ -152,7 +152,9 @@ fn the_density_is_the_slope_of_the_probability() {
 #[test]
 fn the_slope_of_the_crps_is_the_difference_of_the_probabilities() {
     for_each_example(|name, density| {
-        for (from, to) in quantile_pairs(density) {
+        let (low, high) = (density.quantile(1e-12), density.quantile(1.0 - 1e-12));
+        let outside = [(low - 1.0, low), (high, high + 1.0)];
+        for (from, to) in quantile_pairs(density).into_iter().chain(outside) {
             let (left, right) = (density.crps(from), density.crps(to));
             let rise = integral(density, from, to, |x| density.cdf(x) - density.sf(x));
             assert!((right - left - rise).abs() < 1e-10 * left.max(right), "{name} from {from:e} to {to:e}");
@@ -181,6 +183,24 @@ fn far_out_nothing_is_lost_and_nothing_is_not_a_number() {
             assert!(density.crps(x) > 0.0, "{name} at {x:e}: {}", density.crps(x));
         }
     });
+}
+
+#[test]
+fn whatever_shape_is_accepted_gives_numbers() {
+    let mut failures = Vec::new();
+    for family in FAMILIES {
+        for shape in [1e-307, 1e-300, 1e-30, 1e-3, 1e3, 1e30, 1e300] {
+            let shapes = vec![shape; family.shapes.len()];
+            let Ok(density) = (family.build)(&shapes, 0.0, 1.0) else { continue };
+            for x in [-1e300, -1.0, 0.0, 1e-300, 0.3, 1.0, 1e3, 1e300] {
+                let values = [density.pdf(x), density.cdf(x), density.sf(x), density.crps(x)];
+                if density.ln_pdf(x).is_nan() || !values.iter().all(|&value| value >= 0.0) {
+                    failures.push(format!("{}[{shape:e}] at {x:e}: {values:?}", family.name));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]

@@ -66,3 +66,16 @@ impl HalfLine for Weibull {
         quadrature::shrinking_cuts(0.0, 1.0, self.c, cuts);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crps_beyond_doubles_is_infinite() {
+        let density = weibull(1e-3).unwrap().0;
+        for z in [0.0, 1e-9, 1.0, 1e9] {
+            assert_eq!(density.crps(z), f64::INFINITY, "{z}");
+        }
+    }
+}

@@ -67,6 +67,21 @@ fn ln_gamma_keeps_its_digits_next_to_one() {
 }
 
 #[test]
+fn the_gap_to_the_logarithm_keeps_its_digits_next_to_zero() {
+    let ln_2 = std::f64::consts::LN_2;
+    for (y, truth) in [
+        (-0.999, 5.908755278982137),
+        (-0.5, ln_2 - 0.5),
+        (-1e-9, 5.000000003333333e-19),
+        (1e-9, 4.999999996666667e-19),
+        (1.0, 1.0 - ln_2),
+        (9.0, 9.0 - std::f64::consts::LN_10),
+    ] {
+        assert!(gap(ln_1p_gap(y), truth) < 2e-15, "{y}: {:e} {truth:e}", ln_1p_gap(y));
+    }
+}
+
+#[test]
 fn an_argument_that_underflows_counts_by_its_logarithm() {
     let ln_x = -2000.0;
     let both = incomplete_gamma(1e-3, 0.0, ln_x);
