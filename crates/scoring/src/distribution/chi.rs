@@ -49,8 +49,8 @@ fn half_beta(df: f64) -> f64 {
     gamma_half_step(df) * FRAC_1_SQRT_PI * (0.5 / SQRT_2) / fraction
 }
 
-/// 1 - 2 I_1/2((k+1)/2, k/2) = ∫ cos^(k-1)θ sin(θ/2) dθ / ∫ cos^(k-1)θ cos(θ/2) dθ over θ from 0 to π/2, from the integral
-/// of the beta function about t = (1 - sin θ)/2, where the two halves are taken together.
+/// 1 - 2 I_1/2((k+1)/2, k/2) = ∫ cos^(k-1)θ sin(θ/2) dθ / ∫ cos^(k-1)θ cos(θ/2) dθ over θ from 0 to π/2: the integral of
+/// the beta function with t = (1 - sin θ)/2, its two halves taken together.
 fn half_beta_deficit(df: f64) -> f64 {
     let end = (10.0 / df.sqrt()).min(0.5 * PI);
     let (mut odd, mut even) = (0.0, 0.0);
@@ -86,8 +86,8 @@ impl HalfLine for Chi {
         self.masses(0.0, z).upper
     }
 
-    /// z (2P(k/2, z²/2) - 1) + 2m (I_1/2((k+1)/2, k/2) - P((k+1)/2, z²/2)) with the mean m: y (2F(y) - 1) + m - 2 E[X; X ≤ y]
-    /// less E|X - X'|/2 (Gneiting and Raftery 2007, eq. 21).
+    /// z (2P(k/2, z²/2) - 1) + 2m (I_1/2((k+1)/2, k/2) - P((k+1)/2, z²/2)) with the mean m: z (2F(z) - 1) + m less
+    /// 2 E[Z; Z ≤ z] and E|Z - Z'|/2 (Gneiting and Raftery 2007, eq. 21).
     fn crps(&self, z: f64) -> f64 {
         let below = self.masses(1.0, z).lower;
         z * self.masses(0.0, z).difference() - 2.0 * self.mean * below + self.crps_at_zero

@@ -73,8 +73,8 @@ impl Standard for GenNorm {
         quantile::search(p, (f64::NEG_INFINITY, f64::INFINITY), |z| self.cdf(z), |z| self.sf(z))
     }
 
-    /// |z| P(a, |z|^beta) + m (I_1/2(2a, a) - P(2a, |z|^beta)) with a = 1/beta and m = E|Z|: y (2F(y) - 1) + m - 2 E[X; X ≤ y]
-    /// less E|X - X'|/2 (Gneiting and Raftery 2007, eq. 21).
+    /// |z| P(a, |z|^beta) + m (I_1/2(2a, a) - P(2a, |z|^beta)) with a = 1/beta and m = E|Z|: z (2F(z) - 1) less
+    /// 2 E[Z; Z ≤ z] and E|Z - Z'|/2 (Gneiting and Raftery 2007, eq. 21).
     fn crps(&self, z: f64) -> f64 {
         if self.mean_distance == f64::INFINITY {
             return f64::INFINITY;

@@ -30,8 +30,8 @@ impl LogNorm {
         libm::log(z) / self.s
     }
 
-    /// e^(s²/2) (erfc(s/2) - 2Φ(w - s)): the mean above z less that below it, less E|X - X'|/2. With erf for a small s, where
-    /// the two are next to 1, and with scaled functions for a large one, where the exponential overflows.
+    /// e^(s²/2) (erfc(s/2) - 2Φ(w - s)): the mean above z less that below it and less E|Z - Z'|/2. With erf for a small
+    /// s, where the two are next to 1, and with scaled functions for a large one, where the exponential overflows.
     fn excess(&self, z: f64, w: f64) -> f64 {
         let s = self.s;
         let beyond = (s - w) * FRAC_1_SQRT_2;

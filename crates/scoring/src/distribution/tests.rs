@@ -189,7 +189,7 @@ fn far_out_nothing_is_lost_and_nothing_is_not_a_number() {
 fn whatever_shape_is_accepted_gives_numbers() {
     let mut failures = Vec::new();
     for family in FAMILIES {
-        for shape in [1e-307, 1e-300, 1e-30, 1e-3, 1e3, 1e30, 1e300] {
+        for shape in [1e-300, 1e-100, 1e-30, 1e-3, 1e3, 1e30, 1e300] {
             let shapes = vec![shape; family.shapes.len()];
             let Ok(density) = (family.build)(&shapes, 0.0, 1.0) else { continue };
             for x in [-1e300, -1.0, 0.0, 1e-300, 0.3, 1.0, 1e3, 1e300] {
