@@ -13,7 +13,10 @@ mod round;
 pub mod rule;
 mod settlement;
 
-pub use answer::{Answer, Expected, Limits, Refusal, StepAnswer, parse_answer, parse_buckets, parse_density};
+pub use answer::{
+    Answer, Expected, Limits, Refusal, StepAnswer, parse_answer, parse_buckets, parse_density,
+    parse_quantiles, parse_samples,
+};
 pub use distribution::{Density, Distribution};
 pub use grid::{Grid, InvalidGrid, grid_crps};
 pub use raw::{RawScore, ScoreFailure, StepMean, raw_score};

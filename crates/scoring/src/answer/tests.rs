@@ -215,7 +215,8 @@ fn predict_all_answers_every_step_and_further_keys_are_ignored() {
     assert_eq!(steps, [(Span::minutes(30), 2), (Span::HOUR, 1)]);
     let refused = |text: &str| read(text).unwrap_err().to_string();
     assert_eq!(refused(&format!(r#"{{"1800": [{NORM}, {NORM}]}}"#)), "the list for step 3600 is missing");
-    assert_eq!(refused(&full.replace("0.01", "0")), r#"["1800"][0].params.scale: must be > 0, got 0"#);
+    // The first in the order of the text.
+    assert_eq!(refused(&full.replace("0.01", "0")), r#"["3600"][0].params.scale: must be > 0, got 0"#);
     assert_eq!(refused(&list_of(2, NORM)), "expected an object from step in seconds to list, got a list");
 }
 

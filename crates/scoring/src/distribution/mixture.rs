@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Density, Distribution, PowerTail, normalised, quadrature, quantile};
+use super::{Density, Distribution, PowerTail, Total, quadrature, quantile};
 
 /// A weighted mean of distributions.
 #[derive(Debug, Clone)]
@@ -25,6 +25,20 @@ impl Component {
     }
 }
 
+/// With the components of mixtures in the place of those mixtures.
+fn flattened(components: Vec<Component>) -> Vec<Component> {
+    let mut flat = Vec::with_capacity(components.len());
+    for component in components {
+        match component.density {
+            Density::Mixture(inner) => {
+                flat.extend(inner.components.into_iter().map(|leaf| leaf.scaled(component.weight)));
+            }
+            _ => flat.push(component),
+        }
+    }
+    flat
+}
+
 /// Components that make no mixture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a mixture needs at least one component, finite weights, and one weight that is not zero")]
@@ -40,18 +54,15 @@ impl Mixture {
     /// The mean of `components` by the absolute value of their weights, on any scale. Mixtures among them are taken
     /// apart; components of weight zero are dropped.
     pub fn new(components: Vec<(f64, Density)>) -> Result<Self, InvalidMixture> {
-        let shares = normalised(components.iter().map(|(weight, _)| *weight)).ok_or(InvalidMixture)?;
-        let mut flat = Vec::with_capacity(components.len());
-        for (share, (weight, density)) in shares.into_iter().zip(components) {
-            match density {
-                _ if weight == 0.0 => {}
-                Density::Mixture(inner) => {
-                    flat.extend(inner.components.into_iter().map(|component| component.scaled(share)));
-                }
-                density => flat.push(Component { weight: 1.0, density }.scaled(share)),
-            }
-        }
-        Ok(Mixture { components: flat, separation: OnceLock::new() })
+        let total = Total::of(components.iter().map(|(weight, _)| *weight)).ok_or(InvalidMixture)?;
+        let components: Vec<Component> = components
+            .into_iter()
+            .filter(|(weight, _)| *weight != 0.0)
+            .map(|(weight, density)| Component { weight: 1.0, density }.scaled(total.share(weight)))
+            .collect();
+        let is_flat = !components.iter().any(|component| matches!(component.density, Density::Mixture(_)));
+        let components = if is_flat { components } else { flattened(components) };
+        Ok(Mixture { components, separation: OnceLock::new() })
     }
 
     fn mean(&self, value: impl Fn(&Density) -> f64) -> f64 {

@@ -20,6 +20,7 @@ mod lognorm;
 mod mirrored;
 mod mixture;
 mod norm;
+mod piecewise_linear;
 mod point_masses;
 mod quadrature;
 mod quantile;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 pub(crate) use family::{FAMILIES, Family, Types};
 pub use mixture::{InvalidMixture, Mixture};
 pub use norm::Norm;
+pub use piecewise_linear::{InvalidPieces, PiecewiseLinear};
 pub use point_masses::{InvalidMasses, PointMasses};
 
 /// What every distribution can tell.
@@ -149,15 +151,33 @@ fn positive(name: &'static str, value: f64) -> Result<f64, InvalidParameter> {
     if value > 0.0 { Ok(value) } else { Err(InvalidParameter { name, range: "> 0", value }) }
 }
 
-/// Weights in absolute value, divided by their sum; `None` when there is none above zero or one is not finite. Divides
-/// by the largest first, so that neither tiny nor huge ones lose digits.
-fn normalised(weights: impl Iterator<Item = f64> + Clone) -> Option<Vec<f64>> {
-    let largest = weights.clone().map(f64::abs).fold(0.0, f64::max);
-    if largest == 0.0 || weights.clone().any(|weight| !weight.is_finite()) {
-        return None;
+/// What weights of any scale and sign add up to in absolute value. Divides by the largest first, so that neither tiny
+/// nor huge ones lose digits.
+#[derive(Debug, Clone, Copy)]
+struct Total {
+    largest: f64,
+    /// In units of the largest.
+    sum: f64,
+}
+
+impl Total {
+    /// `None` when there is no weight that is not zero or one is not finite.
+    fn of(weights: impl Iterator<Item = f64> + Clone) -> Option<Self> {
+        let largest = weights.clone().map(f64::abs).fold(0.0, f64::max);
+        if largest == 0.0 || weights.clone().any(|weight| !weight.is_finite()) {
+            return None;
+        }
+        Some(Total { largest, sum: weights.map(|weight| weight.abs() / largest).sum() })
     }
-    let mut shares: Vec<f64> = weights.map(|weight| weight.abs() / largest).collect();
-    let sum: f64 = shares.iter().sum();
-    shares.iter_mut().for_each(|share| *share /= sum);
-    Some(shares)
+
+    /// That of one weight.
+    fn share(self, weight: f64) -> f64 {
+        weight.abs() / self.largest / self.sum
+    }
+}
+
+/// The shares of all weights.
+fn normalised(weights: impl Iterator<Item = f64> + Clone) -> Option<Vec<f64>> {
+    let total = Total::of(weights.clone())?;
+    Some(weights.map(|weight| total.share(weight)).collect())
 }
