@@ -1,6 +1,8 @@
 //! The families that a model may name.
 
-use super::{Density, InvalidParameter, laplace, norm, student_t};
+use super::{
+    Density, InvalidParameter, beta, cauchy, f, johnsonsu, laplace, norm, pareto, skewnorm, student_t,
+};
 
 /// A location-scale family as the density format names it: x = loc + scale · z.
 #[derive(Debug)]
@@ -25,4 +27,14 @@ pub(crate) enum Types {
 }
 
 /// All of them.
-pub(crate) const FAMILIES: &[Family] = &[laplace::FAMILY, norm::FAMILY, student_t::FAMILY];
+pub(crate) const FAMILIES: &[Family] = &[
+    beta::FAMILY,
+    cauchy::FAMILY,
+    f::FAMILY,
+    johnsonsu::FAMILY,
+    laplace::FAMILY,
+    norm::FAMILY,
+    pareto::FAMILY,
+    skewnorm::FAMILY,
+    student_t::FAMILY,
+];

@@ -3,14 +3,20 @@
 //! Elementary functions come from `libm` or from `special`, never from the platform, so that every machine computes the
 //! same bits.
 
+mod beta;
+mod cauchy;
+mod f;
 mod family;
+mod johnsonsu;
 mod laplace;
 mod location_scale;
 mod mixture;
 mod norm;
+mod pareto;
 mod point_masses;
 mod quadrature;
 mod quantile;
+mod skewnorm;
 mod special;
 mod student_t;
 
