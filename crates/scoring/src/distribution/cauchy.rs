@@ -67,8 +67,8 @@ impl Standard for Cauchy {
 
 #[cfg(test)]
 mod tests {
-    use super::super::student_t;
     use super::super::Distribution;
+    use super::super::student_t;
     use super::*;
 
     #[test]

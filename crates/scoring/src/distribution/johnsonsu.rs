@@ -111,6 +111,83 @@ impl Standard for JohnsonSu {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Distribution, Norm};
     use super::*;
 
+    const SHAPES: [(f64, f64); 6] =
+        [(0.0, 0.3), (1.2, 0.8), (-2.0, 0.999), (0.4, 1.0), (3.0, 2.5), (-40.0, 20.0)];
+
+    fn johnson(a: f64, b: f64) -> JohnsonSu {
+        JohnsonSu::new(a, b).unwrap()
+    }
+
+    #[test]
+    fn its_transform_is_standard_normal() {
+        let norm = Norm::new(0.0, 1.0).unwrap();
+        for (a, b) in SHAPES {
+            for t in [-9.0, -1.0, 0.3, 4.0] {
+                let z = libm::sinh((t - a) / b);
+                assert!((johnson(a, b).cdf(z) / norm.cdf(t) - 1.0).abs() < 1e-11, "{a} {b} {t}");
+                assert!((johnson(a, b).sf(z) / norm.sf(t) - 1.0).abs() < 1e-11, "{a} {b} {t}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_two_forms_of_the_crps_agree_where_both_hold() {
+        for (a, b) in [(0.0, 0.7), (1.0, 1.0), (-2.0, 1.5), (0.5, 4.0)] {
+            let distribution = johnson(a, b);
+            for z in [-30.0, -1.0, 0.0, 0.2, 5.0, 1e4] {
+                let t = distribution.normal(z);
+                let (heavy, light) =
+                    (distribution.crps_of_heavy_tails(z, t), distribution.crps_of_light_tails(z, t));
+                assert!((heavy / light - 1.0).abs() < 1e-12, "{a} {b} {z}: {heavy} {light}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_b_approaches_the_normal_distribution() {
+        let norm = Norm::new(0.0, 1e-7).unwrap();
+        for z in [0.0, 1e-7, -3e-7] {
+            assert!((johnson(0.0, 1e7).crps(z) / norm.crps(z) - 1.0).abs() < 1e-8, "{z}");
+        }
+    }
+
+    #[test]
+    fn very_heavy_tails_neither_cancel_nor_overflow() {
+        // At a = 0 and z = 0 it is e^(s²/2) (erfc(s/2) - erfc(s/√2)), for large s almost e^(s²/4) · 2/(s√π).
+        for b in [0.1, 0.03, 0.021] {
+            let s = 1.0 / b;
+            let leading = libm::log(2.0 / (s * PI.sqrt())) + 0.25 * s * s;
+            let crps = johnson(0.0, b).crps(0.0);
+            assert!((libm::log(crps) - leading).abs() < 3.0 / (s * s), "{b}: {crps}");
+        }
+    }
+
+    #[test]
+    fn the_crps_has_the_slope_of_twice_the_cdf_less_one() {
+        for (a, b) in SHAPES {
+            let distribution = johnson(a, b);
+            for z in [-50.0, -0.8, 0.1, 3.0] {
+                let slope =
+                    quadrature::mean(z - 1e-4, z + 1e-4, |z| distribution.cdf(z) - distribution.sf(z));
+                let rise = (distribution.crps(z + 1e-4) - distribution.crps(z - 1e-4)) / 2e-4;
+                assert!((slope - rise).abs() < 1e-9, "{a} {b} {z}: {rise} {slope}");
+            }
+        }
+    }
+
+    #[test]
+    fn quantiles_invert_the_cdf_and_the_log_density_is_the_density_s() {
+        for (a, b) in SHAPES {
+            for p in [1e-9, 0.3, 0.5, 0.8] {
+                let z = johnson(a, b).quantile(p);
+                assert!((johnson(a, b).cdf(z) / p - 1.0).abs() < 1e-11, "{a} {b} {p}");
+                assert!((johnson(a, b).ln_pdf(z) - johnson(a, b).pdf(z).ln()).abs() < 1e-12, "{a} {b} {p}");
+            }
+        }
+        assert_eq!(johnson(0.0, 20.0).pdf(50.0), 0.0);
+        assert!(johnson(0.0, 20.0).ln_pdf(50.0).is_finite());
+    }
 }

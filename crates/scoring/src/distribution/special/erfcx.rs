@@ -31,4 +31,33 @@ pub(in crate::distribution) fn ln_normal_tail(z: f64) -> f64 {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_scaled_function_agrees_on_both_sides_of_its_series() {
+        for (x, scaled) in [
+            (-1.0, 5.008_980_080_762_283),
+            (0.0, 1.0),
+            (0.5, 0.615_690_344_192_925_9),
+            (5.0, 0.110_704_637_733_068_63),
+            (19.9, 0.028_315_573_983_185_766),
+            (20.0, 0.028_174_348_741_051_32),
+            (26.0, 0.021_683_584_850_562_907),
+            (1000.0, 0.000_564_189_301_453_387_6),
+        ] {
+            assert!((erfcx(x) / scaled - 1.0).abs() < 2e-13, "{x}: {}", erfcx(x));
+        }
+    }
+
+    #[test]
+    fn the_logarithm_of_the_normal_tail_is_finite_where_the_tail_underflows() {
+        for (z, log) in [
+            (-3.0, -0.001_350_809_964_748_193_8),
+            (0.0, -std::f64::consts::LN_2),
+            (1.0, -1.841_021_645_009_263_6),
+            (6.0, -20.736_768_949_974_707),
+            (30.0, -454.321_243_956_343_2),
+        ] {
+            assert!((ln_normal_tail(z) / log - 1.0).abs() < 1e-14, "{z}: {}", ln_normal_tail(z));
+        }
+        assert!((ln_normal_tail(1e100) / -5e199 - 1.0).abs() < 1e-14);
+    }
 }
