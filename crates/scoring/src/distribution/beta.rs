@@ -53,8 +53,8 @@ impl Beta {
         self.integral.masses(z, 1.0 - z)
     }
 
-    /// z(2I_z(a,b) - 1) + m(1 - 2I_z(a+1,b)) less half Gini's mean difference, m = a/(a+b) (Taillardat et al. 2016,
-    /// appendix A).
+    /// z(2I_z(a,b) - 1) + m(1 - 2I_z(a+1,b)) less half Gini's mean difference, m = a/(a+b) (Taillardat et al. 2016;
+    /// Jordan, Krüger and Lerch 2019).
     fn inner_crps(&self, z: f64) -> f64 {
         let y = 1.0 - z;
         let (below, above) = self.masses(z);

@@ -46,7 +46,7 @@ impl Standard for Pareto {
     }
 
     /// |z - 1| + 1/(2b - 1) - 2 (z^(1-b) - 1)/(1 - b), the last term for z > 1 only, infinite for b ≤ 1/2. For b > 1 it is
-    /// the generalised Pareto distribution of Friederichs and Thorarinsdottir (2012, eq. 9).
+    /// the generalised Pareto distribution of Friederichs and Thorarinsdottir (2012).
     fn crps(&self, z: f64) -> f64 {
         if self.b <= 0.5 {
             return f64::INFINITY;

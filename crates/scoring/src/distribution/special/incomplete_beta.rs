@@ -137,7 +137,7 @@ impl Shapes {
     }
 
     /// a ln(m/x) + b ln((1-m)/y) with m = a / (a + b), by how much ln(x^a y^b) is below its maximum, as the sum of two
-    /// terms above zero (DiDonato and Morris 1992, section 4).
+    /// terms above zero (as DiDonato and Morris 1992).
     fn divergence(&self, x: f64, y: f64) -> f64 {
         let Shapes { a, b, .. } = *self;
         let offset = b * x - a * y;

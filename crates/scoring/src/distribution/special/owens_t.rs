@@ -12,7 +12,7 @@ const FURTHEST: f64 = 9.0;
 /// 4e-14 where T is 2e-198, and 5e-16 where it is above 1e-90.
 pub(in crate::distribution) fn owens_t(h: f64, a: f64) -> f64 {
     if a > 1.0 {
-        // T(h, a) + T(ah, 1/a), Owen's eq. 2.3
+        // T(h, a) + T(ah, 1/a), Owen 1956
         let (near, far) = (normal_tail(h), normal_tail(a * h));
         return 0.5 * (near + far) - near * far - owens_t(a * h, 1.0 / a);
     }
