@@ -6,7 +6,8 @@ use std::f64::consts::{LN_2, PI, SQRT_2};
 use super::family::{Family, Types};
 use super::half_line::{HalfLine, located_from};
 use super::special::gamma::{IncompleteGamma, incomplete_gamma, ln_kernel};
-use super::special::{FRAC_1_SQRT_PI, gamma_half_step, incomplete_beta_fraction};
+use super::special::incomplete_beta::incomplete_beta_fraction;
+use super::special::{FRAC_1_SQRT_PI, gamma_half_step};
 use super::{InvalidParameter, positive, quadrature};
 
 pub(super) const FAMILY: Family = Family {

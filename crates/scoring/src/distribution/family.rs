@@ -1,8 +1,9 @@
 //! The families that a model may name.
 
 use super::{
-    Density, InvalidParameter, chi, chi2, expon, gamma, gennorm, gumbel_l, gumbel_r, halfnorm, laplace,
-    logistic, lognorm, norm, rayleigh, student_t, triang, uniform, weibull_max, weibull_min,
+    Density, InvalidParameter, beta, cauchy, chi, chi2, expon, f, gamma, gennorm, gumbel_l, gumbel_r,
+    halfnorm, johnsonsu, laplace, logistic, lognorm, norm, pareto, rayleigh, skewnorm, student_t, triang,
+    uniform, weibull_max, weibull_min,
 };
 
 /// A location-scale family as the density format names it: x = loc + scale · z.
@@ -29,19 +30,25 @@ pub(crate) enum Types {
 
 /// All of them, by name.
 pub(crate) const FAMILIES: &[Family] = &[
-    chi::FAMILY,
+    beta::FAMILY,
+    cauchy::FAMILY,
     chi2::FAMILY,
+    chi::FAMILY,
     expon::FAMILY,
+    f::FAMILY,
     gamma::FAMILY,
     gennorm::FAMILY,
     gumbel_l::FAMILY,
     gumbel_r::FAMILY,
     halfnorm::FAMILY,
+    johnsonsu::FAMILY,
     laplace::FAMILY,
     logistic::FAMILY,
     lognorm::FAMILY,
     norm::FAMILY,
+    pareto::FAMILY,
     rayleigh::FAMILY,
+    skewnorm::FAMILY,
     student_t::FAMILY,
     triang::FAMILY,
     uniform::FAMILY,

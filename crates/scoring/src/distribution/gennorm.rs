@@ -5,7 +5,7 @@ use std::f64::consts::LN_2;
 use super::family::{Family, Types};
 use super::location_scale::{Standard, located};
 use super::special::gamma::{IncompleteGamma, incomplete_gamma, ln_gamma_1p};
-use super::special::incomplete_beta_fraction;
+use super::special::incomplete_beta::incomplete_beta_fraction;
 use super::{InvalidParameter, positive, quadrature, quantile};
 
 pub(super) const FAMILY: Family = Family {

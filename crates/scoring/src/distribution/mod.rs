@@ -3,9 +3,12 @@
 //! Elementary functions come from `libm` or from `special`, never from the platform, so that every machine computes the
 //! same bits.
 
+mod beta;
+mod cauchy;
 mod chi;
 mod chi2;
 mod expon;
+mod f;
 mod family;
 mod gamma;
 mod gennorm;
@@ -13,6 +16,7 @@ mod gumbel_l;
 mod gumbel_r;
 mod half_line;
 mod halfnorm;
+mod johnsonsu;
 mod laplace;
 mod location_scale;
 mod logistic;
@@ -20,11 +24,13 @@ mod lognorm;
 mod mirrored;
 mod mixture;
 mod norm;
+mod pareto;
 mod piecewise_linear;
 mod point_masses;
 mod quadrature;
 mod quantile;
 mod rayleigh;
+mod skewnorm;
 mod special;
 mod student_t;
 #[cfg(test)]

@@ -6,18 +6,23 @@ use super::{Density, Distribution, FAMILIES};
 /// Shapes at which a family is tested: typical and extreme ones.
 fn example_shapes(family: &str) -> &'static [&'static [f64]] {
     match family {
+        "beta" => &[&[1e-3, 0.3], &[0.5, 0.5], &[1.0, 1.0], &[2.5, 0.7], &[30.0, 4.0], &[1e5, 1e5]],
         "chi" => &[&[1e-3], &[0.5], &[1.0], &[2.7], &[150.0], &[1e6]],
         "chi2" => &[&[1e-3], &[0.5], &[2.0], &[5.3], &[250.0], &[1e6]],
+        "f" => &[&[1.0, 1.2], &[0.3, 2.0], &[4.0, 7.5], &[30.0, 3.0], &[1e3, 1e4]],
         "gamma" => &[&[1e-6], &[1e-3], &[0.2], &[1.0], &[1.5], &[30.0], &[1e3], &[1e6]],
         "gennorm" => &[&[0.02], &[0.1], &[0.7], &[1.0], &[2.0], &[4.5], &[80.0], &[1e4]],
+        "johnsonsu" => &[&[0.0, 1.0], &[-2.0, 0.4], &[3.0, 5.0]],
         "lognorm" => &[&[1e-3], &[0.3], &[1.0], &[2.5], &[8.0], &[30.0]],
+        "pareto" => &[&[0.6], &[1.0], &[2.5], &[200.0]],
+        "skewnorm" => &[&[0.0], &[0.7], &[-5.0], &[1e4]],
         "t" => &[&[0.7], &[1.0], &[2.5], &[30.0], &[1e6]],
         "triang" => &[&[0.0], &[0.1], &[0.5], &[1.0]],
         "weibull_max" | "weibull_min" => {
             &[&[0.01], &[0.05], &[0.3], &[1.0], &[1.7], &[4.0], &[200.0], &[1e4]]
         }
-        "expon" | "gumbel_l" | "gumbel_r" | "halfnorm" | "laplace" | "logistic" | "norm" | "rayleigh"
-        | "uniform" => &[&[]],
+        "cauchy" | "expon" | "gumbel_l" | "gumbel_r" | "halfnorm" | "laplace" | "logistic" | "norm"
+        | "rayleigh" | "uniform" => &[&[]],
         other => panic!("{other} has no example shapes: add them here"),
     }
 }
