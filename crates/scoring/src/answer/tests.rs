@@ -122,11 +122,12 @@ fn the_three_types_of_leaf_have_their_own_defaults() {
 }
 
 #[test]
-fn an_unknown_family_is_told_with_those_that_there_are() {
-    let reason = density_refusal(&NORM.replace("norm", "gaussian"));
-    let start = "name: distribution `gaussian` is unknown: use one of ";
-    let known: Vec<&str> = reason.strip_prefix(start).unwrap().split(", ").collect();
-    assert!(known.contains(&"norm") && known.contains(&"t"), "{reason}");
+fn an_unknown_family_is_refused_with_those_that_are_known_to_its_type() {
+    let refusal = density_refusal(&NORM.replace("norm", "gaussian"));
+    assert!(refusal.starts_with("name: distribution `gaussian` is unknown: use one of "), "{refusal}");
+    assert!(refusal.contains("gamma") && !refusal.contains("logistic"), "{refusal}");
+    let of_scipy_alone = density_refusal(&NORM.replace("norm", "logistic"));
+    assert_eq!(of_scipy_alone, "name: logistic is of type scipy, not builtin");
 }
 
 #[test]

@@ -328,6 +328,49 @@ mod tests {
     }
 
     #[test]
+    fn families_of_extreme_shapes_are_cut_where_they_are_not_smooth() {
+        let members: [(&str, &[f64]); 27] = [
+            ("beta", &[0.05, 0.05]),
+            ("beta", &[0.03, 2000.0]),
+            ("beta", &[1500.0, 0.2]),
+            ("beta", &[2.5, 1.3]),
+            ("beta", &[300.0, 700.0]),
+            ("cauchy", &[]),
+            ("f", &[0.1, 1.05]),
+            ("f", &[0.1, 3.0]),
+            ("f", &[1.0, 2.0]),
+            ("f", &[5.0, 1.01]),
+            ("f", &[800.0, 1.2]),
+            ("f", &[800.0, 2.0]),
+            ("f", &[1.0, 1e4]),
+            ("f", &[20.0, 30.0]),
+            ("f", &[0.02, 300.0]),
+            ("johnsonsu", &[0.0, 0.2]),
+            ("johnsonsu", &[1.0, 0.7]),
+            ("johnsonsu", &[-3.0, 1.5]),
+            ("johnsonsu", &[5.0, 20.0]),
+            ("pareto", &[0.51]),
+            ("pareto", &[1.0]),
+            ("pareto", &[3.3]),
+            ("pareto", &[900.0]),
+            ("skewnorm", &[0.0]),
+            ("skewnorm", &[-1.5]),
+            ("skewnorm", &[40.0]),
+            ("skewnorm", &[-1e7]),
+        ];
+        for (name, shapes) in members {
+            let components = vec![(0.6, family(name, shapes, 0.3, 1.3)), (0.4, norm(0.2, 3.0))];
+            let mixture = Mixture::new(components).unwrap();
+            for x in [-5.0, 0.3, 1.2, 1.6, 700.0] {
+                let areas = mixture.areas(x);
+                let mean = mixture.mean(|density| density.crps(x));
+                assert!((areas.within / mean - 1.0).abs() < 1e-12, "{name} {shapes:?} {x}: {}", areas.within);
+                assert!((areas.pooled / mixture.crps(x) - 1.0).abs() < 1e-12, "{name} {shapes:?} {x}");
+            }
+        }
+    }
+
+    #[test]
     fn a_leaf_of_infinite_crps_makes_the_mixture_infinite_unless_its_weight_is_zero() {
         let heavy = || family("t", &[0.4], 0.0, 1.0);
         let with = |weight| Mixture::new(vec![(1.0, norm(0.0, 1.0)), (weight, heavy())]).unwrap().crps(0.0);

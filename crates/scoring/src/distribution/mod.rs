@@ -3,17 +3,42 @@
 //! Elementary functions come from `libm` or from `special`, never from the platform, so that every machine computes the
 //! same bits.
 
+mod beta;
+mod cauchy;
+mod chi;
+mod chi2;
+mod expon;
+mod f;
 mod family;
+mod gamma;
+mod gennorm;
+mod gumbel_l;
+mod gumbel_r;
+mod half_line;
+mod halfnorm;
+mod johnsonsu;
 mod laplace;
 mod location_scale;
+mod logistic;
+mod lognorm;
+mod mirrored;
 mod mixture;
 mod norm;
+mod pareto;
 mod piecewise_linear;
 mod point_masses;
 mod quadrature;
 mod quantile;
+mod rayleigh;
+mod skewnorm;
 mod special;
 mod student_t;
+#[cfg(test)]
+mod tests;
+mod triang;
+mod uniform;
+mod weibull_max;
+mod weibull_min;
 
 use std::fmt;
 use std::sync::Arc;
@@ -117,7 +142,7 @@ impl Distribution for Density {
 pub struct InvalidParameter {
     /// Which.
     pub name: &'static str,
-    /// What it must be: `finite` or `> 0`.
+    /// What it must be, such as `finite`, `> 0` or `in [0, 1]`.
     pub range: &'static str,
     /// What it is.
     pub value: f64,

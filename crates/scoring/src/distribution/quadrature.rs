@@ -44,6 +44,24 @@ pub(super) fn geometric_cuts(centre: f64, unit: f64, doublings: u32, cuts: &mut 
     }
 }
 
+/// Adds `end` and `end + width · 2^-k`, from k = 0 until what is left is below rounding: towards an end of the support
+/// next to which the cdf rises as the distance to the `power`, which no polynomial follows. A width below zero comes
+/// from the left.
+pub(super) fn shrinking_cuts(end: f64, width: f64, power: f64, cuts: &mut Vec<f64>) {
+    cuts.push(end);
+    let halvings = (60.0 / (1.0 + power)).ceil() as u32;
+    let mut distance = width;
+    for _ in 0..=halvings {
+        cuts.push(end + distance);
+        distance *= 0.5;
+    }
+}
+
+/// How often 1 is doubled until it reaches 2^`exponent`, but no further than doubles do.
+pub(super) fn doublings_to(exponent: f64) -> u32 {
+    exponent.clamp(0.0, 1024.0).ceil() as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +73,24 @@ mod tests {
         assert!((integral - (2.0_f64.powi(8) - 1.0) / 8.0).abs() < 1e-12);
         assert!((mean(0.0, 2.0, |x| x.powi(3)) - 2.0).abs() < 1e-14);
         assert!((mean(3.0, 3.0, |x| x) - 3.0).abs() < 1e-14);
+    }
+
+    #[test]
+    fn a_root_at_the_end_of_the_support_is_integrated_to_rounding() {
+        for power in [0.01, 0.3, 0.5, 1.7, 4.2] {
+            for (end, width) in [(0.0, 1.0), (5.0, -2.0)] {
+                let mut cuts = Vec::new();
+                shrinking_cuts(end, width, power, &mut cuts);
+                cuts.sort_by(f64::total_cmp);
+                let mut integral = 0.0;
+                for panel in cuts.windows(2) {
+                    for_each_node(panel[0], panel[1], |x, weight| {
+                        integral += weight * (x - end).abs().powf(power);
+                    });
+                }
+                let truth = f64::abs(width).powf(power + 1.0) / (power + 1.0);
+                assert!((integral / truth - 1.0).abs() < 1e-13, "{power} {end}: {integral} {truth}");
+            }
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::family::{Family, Types};
 use super::location_scale::{Standard, located};
-use super::special::{FRAC_1_SQRT_PI, digamma_half_step, exprel, gamma_half_step, incomplete_beta_fraction};
+use super::special::incomplete_beta::incomplete_beta_fraction;
+use super::special::{FRAC_1_SQRT_PI, digamma_half_step, exprel, gamma_half_step};
 use super::{InvalidParameter, positive, quadrature, quantile};
 
 pub(super) const FAMILY: Family = Family {

@@ -1,5 +1,11 @@
 //! Special functions, in the forms that keep their digits.
 
+pub(super) mod beta;
+pub(super) mod erfcx;
+pub(super) mod gamma;
+pub(super) mod incomplete_beta;
+pub(super) mod owens_t;
+
 /// 1/√π.
 pub(super) const FRAC_1_SQRT_PI: f64 = 0.564_189_583_547_756_3;
 
@@ -52,35 +58,6 @@ pub(super) fn digamma_half_step(a: f64) -> f64 {
 /// (e^y - 1) / y, and 1 at 0.
 pub(super) fn exprel(y: f64) -> f64 {
     if y == 0.0 { 1.0 } else { libm::expm1(y) / y }
-}
-
-/// The continued fraction q in I_x(a, b) = x^a y^b / (q B(a, b)), y = 1 - x (DiDonato and Morris 1992, eq. 9), by Lentz's
-/// method. Taking y as well keeps the digits where x is next to 1. Converges fast for x < (a + 1) / (a + b + 2).
-pub(super) fn incomplete_beta_fraction(a: f64, b: f64, x: f64, y: f64) -> f64 {
-    const TINY: f64 = f64::MIN_POSITIVE;
-    const MAX_ROUNDS: u32 = 10_000;
-    let away_from_zero = |value: f64| if value.abs() < TINY { TINY } else { value };
-    let numerator = |m: f64| {
-        let middle = a + 2.0 * m - 1.0;
-        (a + m - 1.0) / middle * ((a + b + m - 1.0) / middle) * m * (b - m) * x * x
-    };
-    let denominator = |m: f64| {
-        let shift = a * y - b * x + 1.0 + m * (1.0 + y);
-        m + m * (b - m) * x / (a + 2.0 * m - 1.0) + (a + m) / (a + 2.0 * m + 1.0) * shift
-    };
-    let mut fraction = away_from_zero(a / (a + 1.0) * (a * y - b * x + 1.0));
-    let mut c = fraction;
-    let mut d = 0.0;
-    for m in 1..=MAX_ROUNDS {
-        let (over, under) = (numerator(f64::from(m)), denominator(f64::from(m)));
-        d = 1.0 / away_from_zero(under + over * d);
-        c = away_from_zero(under + over / c);
-        fraction *= c * d;
-        if (c * d - 1.0).abs() <= 2.0 * f64::EPSILON {
-            break;
-        }
-    }
-    fraction
 }
 
 #[cfg(test)]
