@@ -5,6 +5,7 @@
 //! realised moves, a [`Rule`] scores one density against one move, and [`score_round`] does a whole round.
 
 mod answer;
+mod batch;
 pub mod distribution;
 mod grid;
 mod raw;
@@ -12,8 +13,10 @@ mod relative;
 mod round;
 pub mod rule;
 mod settlement;
+mod vectors;
 
 pub use answer::{Answer, Expected, Limits, Refusal, StepAnswer, parse_answer, parse_buckets, parse_density};
+pub use batch::{UnequalLengths, normal_crps_batch, normal_crps_batch_with};
 pub use distribution::{Density, Distribution};
 pub use grid::{Grid, InvalidGrid, grid_crps};
 pub use raw::{RawScore, ScoreFailure, StepMean, raw_score};
@@ -21,3 +24,4 @@ pub use relative::{RelativeScores, relative_scores};
 pub use round::{DEFAULT_OUTLIER_CAP, PredictionScore, RoundOutcome, ScoreSettings, score_round};
 pub use rule::{Rule, rule};
 pub use settlement::{Increment, SettledStep, Settlement, SettlementSettings, settle};
+pub use vectors::Vectors;

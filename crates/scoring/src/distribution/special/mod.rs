@@ -1,5 +1,7 @@
 //! Special functions, in the forms that keep their digits.
 
+pub(super) mod normal;
+
 /// 1/√π.
 pub(super) const FRAC_1_SQRT_PI: f64 = 0.564_189_583_547_756_3;
 
