@@ -13,7 +13,7 @@ const NORMALS: usize = 1_000_000;
 /// About as many as a few answers hold: they stay in the cache in which parsing left them.
 const MIXTURES: usize = 2_000;
 /// Outcomes of one density on the grid, and points of one density.
-const OUTCOMES: usize = 500;
+const OUTCOMES: usize = 100;
 /// Densities in an answer.
 pub const INCREMENTS: usize = 288;
 
