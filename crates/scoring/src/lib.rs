@@ -5,6 +5,7 @@
 //! realised moves, a [`Rule`] scores one density against one move, and [`score_round`] does a whole round.
 
 mod answer;
+mod batch;
 pub mod distribution;
 mod explain;
 mod grid;
@@ -14,11 +15,13 @@ mod round;
 pub mod rule;
 mod settlement;
 mod stamp;
+mod vectors;
 
 pub use answer::{
     Answer, Expected, Limits, Refusal, StepAnswer, parse_answer, parse_buckets, parse_density,
     parse_quantiles, parse_samples,
 };
+pub use batch::{UnequalLengths, normal_crps_batch, normal_crps_batch_with};
 pub use distribution::{Density, Distribution};
 pub use explain::{ExplainedIncrement, ExplainedStep, Explanation, Place, SettledRound, explain};
 pub use grid::{Grid, InvalidGrid, grid_crps};
@@ -28,3 +31,4 @@ pub use round::{DEFAULT_OUTLIER_CAP, PredictionScore, RoundOutcome, ScoreSetting
 pub use rule::{GridSettings, InvalidRule, Rule, RuleSettings, rule};
 pub use settlement::{Increment, PriceChoice, SettledStep, Settlement, SettlementSettings, settle};
 pub use stamp::stamp;
+pub use vectors::Vectors;

@@ -2,7 +2,6 @@
 
 mod modes;
 mod outcome;
-mod pending;
 mod prediction;
 mod row;
 

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::{Density, Distribution, PowerTail, Total, quadrature, quantile};
+use crate::Grid;
 
 /// A weighted mean of distributions.
 #[derive(Debug, Clone)]
@@ -250,6 +251,17 @@ impl Distribution for Mixture {
     fn power_tail(&self) -> Option<PowerTail> {
         let tails = self.components.iter().filter_map(|component| component.density.power_tail());
         tails.min_by(|a, b| a.index.total_cmp(&b.index))
+    }
+
+    fn add_pdf(&self, weight: f64, points: &[f64], sums: &mut [f64]) {
+        for component in &self.components {
+            component.density.add_pdf(weight * component.weight, points, sums);
+        }
+    }
+
+    fn bulk_on(&self, grid: &Grid) -> (f64, f64) {
+        let bulks = self.components.iter().map(|component| component.density.bulk_on(grid));
+        bulks.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), (from, to)| (a.min(from), b.max(to)))
     }
 }
 

@@ -46,8 +46,11 @@ use std::sync::Arc;
 pub(crate) use family::{FAMILIES, Family, Types};
 pub use mixture::{InvalidMixture, Mixture};
 pub use norm::Norm;
+pub(crate) use norm::crps as normal_crps;
 pub use piecewise_linear::{InvalidPieces, PiecewiseLinear};
 pub use point_masses::{InvalidMasses, PointMasses};
+
+use crate::Grid;
 
 /// What every distribution can tell.
 pub trait Distribution: fmt::Debug + Send + Sync {
@@ -72,6 +75,17 @@ pub trait Distribution: fmt::Debug + Send + Sync {
     /// How the tails fall beyond the outermost cuts; `None` where nothing is left there.
     fn power_tail(&self) -> Option<PowerTail> {
         None
+    }
+    /// Adds `weight` times the density at each of `points` to the sum in its place.
+    fn add_pdf(&self, weight: f64, points: &[f64], sums: &mut [f64]) {
+        for (sum, &point) in sums.iter_mut().zip(points) {
+            *sum += weight * self.pdf(point);
+        }
+    }
+    /// The interval beyond which the density at points of the grid is lost in rounding beside the greatest at one of
+    /// them.
+    fn bulk_on(&self, _grid: &Grid) -> (f64, f64) {
+        (f64::NEG_INFINITY, f64::INFINITY)
     }
 }
 
@@ -126,13 +140,23 @@ impl Distribution for Density {
         self.as_dyn().quantile(p)
     }
     fn crps(&self, x: f64) -> f64 {
-        self.as_dyn().crps(x)
+        match self {
+            Density::Norm(norm) => norm.crps(x),
+            Density::Mixture(mixture) => mixture.crps(x),
+            Density::Other(other) => other.crps(x),
+        }
     }
     fn add_cuts(&self, cuts: &mut Vec<f64>) {
         self.as_dyn().add_cuts(cuts);
     }
     fn power_tail(&self) -> Option<PowerTail> {
         self.as_dyn().power_tail()
+    }
+    fn add_pdf(&self, weight: f64, points: &[f64], sums: &mut [f64]) {
+        self.as_dyn().add_pdf(weight, points, sums);
+    }
+    fn bulk_on(&self, grid: &Grid) -> (f64, f64) {
+        self.as_dyn().bulk_on(grid)
     }
 }
 

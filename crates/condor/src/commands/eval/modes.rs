@@ -50,8 +50,8 @@ fn validate(row: &Row<'_>) -> anyhow::Result<Outcome> {
     let parse = match kind.as_str() {
         "density" => scoring::parse_density,
         "bucket" => scoring::parse_buckets,
-        "samples" => super::pending::parse_samples,
-        "quantiles" => super::pending::parse_quantiles,
+        "samples" => scoring::parse_samples,
+        "quantiles" => scoring::parse_quantiles,
         _ => bail!("`kind` must be density, bucket, samples or quantiles, got {kind:?}"),
     };
     let refusal = parse(raw.as_bytes(), &Limits::default()).err();
@@ -91,11 +91,11 @@ fn any_format(row: &Row<'_>) -> anyhow::Result<Density> {
         [None, None, Some(samples), None] => {
             let weights = row.get("weights").map(|weights| format!(r#","weights":{weights}"#));
             let text = format!(r#"{{"samples":{samples}{}}}"#, weights.unwrap_or_default());
-            Ok(super::pending::parse_samples(text.as_bytes(), &Limits::NONE)?)
+            Ok(scoring::parse_samples(text.as_bytes(), &Limits::NONE)?)
         }
         [None, None, None, Some(levels)] => {
             let text = format!(r#"{{"levels":{levels},"values":{}}}"#, row.require("values")?);
-            Ok(super::pending::parse_quantiles(text.as_bytes(), &Limits::NONE)?)
+            Ok(scoring::parse_quantiles(text.as_bytes(), &Limits::NONE)?)
         }
         _ => {
             bail!("one of `spec`, `buckets`, `samples`, `levels` (with `values`) must be given, and one only")

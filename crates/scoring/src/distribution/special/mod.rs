@@ -4,6 +4,7 @@ pub(super) mod beta;
 pub(super) mod erfcx;
 pub(super) mod gamma;
 pub(super) mod incomplete_beta;
+pub(super) mod normal;
 pub(super) mod owens_t;
 
 /// 1/√π.
