@@ -29,8 +29,8 @@ from densitypdf import density_pdf
 MEASURED_NS = 300_000_000
 FEWEST_SAMPLES = 5
 
-# How the answers were asked for; BTC is scored within ±1,500.
-ASSET, HORIZON, STEP = "BTC", 86_400, 300
+# How the answers were asked for; XRP is scored within ±0.04.
+ASSET, HORIZON, STEP = "XRP", 86_400, 300
 HALF_WIDTH = float(CRPS_BOUNDS["t"][ASSET])
 # Any instant does.
 ASKED_AT = 1_750_000_000
@@ -69,7 +69,7 @@ class EvaluatorCase(Case):
         return self.evaluate()[0]
 
     def mean_score(self):
-        """Theirs is the sum over the increments in units of the half width, ours their mean in the unit of the price."""
+        """Theirs is a sum over the increments in units of the half width, ours a mean in the unit of the price."""
         return self.evaluate()[1] * HALF_WIDTH / (HORIZON // STEP)
 
     def evaluate(self):
@@ -269,7 +269,7 @@ def verify(inputs):
 
 
 def agrees(name, case, scores):
-    ours, theirs = np.atleast_1d(scores[case.ours]), np.atleast_1d(case.numbers())
+    ours, theirs = (np.array(numbers, dtype=float, ndmin=1) for numbers in (scores[case.ours], case.numbers()))
     if ours.shape != theirs.shape:
         print(f"{name}: {ours.size} numbers of ours, {theirs.size} of {case.peer}", file=sys.stderr)
         return False
@@ -277,7 +277,7 @@ def agrees(name, case, scores):
     worst = np.argmax(np.where(np.isnan(difference), np.inf, difference))
     if difference[worst] <= case.tolerance:
         return True
-    found = f"{ours[worst]!r} is ours, {theirs[worst]!r} that of {case.peer}"
+    found = f"{ours[worst]:.17g} is ours, {theirs[worst]:.17g} that of {case.peer}"
     print(f"{name}: [{worst}] differs by {difference[worst]:.1e}, more than {case.tolerance}: {found}", file=sys.stderr)
     return False
 

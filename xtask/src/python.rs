@@ -50,7 +50,9 @@ impl Environment {
         let wanted = fs::read_to_string(repository().join(self.requirements))
             .with_context(|| format!("cannot read {}", self.requirements))?;
         let installed = folder.join("installed.txt");
-        if fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
+        let is_current = fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted);
+        // Python itself may have gone from under it.
+        if is_current && shell::succeeds(&mut shell::command(&python, &["-c", ""])) {
             return Ok(python);
         }
         ensure_python()?;

@@ -19,33 +19,33 @@ pub struct Comparison {
 
 /// All of them, in the order of the table.
 pub const COMPARISONS: &[Comparison] = &[
-    Comparison::new("CRPS of 1,000,000 normals, each", "crps/normal/baseline", "crps/normal")
+    Comparison::new("CRPS of a normal, 1,000,000 at once: baseline", "crps/normal/baseline", "crps/normal")
         .least_ratio(2.5),
-    Comparison::new("the same where there is AVX2", "crps/normal/avx2", "crps/normal")
+    Comparison::new("CRPS of a normal, 1,000,000 at once: AVX2", "crps/normal/avx2", "crps/normal")
         .least_ratio(4.5)
         .avx2(),
-    Comparison::new("CRPS of a two-normal mixture", "crps/mixture", "crps/mixture"),
-    Comparison::new("`crps_grid`, 1,024 points, a normal", "grid/normal", "grid/normal").least_ratio(20.0),
-    Comparison::new("`crps_grid`, 1,024 points, a two-normal mixture", "grid/mixture", "grid/mixture")
+    Comparison::new("CRPS of a two-normal mixture, a new one each", "crps/mixture", "crps/mixture"),
+    Comparison::new("`crps_grid` of 1,024 points: a normal", "grid/normal", "grid/normal").least_ratio(20.0),
+    Comparison::new("`crps_grid` of 1,024 points: a two-normal mixture", "grid/mixture", "grid/mixture")
         .least_ratio(10.0),
-    Comparison::new("density of a normal at a point", "pdf/normal", "pdf/normal"),
-    Comparison::new("density of a two-normal mixture at a point", "pdf/mixture", "pdf/mixture"),
-    Comparison::new("answer of 288 mixtures, text to score, `crps`", "answer/crps", "answer/evaluator")
+    Comparison::new("density at a point: a normal", "pdf/normal", "pdf/normal"),
+    Comparison::new("density at a point: a two-normal mixture", "pdf/mixture", "pdf/mixture"),
+    Comparison::new("answer, text to score: `crps`", "answer/crps", "answer/evaluator")
         .least_ratio(100.0)
         .most_us(120.0),
-    Comparison::new("the same, `crps_grid`", "answer/crps_grid", "answer/evaluator"),
-    Comparison::new("the same, without the evaluator's bookkeeping", "answer/crps_grid", "answer/integrals"),
-    Comparison::new(
-        "the same, `crps`, against all increments as one array",
-        "answer/crps",
-        "answer/vectorised",
-    ),
-    Comparison::new("parsing and checking, 6 digits", "parse/6_digits", "parse/6_digits").most_us(80.0),
-    Comparison::new("parsing and checking, full doubles", "parse/full_doubles", "parse/full_doubles")
+    Comparison::new("answer, text to score: `crps_grid`", "answer/crps_grid", "answer/evaluator"),
+    Comparison::new("answer, text to score: `crps_grid`, peer bare", "answer/crps_grid", "answer/integrals"),
+    Comparison::new("answer, text to score: `crps`, peer vectorised", "answer/crps", "answer/vectorised"),
+    Comparison::new("answer, parsed and checked: 6 digits", "parse/6_digits", "parse/6_digits").most_us(80.0),
+    Comparison::new("answer, parsed and checked: full doubles", "parse/full_doubles", "parse/full_doubles")
         .most_us(110.0),
-    Comparison::new("parsing and checking, all densities the same", "parse/identical", "parse/identical")
-        .most_us(10.0),
-    Comparison::new("parsing and checking, against parsing alone", "parse/6_digits", "parse/json"),
+    Comparison::new(
+        "answer, parsed and checked: all densities the same",
+        "parse/identical",
+        "parse/identical",
+    )
+    .most_us(10.0),
+    Comparison::new("answer, parsed and checked: 6 digits, peer unchecked", "parse/6_digits", "parse/json"),
 ];
 
 impl Comparison {

@@ -11,7 +11,7 @@ pub fn table(machine: &Machine, outcomes: &[Outcome]) -> String {
         "| case | ours | peer | | ratio (lowest to highest) | wanted | |\n|---|--:|---|--:|--:|--:|---|\n";
     let rows: String = outcomes.iter().map(row).collect();
     let rounds = outcomes.first().map_or(0, |outcome| outcome.rounds.len());
-    format!("{head}{rows}\nMachine: {}. Medians of {rounds} rounds.\n", machine.describe())
+    format!("{head}{rows}\nMachine: {}. Rounds: {rounds}.\n", machine.describe())
 }
 
 fn row(outcome: &Outcome) -> String {
