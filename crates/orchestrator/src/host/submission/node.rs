@@ -53,13 +53,13 @@ async fn detached<T: Send + 'static>(
 impl DynamicSubclassService for SubmissionNode {
     async fn setup(&self, request: Request<SetupRequest>) -> Result<Response<SetupResponse>, tonic::Status> {
         let mut model = self.model()?;
-        let status = detached(async move { model.set_up(request.into_inner()).await }).await?;
+        let status = detached(async move { model.set_up(request.into_inner()).await }).await??;
         Ok(Response::new(SetupResponse { status: Some(status) }))
     }
 
     async fn call(&self, request: Request<CallRequest>) -> Result<Response<CallResponse>, tonic::Status> {
         let mut model = self.model()?;
-        detached(async move { model.call(request.into_inner()).await }).await.map(Response::new)
+        detached(async move { model.call(request.into_inner()).await }).await?.map(Response::new)
     }
 
     async fn rest(&self, _: Request<()>) -> Result<Response<RestResponse>, tonic::Status> {
@@ -88,47 +88,44 @@ enum Unanswered {
     NoValue,
     /// The process is of no use any more, and why.
     Broken(String),
+    /// The host was told to stop.
+    Stopping,
 }
 
 impl Model {
     /// Makes the instance; one that is live stays as it is.
-    async fn set_up(&mut self, request: SetupRequest) -> Status {
+    async fn set_up(&mut self, request: SetupRequest) -> Result<Status, tonic::Status> {
         self.notice_end().await;
         if let State::Live(_) = self.state {
-            return reply::success();
+            return Ok(reply::success());
         }
         let mut process = match Process::start(&self.submission) {
             Ok(process) => process,
             Err(error) => {
                 let python = self.submission.interpreter.display();
-                let message = format!("the model host cannot run {python}: {error}");
-                return reply::failure(status::UNKNOWN, message);
+                return Err(tonic::Status::internal(format!("the model host cannot run {python}: {error}")));
             }
         };
         let SetupRequest { class_name, instance_arguments, instance_kw_arguments } = request;
         let asked = (Kind::Setup, class_name.as_str(), instance_arguments, instance_kw_arguments);
-        match self.ask(&mut process, asked).await {
+        let (code, message) = match self.ask(&mut process, asked).await {
             Ok(answer) if answer.code == status::SUCCESS => {
                 tracing::info!("the submission in {} is set up", self.submission.folder.display());
                 self.state = State::Live(process);
-                reply::success()
+                return Ok(reply::success());
             }
-            Ok(answer) => self.refuse_set_up(process, answer.code, answer.message).await,
-            Err(Unanswered::NoValue) => {
-                self.refuse_set_up(process, status::INVALID_ARGUMENT, NO_VALUE.to_owned()).await
-            }
-            Err(Unanswered::Broken(why)) => self.refuse_set_up(process, status::SETUP_FAILED, why).await,
-        }
-    }
-
-    async fn refuse_set_up(&mut self, process: Process, code: &str, message: String) -> Status {
+            Ok(answer) => (answer.code, answer.message),
+            Err(Unanswered::NoValue) => (status::INVALID_ARGUMENT, NO_VALUE.to_owned()),
+            Err(Unanswered::Broken(why)) => (status::SETUP_FAILED, why),
+            Err(Unanswered::Stopping) => return Err(stopping()),
+        };
         tracing::warn!(code, "the set-up failed ({code}): {message}");
         process.kill().await;
         self.state = State::Down("the set-up failed".to_owned());
-        reply::failure(code, message)
+        Ok(reply::failure(code, message))
     }
 
-    async fn call(&mut self, request: CallRequest) -> CallResponse {
+    async fn call(&mut self, request: CallRequest) -> Result<CallResponse, tonic::Status> {
         self.notice_end().await;
         let lost = State::Down("the call before was lost".to_owned());
         let mut process = match std::mem::replace(&mut self.state, lost) {
@@ -136,26 +133,27 @@ impl Model {
             State::Down(why) => {
                 let message = format!("{why}: send Setup first");
                 self.state = State::Down(why);
-                return refused(status::FAILED_PRECONDITION, message);
+                return Ok(refused(status::FAILED_PRECONDITION, message));
             }
         };
         let CallRequest { method_name, method_arguments, method_kw_arguments } = request;
         let asked = (Kind::Call, method_name.as_str(), method_arguments, method_kw_arguments);
-        let asked = self.ask(&mut process, asked).await;
-        if let Err(Unanswered::Broken(why)) = asked {
-            tracing::error!(method = method_name, "the model is stopped until its next Setup: {why}");
-            process.kill().await;
-            self.state = State::Down(why.clone());
-            return refused(status::MODEL_FAILED, why);
-        }
-        self.state = State::Live(process);
-        match asked {
+        let response = match self.ask(&mut process, asked).await {
             Ok(answer) if answer.code == status::SUCCESS => {
                 CallResponse { status: Some(reply::success()), method_response: Some(answer.value) }
             }
             Ok(answer) => refused(answer.code, answer.message),
-            Err(_) => refused(status::INVALID_ARGUMENT, NO_VALUE.to_owned()),
-        }
+            Err(Unanswered::NoValue) => refused(status::INVALID_ARGUMENT, NO_VALUE.to_owned()),
+            Err(Unanswered::Broken(why)) => {
+                tracing::error!(method = method_name, "the model is stopped until its next Setup: {why}");
+                process.kill().await;
+                self.state = State::Down(why.clone());
+                return Ok(refused(status::MODEL_FAILED, why));
+            }
+            Err(Unanswered::Stopping) => return Err(stopping()),
+        };
+        self.state = State::Live(process);
+        Ok(response)
     }
 
     /// A process may end between calls too.
@@ -188,9 +186,14 @@ impl Model {
         let asking = timeout(limit, process.ask(&request, LARGEST_VALUE));
         match self.stop.run_until_cancelled(asking).await {
             Some(answered) => answered.map_err(late)?.map_err(Unanswered::Broken),
-            None => Err(Unanswered::Broken("the model host stops".to_owned())),
+            None => Err(Unanswered::Stopping),
         }
     }
+}
+
+/// Not the model's fault.
+fn stopping() -> tonic::Status {
+    tonic::Status::unavailable("the model host stops")
 }
 
 const NO_VALUE: &str = "an argument has no value";
