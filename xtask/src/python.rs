@@ -6,19 +6,44 @@ use anyhow::{Context, Result};
 
 use crate::{install, shell, target_folder};
 
-const REQUIREMENTS: &str = "python/requirements.txt";
+/// A virtual environment under the build folder.
+struct Environment {
+    folder: &'static str,
+    requirements: &'static str,
+    /// What can be imported once it is complete.
+    imports: &'static str,
+}
+
+const SCORES: Environment =
+    Environment { folder: "python", requirements: "python/requirements.txt", imports: "import numpy, scipy" };
+
+const INTEROP: Environment = Environment {
+    folder: "python-interop",
+    requirements: "python/interop_requirements.txt",
+    imports: "import model_runner_client, pandas, pyarrow",
+};
 
 /// Runs the independent check of scores: on an export of its own making, which it must find right, and on spoilt copies,
-/// which it must find wrong; then on a replay of a day.
+/// which it must find wrong; then on a replay of a day. Then lets the field's own client talk to our model host and
+/// orchestrator.
 pub fn check() -> Result<()> {
-    let python = environment()?;
+    let python = environment(&SCORES)?;
     shell::run(&mut shell::command(&python, &["python/check_scores.py", "--self-test"]))?;
-    check_replay(&python)
+    shell::run(&mut shell::cargo(&["build", "--quiet", "--workspace", "--bin", "condor"]))?;
+    check_replay(&python)?;
+    check_interop()
+}
+
+/// Python's client of the field against our orchestrator and Python submissions behind our model host.
+fn check_interop() -> Result<()> {
+    let python = environment(&INTEROP)?;
+    let mut check = shell::command(&python, &["python/check_interop.py", "--condor"]);
+    check.arg(target_folder().join("debug/condor"));
+    shell::run(check.arg("--environments").arg(target_folder().join("submission-environments")))
 }
 
 /// Recomputes every score of a day's replay, with a gap in the prices and a model that is ten times too wide.
 fn check_replay(python: &Path) -> Result<()> {
-    shell::run(&mut shell::cargo(&["build", "--quiet", "--workspace", "--bin", "condor"]))?;
     let condor = target_folder().join("debug/condor");
     let folder = tempfile::tempdir()?;
     let database = format!("sqlite://{}", folder.path().join("replay.db").display());
@@ -33,19 +58,22 @@ fn check_replay(python: &Path) -> Result<()> {
 }
 
 /// The interpreter of a virtual environment that has what the scripts import.
-fn environment() -> Result<PathBuf> {
-    let folder = target_folder().join("python");
+fn environment(environment: &Environment) -> Result<PathBuf> {
+    let folder = target_folder().join(environment.folder);
     let python = folder.join("bin/python");
-    if shell::succeeds(&mut shell::command(&python, &["-c", "import numpy, scipy"])) {
+    if shell::succeeds(&mut shell::command(&python, &["-c", environment.imports])) {
         return Ok(python);
     }
     ensure_python()?;
     let folder = folder.to_str().context("the path of the build folder is not UTF-8")?;
     shell::run(&mut shell::command("python3", &["-m", "venv", "--clear", folder]))?;
-    let pip =
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS];
-    shell::run(&mut shell::command(&python, &pip))
-        .context("the Python checks need numpy and SciPy from the package index; is there a network?")?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+    shell::run(shell::command(&python, &pip).arg(environment.requirements)).with_context(|| {
+        format!(
+            "the Python checks need {} from the package index; is there a network?",
+            environment.requirements
+        )
+    })?;
     Ok(python)
 }
 
@@ -56,5 +84,5 @@ fn ensure_python() -> Result<()> {
     if can_make_environments() {
         return Ok(());
     }
-    install::packages(&["python3", "python3-venv"], "the independent check of scores")
+    install::packages(&["python3", "python3-venv"], "the checks in Python")
 }

@@ -11,12 +11,23 @@ use protocol::dynamic_subclass::dynamic_subclass_service_client::DynamicSubclass
 use protocol::dynamic_subclass::{CallRequest, SetupRequest};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 /// Cannot be imported where crunch-synth is not installed: a plain class is looked for then.
 pub const BASE_CLASS: &str = "crunch_synth_is_not_here.tracker.TrackerBase";
+
+/// The interpreter behind `python3`, which may be a slow script of a version manager.
+async fn python() -> &'static Path {
+    static PYTHON: OnceCell<PathBuf> = OnceCell::const_new();
+    let nothing_required = tempfile::tempdir().unwrap();
+    let environments = Environments::beside(nothing_required.path());
+    let found =
+        || async { environments.interpreter(nothing_required.path(), Path::new("python3")).await.unwrap() };
+    PYTHON.get_or_init(found).await
+}
 
 pub struct Host {
     pub folder: PathBuf,
@@ -53,7 +64,7 @@ impl Host {
 
     async fn serve(folder: PathBuf, call_limit: Duration) -> Self {
         let environments = Environments::beside(&folder);
-        let interpreter = environments.interpreter(&folder, Path::new("python3")).await.unwrap();
+        let interpreter = environments.interpreter(&folder, python().await).await.unwrap();
         let base_class = BASE_CLASS.to_owned();
         let submission = Submission { folder: folder.clone(), interpreter, base_class, call_limit };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -69,7 +69,7 @@ impl DynamicSubclassService for SubmissionNode {
 
 enum State {
     /// The instance is made.
-    Live(Process),
+    Live(Box<Process>),
     /// There is no instance, and why.
     Down(String),
 }
@@ -100,7 +100,7 @@ impl Model {
             return Ok(reply::success());
         }
         let mut process = match Process::start(&self.submission) {
-            Ok(process) => process,
+            Ok(process) => Box::new(process),
             Err(error) => {
                 let python = self.submission.interpreter.display();
                 return Err(tonic::Status::internal(format!("the model host cannot run {python}: {error}")));
