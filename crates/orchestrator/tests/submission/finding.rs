@@ -31,7 +31,10 @@ class Other:
     def predict(self, asset, horizon, step): return []
 ";
 
-async fn name_of_the_model(files: &[(&str, &str)], class: &str) -> Value {
+/// Names and contents.
+type Files<'a> = &'a [(&'a str, &'a str)];
+
+async fn name_of_the_model(files: Files<'_>, class: &str) -> Value {
     let host = Host::of_files(files).await;
     let mut client = host.client().await;
     assert_eq!(client.set_up(class).await, ("SUCCESS".to_owned(), String::new()));
@@ -62,7 +65,7 @@ async fn the_one_plain_class_is_the_model_when_the_base_class_cannot_be_imported
 async fn none_or_several_classes_are_a_bad_implementation_that_names_them() {
     let two = format!("{PLAIN}\nclass Second:\n    tick = predict_all = print\n");
     let two_subclasses = format!("{SUBCLASS}\nclass Third(Mine): pass\nclass Fourth(Mine): pass\n");
-    let cases: [(&[(&str, &str)], &str, &str); 6] = [
+    let cases: [(Files, &str, &str); 6] = [
         (&[("main.py", &two)], BASE_CLASS, "there are several: Plain, Second; leave one"),
         (&[("main.py", "class Ticker:\n    tick = print")], BASE_CLASS, "there is none"),
         (&[("main.py", "")], BASE_CLASS, "No module named 'crunch_synth_is_not_here'"),
