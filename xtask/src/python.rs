@@ -7,8 +7,12 @@ use anyhow::{Context, Result};
 
 use crate::{install, repository, shell, target_folder};
 
-/// What the checks import.
-const CHECKS: Environment = Environment { folder: "python", requirements: "python/requirements.txt" };
+/// What the check of scores imports.
+const SCORES: Environment = Environment { folder: "python", requirements: "python/requirements.txt" };
+
+/// The field's own client, and what it needs for tables.
+const INTEROP: Environment =
+    Environment { folder: "python-interop", requirements: "python/interop_requirements.txt" };
 
 /// A virtual environment.
 pub struct Environment {
@@ -19,16 +23,26 @@ pub struct Environment {
 }
 
 /// Runs the independent check of scores: on an export of its own making, which it must find right, and on spoilt copies,
-/// which it must find wrong; then on a replay of a day.
+/// which it must find wrong; then on a replay of a day. Then lets the field's own client talk to our model host and
+/// orchestrator.
 pub fn check() -> Result<()> {
-    let python = CHECKS.interpreter()?;
+    let python = SCORES.interpreter()?;
     shell::run(&mut shell::command(&python, &["python/check_scores.py", "--self-test"]))?;
-    check_replay(&python)
+    shell::run(&mut shell::cargo(&["build", "--quiet", "--workspace", "--bin", "condor"]))?;
+    check_replay(&python)?;
+    check_interop()
+}
+
+/// Python's client of the field against our orchestrator and Python submissions behind our model host.
+fn check_interop() -> Result<()> {
+    let python = INTEROP.interpreter()?;
+    let mut check = shell::command(&python, &["python/check_interop.py", "--condor"]);
+    check.arg(target_folder().join("debug/condor"));
+    shell::run(check.arg("--environments").arg(target_folder().join("submission-environments")))
 }
 
 /// Recomputes every score of a day's replay, with a gap in the prices and a model that is ten times too wide.
 fn check_replay(python: &Path) -> Result<()> {
-    shell::run(&mut shell::cargo(&["build", "--quiet", "--workspace", "--bin", "condor"]))?;
     let condor = target_folder().join("debug/condor");
     let folder = tempfile::tempdir()?;
     let database = format!("sqlite://{}", folder.path().join("replay.db").display());

@@ -156,13 +156,53 @@ pub struct OrchestratorArgs {
 /// `condor model-host`
 #[derive(Debug, Args)]
 pub struct ModelHostArgs {
-    /// A built-in model: NAME or NAME:key=value,… as listed below
-    #[arg(long, value_name = "SPEC")]
-    pub builtin: String,
+    #[command(flatten)]
+    pub served: ServedModel,
 
     /// Address of the gRPC server; port 0 picks one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+
+    #[command(flatten)]
+    pub submission: SubmissionArgs,
+}
+
+/// Which model a host serves.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ServedModel {
+    /// A built-in model: NAME or NAME:key=value,… as listed below
+    #[arg(long, value_name = "SPEC")]
+    pub builtin: Option<String>,
+
+    /// A Python submission: a folder with main.py or a notebook, and requirements.txt if it needs packages
+    #[arg(long, value_name = "DIR")]
+    pub submission: Option<PathBuf>,
+}
+
+/// How a Python submission is run.
+#[derive(Debug, Args)]
+pub struct SubmissionArgs {
+    /// Full name of the base class of the submission's model, when the caller's cannot be imported
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "crunch_synth.tracker.TrackerBase",
+        conflicts_with = "builtin"
+    )]
+    pub base_class: String,
+
+    /// Python interpreter, or the one to make environments with
+    #[arg(long, value_name = "PROGRAM", default_value = "python3", conflicts_with = "builtin")]
+    pub python: PathBuf,
+
+    /// A call that takes longer gets the submission's process killed; the next Setup starts it afresh
+    #[arg(long, value_name = "SPAN", default_value = "120s", conflicts_with = "builtin")]
+    pub call_limit: Span,
+
+    /// Where virtual environments are kept [default: .environments beside the submission]
+    #[arg(long, value_name = "DIR", conflicts_with = "builtin")]
+    pub environments: Option<PathBuf>,
 }
 
 /// `condor replay`

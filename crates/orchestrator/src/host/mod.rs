@@ -1,22 +1,28 @@
 //! The model host: serves one model as a gRPC node, as live model nodes do.
 
 mod arguments;
+mod builtin;
 mod parent;
-mod service;
+mod reply;
+mod submission;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use protocol::dynamic_subclass::dynamic_subclass_service_server::DynamicSubclassServiceServer;
+use protocol::dynamic_subclass::dynamic_subclass_service_server::{
+    DynamicSubclassService, DynamicSubclassServiceServer,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 pub use parent::wait_for_parent_exit;
+pub use submission::{EnvironmentError, Environments, Submission};
 
 use crate::builtin::BuiltinModel;
-use service::Node;
+use builtin::Node;
+use submission::SubmissionNode;
 
 /// The largest message that a host takes and sends: thirty days of prices of many assets in one piece.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
@@ -36,8 +42,32 @@ pub async fn serve_builtin(
     model: Box<dyn BuiltinModel>,
     shutdown: CancellationToken,
 ) -> Result<(), HostError> {
+    serve(listener, Node::new(model), shutdown).await
+}
+
+/// Serves a Python submission as [`serve_builtin`] serves a built-in model. Its process has ended when this returns.
+pub async fn serve_submission(
+    listener: TcpListener,
+    submission: Submission,
+    shutdown: CancellationToken,
+) -> Result<(), HostError> {
+    let stop = CancellationToken::new();
+    let node = SubmissionNode::new(submission, stop.clone());
+    let end = node.end();
+    let served = serve(listener, node, shutdown).await;
+    stop.cancel();
+    end.await;
+    served
+}
+
+/// The one place where the gRPC server is built.
+async fn serve(
+    listener: TcpListener,
+    node: impl DynamicSubclassService,
+    shutdown: CancellationToken,
+) -> Result<(), HostError> {
     let (_, health) = tonic_health::server::health_reporter();
-    let node = DynamicSubclassServiceServer::new(Node::new(model))
+    let node = DynamicSubclassServiceServer::new(node)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
