@@ -44,12 +44,14 @@ pub(super) fn geometric_cuts(centre: f64, unit: f64, doublings: u32, cuts: &mut 
     }
 }
 
-/// Adds `end` and `end + width · 2^-k`, from k = 0 until what is left is below rounding: towards an end of the support
-/// next to which the cdf rises as the distance to the `power`, which no polynomial follows. A width below zero comes
-/// from the left.
-pub(super) fn shrinking_cuts(end: f64, width: f64, power: f64, cuts: &mut Vec<f64>) {
+/// Adds `end` and `end + width · 2^-k`, from k = 0 until what is left beside `extent` is below rounding: towards an end
+/// of the support next to which the cdf rises as the distance to the `power`, which no polynomial follows. That begins
+/// at the distance `extent` from the end. A width below zero comes from the left.
+pub(super) fn shrinking_cuts(end: f64, width: f64, extent: f64, power: f64, cuts: &mut Vec<f64>) {
+    /// Where the power is cut off by a factor with an essential singularity, e^(-1/z), this much further is enough.
+    const SPARE: f64 = 8.0;
     cuts.push(end);
-    let halvings = (60.0 / (1.0 + power)).ceil() as u32;
+    let halvings = doublings_to(SPARE + 53.0 / (1.0 + power) + libm::log2(width.abs() / extent));
     let mut distance = width;
     for _ in 0..=halvings {
         cuts.push(end + distance);
@@ -80,7 +82,7 @@ mod tests {
         for power in [0.01, 0.3, 0.5, 1.7, 4.2] {
             for (end, width) in [(0.0, 1.0), (5.0, -2.0)] {
                 let mut cuts = Vec::new();
-                shrinking_cuts(end, width, power, &mut cuts);
+                shrinking_cuts(end, width, width.abs(), power, &mut cuts);
                 cuts.sort_by(f64::total_cmp);
                 let mut integral = 0.0;
                 for panel in cuts.windows(2) {
