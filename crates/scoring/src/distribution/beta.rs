@@ -145,7 +145,7 @@ impl Standard for Beta {
         let mut around = Vec::new();
         quadrature::geometric_cuts(mean, (mean * rest / (sum + 1.0)).sqrt(), 40, &mut around);
         around.retain(|cut| (0.0..=1.0).contains(cut));
-        cuts.push(self.quantile(0.5));
+        cuts.push(if self.a.min(self.b) >= 1.0 { mean } else { self.quantile(0.5) });
         cuts.extend(around);
         quadrature::shrinking_cuts(0.0, 1.0, mean, self.a, cuts);
         quadrature::shrinking_cuts(1.0, -1.0, rest, self.b, cuts);

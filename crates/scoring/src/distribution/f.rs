@@ -147,7 +147,7 @@ impl HalfLine for FisherF {
         let mut around = Vec::new();
         quadrature::geometric_cuts(1.0, spread, doublings.min(1000.0) as u32, &mut around);
         around.retain(|cut| *cut > 0.0);
-        cuts.push(self.quantile(0.5));
+        cuts.push(if self.p.min(self.q) >= 1.0 { 1.0 } else { self.quantile(0.5) });
         cuts.extend(around);
         quadrature::shrinking_cuts(0.0, 1.0, 1.0, self.p, cuts);
     }

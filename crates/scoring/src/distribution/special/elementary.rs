@@ -7,14 +7,32 @@ pub(in crate::distribution) fn exprel(y: f64) -> f64 {
 
 /// u - ln(1 + u) for u > -1, with 1 + u given as well, for its digits where u is next to -1.
 pub(in crate::distribution) fn excess_over_log(u: f64, one_plus_u: f64) -> f64 {
-    const SMALL: f64 = 0.25;
-    let r = u / (2.0 + u);
-    if r.abs() > SMALL {
-        return u - libm::log(one_plus_u);
-    }
+    /// Of artanh r = r + r³/3 + r⁵/5 + …
+    const COEFFICIENTS: [f64; 14] = [
+        1.0 / 3.0,
+        1.0 / 5.0,
+        1.0 / 7.0,
+        1.0 / 9.0,
+        1.0 / 11.0,
+        1.0 / 13.0,
+        1.0 / 15.0,
+        1.0 / 17.0,
+        1.0 / 19.0,
+        1.0 / 21.0,
+        1.0 / 23.0,
+        1.0 / 25.0,
+        1.0 / 27.0,
+        1.0 / 29.0,
+    ];
     // ln(1 + u) = 2 artanh r, and u - 2 r = u r.
+    let r = u / (2.0 + u);
+    let terms = match r.abs() {
+        ..0.05 => 7,
+        0.05..=0.25 => COEFFICIENTS.len(),
+        _ => return u - libm::log(one_plus_u),
+    };
     let square = r * r;
-    let series = (0..14).rev().fold(0.0, |sum, k| sum * square + 1.0 / f64::from(2 * k + 3));
+    let series = COEFFICIENTS[..terms].iter().rev().fold(0.0, |sum, c| sum * square + c);
     r * (u - 2.0 * square * series)
 }
 

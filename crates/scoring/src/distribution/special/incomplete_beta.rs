@@ -125,7 +125,8 @@ impl Shapes {
         let mut sum = 0.0;
         for _ in 0..MAX_PANELS {
             let (offset, ..) = at(distance);
-            let end = distance + 4.0 / (2.0 * curvature + offset.abs());
+            // On 6 standard deviations, or down to e^-12, the nodes are exact to rounding.
+            let end = distance + 12.0 / (2.0 * curvature + offset.abs());
             let mut panel = 0.0;
             quadrature::for_each_node(distance, end, |distance, weight| {
                 let (offset, x, y) = at(distance);
