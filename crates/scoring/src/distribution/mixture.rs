@@ -47,9 +47,9 @@ pub struct InvalidMixture;
 /// Beyond this ratio the decomposition has lost too many digits and the integral is taken directly.
 const MAX_CANCELLATION: f64 = 1e4;
 
-/// A panel, or all that is left beyond a point, is left out when it is below this share of the whole; panels are
-/// thousands at most.
-const NEGLIGIBLE: f64 = 1e-20;
+/// A panel, or all that is left beyond a point, is left out when it is below this share of the whole; there are a
+/// thousand panels at most.
+const NEGLIGIBLE: f64 = 1e-17;
 
 impl Mixture {
     /// The mean of `components` by the absolute value of their weights, on any scale. Mixtures among them are taken

@@ -129,11 +129,11 @@ impl Shapes {
             // From here on the density falls at least as e^(-|offset| · distance).
             let here = at(distance);
             let slope = here.0.abs();
-            if density(here) <= 1e-17 * sum * slope {
+            if density(here) <= 4e-15 * sum * slope {
                 break;
             }
-            // On 7.5 standard deviations, or down to e^-15, the nodes are exact to rounding.
-            let end = distance + 15.0 / (2.0 * curvature + slope);
+            // To where a normal density is down to e^-34, which is as far as the nodes are exact.
+            let end = distance + 68.0 / (slope + (slope * slope + 68.0 * curvature * curvature).sqrt());
             quadrature::for_each_node(distance, end, |distance, weight| {
                 sum += weight * density(at(distance))
             });
