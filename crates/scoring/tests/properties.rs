@@ -246,7 +246,7 @@ fn point_mass_at(density: &Density, x: f64) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn crps_is_convex_in_the_outcome_with_a_slope_between_minus_one_and_one(
@@ -319,7 +319,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn crps_is_the_quadrature_of_its_own_cdf(shape in shape(), x in -4.0..4.0) {

@@ -41,7 +41,7 @@ pub(super) fn geometric_cuts(centre: f64, unit: f64, doublings: u32, cuts: &mut 
     /// Up to here exponential tails fall, for which panels must be narrow. The power tails beyond bear a factor of 4.
     const NEAR: u32 = 6;
     cuts.push(centre);
-    let further = (NEAR..doublings + 1).step_by(2).map(|k| k + 1);
+    let further = (NEAR + 2..doublings + 2).step_by(2);
     for k in (0..=NEAR.min(doublings)).chain(further) {
         let distance = libm::scalbn(unit, k as i32);
         cuts.extend([centre - distance, centre + distance].into_iter().filter(|cut| cut.abs() < FURTHEST));
