@@ -4,7 +4,7 @@ use super::family::{Family, Types};
 use super::location_scale::{Standard, located};
 use super::special::beta::{doubled_beta_ratio, ln_doubled_beta_ratio};
 use super::special::incomplete_beta::IncompleteBeta;
-use super::{InvalidParameter, positive, quadrature, quantile};
+use super::{InvalidParameter, quadrature, quantile, shape};
 
 pub(super) const FAMILY: Family = Family {
     name: "beta",
@@ -34,7 +34,7 @@ const SMALL: f64 = 0.1;
 
 impl Beta {
     fn new(a: f64, b: f64) -> Result<Self, InvalidParameter> {
-        let (a, b) = (positive("a", a)?, positive("b", b)?);
+        let (a, b) = (shape("a", a)?, shape("b", b)?);
         let raised = |a: f64, b: f64| (a < SMALL).then(|| IncompleteBeta::new(a + 1.0, b));
         Ok(Beta {
             a,
@@ -145,20 +145,11 @@ impl Standard for Beta {
         let mut around = Vec::new();
         quadrature::geometric_cuts(mean, (mean * rest / (sum + 1.0)).sqrt(), 40, &mut around);
         around.retain(|cut| (0.0..=1.0).contains(cut));
-        cuts.push(self.quantile(0.5));
+        cuts.push(if self.a.min(self.b) >= 1.0 { mean } else { self.quantile(0.5) });
         cuts.extend(around);
-        cuts.extend(shrinking(self.a, mean));
-        cuts.extend(shrinking(self.b, rest).map(|cut| 1.0 - cut));
-        cuts.extend([0.0, 1.0]);
+        quadrature::shrinking_cuts(0.0, 1.0, mean, self.a, cuts);
+        quadrature::shrinking_cuts(1.0, -1.0, rest, self.b, cuts);
     }
-}
-
-/// Halves of 1 down to the share of `scale` below which a power with the exponent `shape` is not felt.
-pub(super) fn shrinking(shape: f64, scale: f64) -> impl Iterator<Item = f64> {
-    /// Where the power is cut off by a factor with an essential singularity, e^(-1/z), this much further is enough.
-    const SPARE: f64 = 8.0;
-    let halvings = SPARE + 53.0 / (1.0 + shape) - libm::log2(scale);
-    (1..=halvings.min(1000.0) as i32).map(|halvings| libm::scalbn(1.0, -halvings))
 }
 
 #[cfg(test)]

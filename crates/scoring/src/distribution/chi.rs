@@ -5,10 +5,11 @@ use std::f64::consts::{LN_2, PI, SQRT_2};
 
 use super::family::{Family, Types};
 use super::half_line::{HalfLine, located_from};
-use super::special::gamma::{IncompleteGamma, incomplete_gamma, ln_kernel};
+use super::special::FRAC_1_SQRT_PI;
+use super::special::gamma::gamma_half_step;
 use super::special::incomplete_beta::incomplete_beta_fraction;
-use super::special::{FRAC_1_SQRT_PI, gamma_half_step};
-use super::{InvalidParameter, positive, quadrature};
+use super::special::incomplete_gamma::{IncompleteGamma, incomplete_gamma, ln_kernel};
+use super::{InvalidParameter, quadrature, shape};
 
 pub(super) const FAMILY: Family = Family {
     name: "chi",
@@ -28,7 +29,7 @@ struct Chi {
 impl Chi {
     /// With `df` degrees of freedom.
     fn new(df: f64) -> Result<Self, InvalidParameter> {
-        let df = positive("df", df)?;
+        let df = shape("df", df)?;
         let mean = SQRT_2 * gamma_half_step(0.5 * df);
         Ok(Chi { df, mean, crps_at_zero: 2.0 * mean * half_beta(df) })
     }
@@ -97,7 +98,8 @@ impl HalfLine for Chi {
     fn add_cuts(&self, cuts: &mut Vec<f64>) {
         let median = (self.df - 2.0 / 3.0).max(0.0).sqrt();
         quadrature::geometric_cuts(median, 1.0, 4, cuts);
-        quadrature::shrinking_cuts(0.0, median.max(1.0), self.df, cuts);
+        let extent = median.max(1.0);
+        quadrature::shrinking_cuts(0.0, extent, extent, self.df, cuts);
     }
 }
 

@@ -1,18 +1,20 @@
 //! Fisher's F distribution.
 
-use super::beta::shrinking;
+use std::cmp::Ordering;
+
 use super::family::{Family, Types};
-use super::location_scale::{Standard, located};
-use super::special::beta::{digamma_step, doubled_beta_ratio, ln_doubled_beta_ratio};
-use super::special::exprel;
+use super::half_line::{HalfLine, located_from};
+use super::special::beta::{doubled_beta_ratio, ln_doubled_beta_ratio};
+use super::special::elementary::exprel;
+use super::special::gamma::digamma_step;
 use super::special::incomplete_beta::{IncompleteBeta, from_odds};
-use super::{InvalidParameter, positive, quadrature, quantile};
+use super::{InvalidParameter, quadrature, shape};
 
 pub(super) const FAMILY: Family = Family {
     name: "f",
     types: Types::BuiltinAndScipy,
     shapes: &["dfn", "dfd"],
-    build: |shapes, loc, scale| located(FisherF::new(shapes[0], shapes[1])?, loc, scale),
+    build: |shapes, loc, scale| located_from(FisherF::new(shapes[0], shapes[1])?, loc, scale),
 };
 
 /// An F distribution, that of (q/p) · w/(1-w) for a beta variable w with shapes p and q.
@@ -31,7 +33,7 @@ const NEAR_POLE: f64 = 0.02;
 
 impl FisherF {
     fn new(dfn: f64, dfd: f64) -> Result<Self, InvalidParameter> {
-        let (p, q) = (0.5 * positive("dfn", dfn)?, 0.5 * positive("dfd", dfd)?);
+        let (p, q) = (0.5 * shape("dfn", dfn)?, 0.5 * shape("dfd", dfd)?);
         Ok(FisherF { p, q, integral: IncompleteBeta::new(p, q), crps_at_0: crps_at_0(p, q) })
     }
 
@@ -41,7 +43,7 @@ impl FisherF {
     }
 
     fn masses(&self, z: f64) -> (f64, f64) {
-        let (w, rest) = from_odds(self.odds(z.max(0.0)));
+        let (w, rest) = from_odds(self.odds(z));
         self.integral.masses(w, rest)
     }
 
@@ -102,21 +104,17 @@ fn crps_at_0(p: f64, q: f64) -> f64 {
     }
 }
 
-impl Standard for FisherF {
-    fn pdf(&self, z: f64) -> f64 {
-        libm::exp(self.ln_pdf(z))
-    }
-
+impl HalfLine for FisherF {
     fn ln_pdf(&self, z: f64) -> f64 {
         if z > 0.0 {
             let (w, rest) = from_odds(self.odds(z));
             self.integral.ln_prefix(w, rest) - libm::log(z)
-        } else if z < 0.0 || self.p > 1.0 {
-            f64::NEG_INFINITY
-        } else if self.p == 1.0 {
-            0.0
         } else {
-            f64::INFINITY
+            match self.p.total_cmp(&1.0) {
+                Ordering::Less => f64::INFINITY,
+                Ordering::Equal => 0.0,
+                Ordering::Greater => f64::NEG_INFINITY,
+            }
         }
     }
 
@@ -128,16 +126,12 @@ impl Standard for FisherF {
         self.masses(z).1
     }
 
-    fn quantile(&self, p: f64) -> f64 {
-        quantile::search(p, (0.0, f64::INFINITY), |z| self.cdf(z), |z| self.sf(z))
-    }
-
     /// z(2I_w(p,q) - 1) - 2(q/p) B(w; p+1, q-1)/B(p,q) plus the CRPS at 0. Own derivation; half Gini's mean difference,
     /// within the latter, is McDonald's (1984) of the generalised beta of the second kind.
     fn crps(&self, z: f64) -> f64 {
         let odds = self.odds(z);
-        if self.crps_at_0.is_infinite() || odds <= 0.0 {
-            return self.crps_at_0 - z;
+        if self.crps_at_0.is_infinite() || odds == 0.0 {
+            return self.crps_at_0;
         }
         let (below, above) = self.masses(z);
         if above == 0.0 && odds > 1e300 {
@@ -153,10 +147,9 @@ impl Standard for FisherF {
         let mut around = Vec::new();
         quadrature::geometric_cuts(1.0, spread, doublings.min(1000.0) as u32, &mut around);
         around.retain(|cut| *cut > 0.0);
-        cuts.push(self.quantile(0.5));
+        cuts.push(if self.p.min(self.q) >= 1.0 { 1.0 } else { self.quantile(0.5) });
         cuts.extend(around);
-        cuts.extend(shrinking(self.p, 1.0));
-        cuts.push(0.0);
+        quadrature::shrinking_cuts(0.0, 1.0, 1.0, self.p, cuts);
     }
 
     fn tail_index(&self) -> Option<f64> {
@@ -166,8 +159,9 @@ impl Standard for FisherF {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Distribution;
-    use super::super::student_t;
+    use super::super::half_line::FromZero;
+    use super::super::location_scale::Standard;
+    use super::super::{Distribution, student_t};
     use super::*;
 
     const SHAPES: [(f64, f64); 8] = [
@@ -181,8 +175,8 @@ mod tests {
         (30_000.0, 50_000.0),
     ];
 
-    fn f(dfn: f64, dfd: f64) -> FisherF {
-        FisherF::new(dfn, dfd).unwrap()
+    fn f(dfn: f64, dfd: f64) -> FromZero<FisherF> {
+        FromZero(FisherF::new(dfn, dfd).unwrap())
     }
 
     fn close(ours: f64, theirs: f64, tolerance: f64) -> bool {

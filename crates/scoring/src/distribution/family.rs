@@ -32,8 +32,8 @@ pub(crate) enum Types {
 pub(crate) const FAMILIES: &[Family] = &[
     beta::FAMILY,
     cauchy::FAMILY,
-    chi2::FAMILY,
     chi::FAMILY,
+    chi2::FAMILY,
     expon::FAMILY,
     f::FAMILY,
     gamma::FAMILY,

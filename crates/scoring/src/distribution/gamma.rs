@@ -4,15 +4,16 @@ use std::cmp::Ordering;
 
 use super::family::{Family, Types};
 use super::half_line::{HalfLine, located_from};
-use super::special::gamma::{IncompleteGamma, incomplete_gamma, ln_kernel};
-use super::special::{FRAC_1_SQRT_PI, digamma_half_step, gamma_half_step};
-use super::{InvalidParameter, positive, quadrature};
+use super::special::FRAC_1_SQRT_PI;
+use super::special::gamma::{digamma_step, gamma_half_step};
+use super::special::incomplete_gamma::{IncompleteGamma, incomplete_gamma, ln_kernel};
+use super::{quadrature, shape};
 
 pub(super) const FAMILY: Family = Family {
     name: "gamma",
     types: Types::BuiltinAndScipy,
     shapes: &["a"],
-    build: |shapes, loc, scale| located_from(Gamma::new("a", shapes[0])?, loc, scale),
+    build: |shapes, loc, scale| located_from(Gamma::new(shape("a", shapes[0])?), loc, scale),
 };
 
 /// A gamma distribution.
@@ -25,12 +26,11 @@ pub(super) struct Gamma {
 }
 
 impl Gamma {
-    /// With a `shape` above zero, which a refusal calls `name`.
-    pub(super) fn new(name: &'static str, shape: f64) -> Result<Self, InvalidParameter> {
-        let shape = positive(name, shape)?;
+    /// With a `shape` above zero.
+    pub(super) fn new(shape: f64) -> Self {
         let half_mean_difference = gamma_half_step(shape) * FRAC_1_SQRT_PI;
         let crps_at_zero = if shape < 1.0 { crps_at_zero(shape) } else { shape - half_mean_difference };
-        Ok(Gamma { shape, half_mean_difference, crps_at_zero })
+        Gamma { shape, half_mean_difference, crps_at_zero }
     }
 
     fn masses(&self, z: f64) -> IncompleteGamma {
@@ -41,7 +41,7 @@ impl Gamma {
 /// a - 1/B(1/2, a), which cancel for small a. With the logarithm of their quotient as an integral it is
 /// a (1 - exp(-∫ ψ(t + 1) - ψ(t + 1/2) dt)) over t from 0 to a.
 fn crps_at_zero(a: f64) -> f64 {
-    let mean_slope = quadrature::mean(0.0, a, |t| digamma_half_step(t + 0.5));
+    let mean_slope = quadrature::mean(0.0, a, |t| digamma_step(t + 0.5, 0.5));
     -a * libm::expm1(-a * mean_slope)
 }
 
@@ -83,17 +83,14 @@ impl HalfLine for Gamma {
         let median = (self.shape - 1.0 / 3.0).max(0.0);
         let spread = self.shape.max(1.0).sqrt();
         quadrature::geometric_cuts(median, spread, 5, cuts);
-        quadrature::shrinking_cuts(0.0, median.max(1.0), self.shape, cuts);
+        let extent = median.max(1.0);
+        quadrature::shrinking_cuts(0.0, extent, extent, self.shape, cuts);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn gamma(shape: f64) -> Gamma {
-        Gamma::new("a", shape).unwrap()
-    }
 
     #[test]
     fn the_crps_keeps_its_digits_for_tiny_and_huge_shapes() {
@@ -112,7 +109,7 @@ mod tests {
             (1000000.0, 999500.0, 331.28617576661486),
             (10000000000.0, 10000000000.0, 23369.49772555124),
         ] {
-            let crps = gamma(shape).crps(z);
+            let crps = Gamma::new(shape).crps(z);
             assert!((crps / truth - 1.0).abs() < 1e-11, "{shape} {z}: {crps:e} {truth:e}");
         }
     }
@@ -120,7 +117,7 @@ mod tests {
     #[test]
     fn the_two_forms_of_the_crps_meet_at_shape_one() {
         for z in [0.0, 1e-9, 0.1, 0.7, 3.0, 40.0] {
-            let (below, above) = (gamma(1.0_f64.next_down()).crps(z), gamma(1.0).crps(z));
+            let (below, above) = (Gamma::new(1.0_f64.next_down()).crps(z), Gamma::new(1.0).crps(z));
             assert!((below / above - 1.0).abs() < 1e-14, "{z}: {below} {above}");
         }
     }

@@ -4,9 +4,10 @@ use std::f64::consts::LN_2;
 
 use super::family::{Family, Types};
 use super::location_scale::{Standard, located};
-use super::special::gamma::{IncompleteGamma, incomplete_gamma, ln_gamma_1p};
+use super::special::gamma::ln_gamma_1p;
 use super::special::incomplete_beta::incomplete_beta_fraction;
-use super::{InvalidParameter, positive, quadrature, quantile};
+use super::special::incomplete_gamma::{IncompleteGamma, incomplete_gamma};
+use super::{InvalidParameter, quadrature, shape};
 
 pub(super) const FAMILY: Family = Family {
     name: "gennorm",
@@ -31,7 +32,7 @@ struct GenNorm {
 
 impl GenNorm {
     fn new(beta: f64) -> Result<Self, InvalidParameter> {
-        let beta = positive("beta", beta)?;
+        let beta = shape("beta", beta)?;
         let shape = 1.0 / beta;
         let ln_gamma = ln_gamma_1p(shape);
         let mean_distance = 0.5 * libm::exp(ln_gamma_1p(2.0 * shape) - ln_gamma);
@@ -69,10 +70,6 @@ impl Standard for GenNorm {
         self.cdf(-z)
     }
 
-    fn quantile(&self, p: f64) -> f64 {
-        quantile::search(p, (f64::NEG_INFINITY, f64::INFINITY), |z| self.cdf(z), |z| self.sf(z))
-    }
-
     /// |z| P(a, |z|^beta) + m (I_1/2(2a, a) - P(2a, |z|^beta)) with a = 1/beta and m = E|Z|: z (2F(z) - 1) less
     /// 2 E[Z; Z ≤ z] and E|Z - Z'|/2 (Gneiting and Raftery 2007, eq. 21).
     fn crps(&self, z: f64) -> f64 {
@@ -88,7 +85,7 @@ impl Standard for GenNorm {
         let furthest = libm::log2(30.0 + 3.0 * self.shape) * self.shape;
         let doublings = quadrature::doublings_to(furthest).max(6);
         for side in [-1.0, 1.0] {
-            quadrature::shrinking_cuts(0.0, side, 1.0 + self.beta, cuts);
+            quadrature::shrinking_cuts(0.0, side, 1.0, 1.0 + self.beta, cuts);
             quadrature::geometric_cuts(side, self.shape.min(1.0), doublings, cuts);
         }
     }

@@ -5,7 +5,8 @@ use std::f64::consts::LN_2;
 use super::family::{Family, Types};
 use super::location_scale::{Standard, located};
 use super::quadrature;
-use super::special::gamma::{EULER_GAMMA, entire_exponential_integral, exponential_integral};
+use super::special::gamma::EULER_GAMMA;
+use super::special::incomplete_gamma::{entire_exponential_integral, exponential_integral};
 
 pub(super) const FAMILY: Family = Family {
     name: "gumbel_r",

@@ -21,6 +21,10 @@ pub(super) trait HalfLine: fmt::Debug + Send + Sync + 'static {
     fn crps(&self, z: f64) -> f64;
     /// Adds the points at which quadrature should cut; the first is the centre.
     fn add_cuts(&self, cuts: &mut Vec<f64>);
+    /// The exponent with which the tail falls, where it is left beyond the outermost cut.
+    fn tail_index(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// A standard form on the half-line as one on the whole line.
@@ -59,6 +63,10 @@ impl<S: HalfLine> Standard for FromZero<S> {
 
     fn add_cuts(&self, cuts: &mut Vec<f64>) {
         self.0.add_cuts(cuts);
+    }
+
+    fn tail_index(&self) -> Option<f64> {
+        self.0.tail_index()
     }
 }
 

@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 use super::family::{Family, Types};
 use super::location_scale::{Standard, located};
 use super::special::erfcx::{erfcx, normal_tail};
-use super::{InvalidParameter, finite, positive, quadrature, quantile};
+use super::{InvalidParameter, finite, quadrature, shape};
 
 pub(super) const FAMILY: Family = Family {
     name: "johnsonsu",
@@ -23,7 +23,7 @@ struct JohnsonSu {
 
 impl JohnsonSu {
     fn new(a: f64, b: f64) -> Result<Self, InvalidParameter> {
-        Ok(JohnsonSu { a: finite("a", a)?, b: positive("b", b)? })
+        Ok(JohnsonSu { a: finite("a", a)?, b: shape("b", b)? })
     }
 
     /// The normal variable at `z`.
@@ -83,15 +83,13 @@ impl Standard for JohnsonSu {
         normal_tail(self.normal(z))
     }
 
-    fn quantile(&self, p: f64) -> f64 {
-        quantile::search(p, (f64::NEG_INFINITY, f64::INFINITY), |z| self.cdf(z), |z| self.sf(z))
-    }
-
     /// Own derivation, from the mean of a lognormal variable up to a point (as Baran and Lerch 2015 for the lognormal).
-    /// Beyond the range of doubles, for b below about 0.02, it is infinite.
+    /// Beyond the range of doubles, for b below about 0.02 or a beyond about 700 b, it is infinite; there the terms
+    /// overflow against each other.
     fn crps(&self, z: f64) -> f64 {
         let t = self.normal(z);
-        if self.b < 1.0 { self.crps_of_heavy_tails(z, t) } else { self.crps_of_light_tails(z, t) }
+        let crps = if self.b < 1.0 { self.crps_of_heavy_tails(z, t) } else { self.crps_of_light_tails(z, t) };
+        if crps.is_nan() { f64::INFINITY } else { crps }
     }
 
     fn add_cuts(&self, cuts: &mut Vec<f64>) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Density, Distribution, InvalidParameter, PowerTail, finite, positive};
+use super::{Density, Distribution, InvalidParameter, PowerTail, finite, positive, quantile};
 
 /// A family's standard form, with location 0 and scale 1. It is asked at finite points only.
 pub(super) trait Standard: fmt::Debug + Send + Sync + 'static {
@@ -17,7 +17,9 @@ pub(super) trait Standard: fmt::Debug + Send + Sync + 'static {
     /// The probability of more than `z`, accurate where it is small.
     fn sf(&self, z: f64) -> f64;
     /// The least value with at least the probability `p` at and below it.
-    fn quantile(&self, p: f64) -> f64;
+    fn quantile(&self, p: f64) -> f64 {
+        quantile::search(p, (f64::NEG_INFINITY, f64::INFINITY), |z| self.cdf(z), |z| self.sf(z))
+    }
     /// The CRPS at a finite `z`.
     fn crps(&self, z: f64) -> f64;
     /// Adds the points at which quadrature should cut; the first is the centre.

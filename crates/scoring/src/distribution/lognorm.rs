@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, LOG2_E, PI};
 use super::family::{Family, Types};
 use super::half_line::{HalfLine, located_from};
 use super::special::erfcx::erfcx;
-use super::{InvalidParameter, positive, quadrature};
+use super::{InvalidParameter, quadrature, shape};
 
 pub(super) const FAMILY: Family = Family {
     name: "lognorm",
@@ -22,7 +22,7 @@ struct LogNorm {
 
 impl LogNorm {
     fn new(s: f64) -> Result<Self, InvalidParameter> {
-        Ok(LogNorm { s: positive("s", s)? })
+        Ok(LogNorm { s: shape("s", s)? })
     }
 
     /// ln z in standard deviations.
@@ -76,7 +76,7 @@ impl HalfLine for LogNorm {
         let spread = self.s.min(1.0);
         let doublings = quadrature::doublings_to(self.s * furthest * LOG2_E - libm::log2(spread));
         quadrature::geometric_cuts(1.0, spread, doublings, cuts);
-        quadrature::shrinking_cuts(0.0, 1.0, 0.0, cuts);
+        quadrature::shrinking_cuts(0.0, 1.0, 1.0, 0.0, cuts);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Mirror images: the distribution of -Z.
 
 use super::location_scale::Standard;
-use super::quantile;
 
-/// The distribution of -Z, where Z has a standard form.
+/// The distribution of -Z, where Z has a standard form. Its quantiles are searched for: the quantile function of Z at
+/// 1 - p knows nothing of a small p.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Mirrored<S>(pub S);
 
@@ -22,11 +22,6 @@ impl<S: Standard> Standard for Mirrored<S> {
 
     fn sf(&self, z: f64) -> f64 {
         self.0.cdf(-z)
-    }
-
-    /// By search: the quantile function at 1 - p knows nothing of a small p.
-    fn quantile(&self, p: f64) -> f64 {
-        quantile::search(p, (f64::NEG_INFINITY, f64::INFINITY), |z| self.cdf(z), |z| self.sf(z))
     }
 
     fn crps(&self, z: f64) -> f64 {

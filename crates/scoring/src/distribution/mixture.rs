@@ -48,8 +48,9 @@ pub struct InvalidMixture;
 /// Beyond this ratio the decomposition has lost too many digits and the integral is taken directly.
 const MAX_CANCELLATION: f64 = 1e4;
 
-/// What is left of an integral beyond a point is dropped when it is below this share of what was summed up.
-const NEGLIGIBLE: f64 = 1e-18;
+/// A panel, or all that is left beyond a point, is left out when it is below this share of the whole; there are a
+/// thousand panels at most.
+const NEGLIGIBLE: f64 = 1e-17;
 
 impl Mixture {
     /// The mean of `components` by the absolute value of their weights, on any scale. Mixtures among them are taken
@@ -113,20 +114,35 @@ impl Mixture {
         cuts.sort_by(f64::total_cmp);
         cuts.dedup();
         let outcome = cuts.partition_point(|&cut| cut < x);
+        let least = self.least_areas(x);
         let mut areas = Areas::default();
         let leftwards: Vec<f64> = cuts[..=outcome].iter().rev().copied().collect();
-        self.add_side(Side::Left, &leftwards, &mut areas);
-        self.add_side(Side::Right, &cuts[outcome..], &mut areas);
+        self.add_side(Side::Left, &leftwards, least, &mut areas);
+        self.add_side(Side::Right, &cuts[outcome..], least, &mut areas);
         areas
     }
 
-    /// Adds the integrals over one side of the outcome, panel by panel outwards.
-    fn add_side(&self, side: Side, outwards: &[f64], areas: &mut Areas) {
+    /// What the integrals come to at least: the square of a sum of masses is no less than the sum of their squares.
+    fn least_areas(&self, x: f64) -> Areas {
+        let mut least = Areas::default();
+        for Component { weight, density } in &self.components {
+            let share = weight * density.crps(x);
+            least.add(Areas { within: share, pooled: weight * share });
+        }
+        least
+    }
+
+    /// Adds the integrals over one side of the outcome, panel by panel outwards, but for what is negligible beside the
+    /// `least` that they come to. Masses fall outwards.
+    fn add_side(&self, side: Side, outwards: &[f64], least: Areas, areas: &mut Areas) {
         let end = outwards[outwards.len() - 1];
         for panel in outwards.windows(2) {
-            let rest = self.squares(side, panel[0]).times((end - panel[0]).abs());
-            if rest.within <= NEGLIGIBLE * areas.within && rest.pooled <= NEGLIGIBLE * areas.pooled {
+            let squares = self.squares(side, panel[0]);
+            if squares.times((end - panel[0]).abs()).is_negligible_beside(least) {
                 return;
+            }
+            if squares.times((panel[1] - panel[0]).abs()).is_negligible_beside(least) {
+                continue;
             }
             quadrature::for_each_node(panel[0], panel[1], |x, weight| {
                 areas.add(self.squares(side, x).times(weight));
@@ -182,6 +198,10 @@ impl Areas {
     fn add(&mut self, other: Areas) {
         self.within += other.within;
         self.pooled += other.pooled;
+    }
+
+    fn is_negligible_beside(self, whole: Areas) -> bool {
+        self.within <= NEGLIGIBLE * whole.within && self.pooled <= NEGLIGIBLE * whole.pooled
     }
 }
 

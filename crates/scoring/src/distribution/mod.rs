@@ -181,6 +181,16 @@ fn positive(name: &'static str, value: f64) -> Result<f64, InvalidParameter> {
     if value > 0.0 { Ok(value) } else { Err(InvalidParameter { name, range: "> 0", value }) }
 }
 
+/// A shape parameter above zero. Sums, products and reciprocals of shapes of this range are doubles of full precision.
+fn shape(name: &'static str, value: f64) -> Result<f64, InvalidParameter> {
+    let value = positive(name, value)?;
+    if (1e-100..=1e100).contains(&value) {
+        Ok(value)
+    } else {
+        Err(InvalidParameter { name, range: "between 1e-100 and 1e100", value })
+    }
+}
+
 /// What weights of any scale and sign add up to in absolute value. Divides by the largest first, so that neither tiny
 /// nor huge ones lose digits.
 #[derive(Debug, Clone, Copy)]

@@ -2,8 +2,8 @@
 
 use super::family::{Family, Types};
 use super::location_scale::{Standard, located};
-use super::special::exprel;
-use super::{InvalidParameter, positive};
+use super::special::elementary::exprel;
+use super::{InvalidParameter, shape};
 
 pub(super) const FAMILY: Family = Family {
     name: "pareto",
@@ -20,7 +20,7 @@ struct Pareto {
 
 impl Pareto {
     fn new(b: f64) -> Result<Self, InvalidParameter> {
-        Ok(Pareto { b: positive("b", b)? })
+        Ok(Pareto { b: shape("b", b)? })
     }
 }
 

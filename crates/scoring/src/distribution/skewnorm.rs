@@ -7,7 +7,7 @@ use super::location_scale::{Standard, located};
 use super::special::FRAC_1_SQRT_PI;
 use super::special::erfcx::{ln_normal_tail, normal_tail};
 use super::special::owens_t::{owens_t, owens_t_complement};
-use super::{InvalidParameter, finite, quadrature, quantile};
+use super::{InvalidParameter, finite, quadrature};
 
 pub(super) const FAMILY: Family = Family {
     name: "skewnorm",
@@ -67,10 +67,6 @@ impl Standard for SkewNorm {
 
     fn sf(&self, z: f64) -> f64 {
         if self.a < 0.0 { Self::mass_below(-z, -self.a) } else { Self::mass_above(z, self.a) }
-    }
-
-    fn quantile(&self, p: f64) -> f64 {
-        quantile::search(p, (f64::NEG_INFINITY, f64::INFINITY), |z| self.cdf(z), |z| self.sf(z))
     }
 
     /// z(2F(z) - 1) + 2f(z) - m erf(z √((1 + a²)/2)) less half Gini's mean difference, m the mean; own derivation.

@@ -1,7 +1,7 @@
 //! What holds for every family: identities between its functions, over example shapes.
 
 use super::quadrature::for_each_node;
-use super::{Density, Distribution, FAMILIES};
+use super::{Density, Distribution, FAMILIES, Family};
 
 /// Shapes at which a family is tested: typical and extreme ones.
 fn example_shapes(family: &str) -> &'static [&'static [f64]] {
@@ -35,6 +35,11 @@ fn for_each_example(check: impl Fn(&str, &Density)) {
             check(&format!("{}{shapes:?}", family.name), &density);
         }
     }
+}
+
+/// Whether a shape may be any finite number; the others are above zero.
+fn is_signed(family: &str, shape: &str) -> bool {
+    matches!((family, shape), ("johnsonsu" | "skewnorm", "a"))
 }
 
 fn scaled(name: &str, shapes: &[f64], scale: f64) -> Density {
@@ -84,10 +89,12 @@ fn crps_by_panels(density: &Density, x: f64) -> f64 {
         + tails
 }
 
-/// Neighbouring quantiles that are apart, and not where doubles lose digits.
+/// Neighbouring quantiles that are apart, and not where doubles are too coarse: next to 0 or to a pole elsewhere.
 fn quantile_pairs(density: &Density) -> Vec<(f64, f64)> {
     let quantiles = PROBABILITIES.map(|p| density.quantile(p));
-    let kept = |pair: &&[f64]| pair[0] < pair[1] && pair.iter().all(|x| x.abs() > 1e-290);
+    let kept = |pair: &&[f64]| {
+        pair[0] < pair[1] && pair.iter().all(|&x| x.abs() > 1e-290 && density.pdf(x).is_finite())
+    };
     quantiles.windows(2).filter(kept).map(|pair| (pair[0], pair[1])).collect()
 }
 
@@ -190,17 +197,38 @@ fn far_out_nothing_is_lost_and_nothing_is_not_a_number() {
     });
 }
 
+/// All combinations of shapes from end to end of what is accepted.
+fn extreme_shapes(family: &Family) -> Vec<Vec<f64>> {
+    const POSITIVE: [f64; 9] = [1e-100, 1e-30, 1e-9, 1e-3, 1.0, 1e3, 1e9, 1e30, 1e100];
+    let mut combinations = vec![Vec::new()];
+    for name in family.shapes {
+        let mut choices = POSITIVE.to_vec();
+        if is_signed(family.name, name) {
+            choices.extend(POSITIVE.map(|shape| -shape));
+            choices.extend([0.0, f64::MAX, f64::MIN, 5e-324]);
+        }
+        let extended = |shapes: &Vec<f64>| -> Vec<Vec<f64>> {
+            choices.iter().map(|&shape| [&shapes[..], &[shape]].concat()).collect()
+        };
+        combinations = combinations.iter().flat_map(extended).collect();
+    }
+    combinations
+}
+
 #[test]
 fn whatever_shape_is_accepted_gives_numbers() {
     let mut failures = Vec::new();
     for family in FAMILIES {
-        for shape in [1e-300, 1e-100, 1e-30, 1e-3, 1e3, 1e30, 1e300] {
-            let shapes = vec![shape; family.shapes.len()];
+        for shapes in extreme_shapes(family) {
             let Ok(density) = (family.build)(&shapes, 0.0, 1.0) else { continue };
             for x in [-1e300, -1.0, 0.0, 1e-300, 0.3, 1.0, 1e3, 1e300] {
-                let values = [density.pdf(x), density.cdf(x), density.sf(x), density.crps(x)];
-                if density.ln_pdf(x).is_nan() || !values.iter().all(|&value| value >= 0.0) {
-                    failures.push(format!("{}[{shape:e}] at {x:e}: {values:?}", family.name));
+                let (below, above) = (density.cdf(x), density.sf(x));
+                let values = [density.pdf(x), density.crps(x), below, above];
+                let is_fine = !density.ln_pdf(x).is_nan()
+                    && values.iter().all(|&value| value >= 0.0)
+                    && (below + above - 1.0).abs() < 1e-13;
+                if !is_fine {
+                    failures.push(format!("{}{shapes:?} at {x:e}: {values:?}", family.name));
                 }
             }
         }
@@ -235,11 +263,30 @@ fn parameters_out_of_range_are_refused_by_name() {
             assert_eq!((family.build)(shapes, loc, scale).unwrap_err().name, name, "{}", family.name);
         }
         for index in 0..family.shapes.len() {
-            for wrong in [-0.5, f64::NAN, f64::INFINITY] {
+            let name = family.shapes[index];
+            let beyond: &[f64] = if is_signed(family.name, name) { &[] } else { &[-0.5, -5e-324, 2e100] };
+            for &wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].iter().chain(beyond) {
                 let mut shapes = shapes.to_vec();
                 shapes[index] = wrong;
                 let refusal = (family.build)(&shapes, 0.0, 1.0).unwrap_err();
-                assert_eq!(refusal.name, family.shapes[index], "{}", family.name);
+                assert_eq!(refusal.name, name, "{}", family.name);
+                assert!(refusal.value.is_nan() || refusal.value == wrong, "{}: {refusal}", family.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shape_so_small_or_large_that_sums_and_products_lose_it_is_refused() {
+    for family in FAMILIES.iter().filter(|family| family.name != "triang") {
+        for (index, name) in
+            family.shapes.iter().enumerate().filter(|(_, name)| !is_signed(family.name, name))
+        {
+            for value in [5e-324, 9e-101, 1.1e100, f64::MAX] {
+                let mut shapes = example_shapes(family.name)[0].to_vec();
+                shapes[index] = value;
+                let refusal = (family.build)(&shapes, 0.0, 1.0).unwrap_err().to_string();
+                assert_eq!(refusal, format!("{name} must be between 1e-100 and 1e100, got {value}"));
             }
         }
     }

@@ -5,8 +5,9 @@ use std::f64::consts::LN_2;
 use super::family::{Family, Types};
 use super::half_line::{FromZero, HalfLine, ln_power};
 use super::location_scale::located;
-use super::special::gamma::{incomplete_gamma, ln_gamma_1p};
-use super::{InvalidParameter, positive, quadrature};
+use super::special::gamma::ln_gamma_1p;
+use super::special::incomplete_gamma::incomplete_gamma;
+use super::{InvalidParameter, quadrature, shape};
 
 pub(super) const FAMILY: Family = Family {
     name: "weibull_min",
@@ -17,7 +18,7 @@ pub(super) const FAMILY: Family = Family {
 
 /// The standard form with the shape `c`.
 pub(super) fn weibull(c: f64) -> Result<FromZero<Weibull>, InvalidParameter> {
-    let c = positive("c", c)?;
+    let c = shape("c", c)?;
     let crps_at_zero = libm::exp(ln_gamma_1p(1.0 / c) - LN_2 / c);
     Ok(FromZero(Weibull { c, crps_at_zero }))
 }
@@ -64,7 +65,7 @@ impl HalfLine for Weibull {
         let furthest = libm::log2(25.0 + 1.0 / self.c) / self.c;
         let doublings = quadrature::doublings_to(furthest).max(6);
         quadrature::geometric_cuts(1.0, (1.0 / self.c).min(1.0), doublings, cuts);
-        quadrature::shrinking_cuts(0.0, 1.0, self.c, cuts);
+        quadrature::shrinking_cuts(0.0, 1.0, 1.0, self.c, cuts);
     }
 }
 

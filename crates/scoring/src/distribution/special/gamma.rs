@@ -1,83 +1,9 @@
-//! The incomplete gamma functions and what hangs together with them.
+//! The gamma function, its logarithmic derivative and their ratios.
 
-use super::super::quadrature;
+use std::f64::consts::PI;
 
 /// Euler's constant.
 pub(in crate::distribution) const EULER_GAMMA: f64 = 0.577_215_664_901_532_9;
-
-/// ln(2π)/2
-const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
-
-/// From this shape on, powers are taken about their peak: there x^a, e^-x and Γ(a) are large and nearly cancel.
-const PEAKED_FROM: f64 = 10.0;
-
-/// From this shape on, the series and the fraction would need too many terms.
-const LARGE: f64 = 150.0;
-
-/// The regularised incomplete gamma functions, each with its digits where it is small.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::distribution) struct IncompleteGamma {
-    /// P(a, x)
-    pub lower: f64,
-    /// Q(a, x) = 1 - P(a, x)
-    pub upper: f64,
-}
-
-impl IncompleteGamma {
-    fn from_lower(lower: f64) -> Self {
-        IncompleteGamma { lower, upper: 1.0 - lower }
-    }
-
-    fn from_upper(upper: f64) -> Self {
-        IncompleteGamma { lower: 1.0 - upper, upper }
-    }
-
-    /// P(a, x) - Q(a, x)
-    pub fn difference(self) -> f64 {
-        self.lower - self.upper
-    }
-}
-
-/// P(a, x) and Q(a, x) for a > 0 and x ≥ 0. `ln_x` is asked for because it may be known where x underflows.
-///
-/// By the power series of P (DLMF 8.11.4) left of the peak, Legendre's continued fraction of Q (DLMF 8.9.2) right of it
-/// and, for large a, an integral. Measured against mpmath for a from 1e-9 to 1e10, the relative error is at most 1.4e-14
-/// where the value is above 1e-20 and 1.2e-13 in tails down to 1e-290.
-pub(in crate::distribution) fn incomplete_gamma(a: f64, x: f64, ln_x: f64) -> IncompleteGamma {
-    if x == f64::INFINITY {
-        return IncompleteGamma::from_upper(0.0);
-    }
-    let kernel = libm::exp(ln_kernel(a, x, ln_x));
-    if a >= LARGE {
-        let mass = a * kernel * integral_from(a, x);
-        return if x < a { IncompleteGamma::from_lower(mass) } else { IncompleteGamma::from_upper(mass) };
-    }
-    if x >= a.max(1.0) {
-        return IncompleteGamma::from_upper(a * kernel * upper_fraction(a, x));
-    }
-    let lower = kernel * lower_series(a, x);
-    if lower > 0.75 {
-        IncompleteGamma { lower, upper: upper_near_zero(a, x, ln_x) }
-    } else {
-        IncompleteGamma::from_lower(lower)
-    }
-}
-
-/// ln(x^a e^-x / Γ(a + 1)).
-///
-/// For large a with the peak taken out: -a (μ - ln(1 + μ)) less Stirling's formula for Γ(a + 1) / (a/e)^a, where
-/// μ = (x - a)/a, as Temme (1979) has it.
-pub(in crate::distribution) fn ln_kernel(a: f64, x: f64, ln_x: f64) -> f64 {
-    if a < PEAKED_FROM {
-        return a * ln_x - x - ln_gamma_1p(a);
-    }
-    let deviation = (x - a) / a;
-    if deviation == f64::INFINITY {
-        return f64::NEG_INFINITY;
-    }
-    let fall = if x < 0.5 * a { deviation - (ln_x - libm::log(a)) } else { ln_1p_gap(deviation) };
-    -a * fall - 0.5 * libm::log(a) - HALF_LN_TAU - stirling_remainder(a)
-}
 
 /// ln Γ(1 + a) for a > 0, with its digits also where a is tiny: ψ(1) mends what 1 + a rounds away.
 pub(in crate::distribution) fn ln_gamma_1p(a: f64) -> f64 {
@@ -86,8 +12,11 @@ pub(in crate::distribution) fn ln_gamma_1p(a: f64) -> f64 {
     libm::lgamma(rounded) - EULER_GAMMA * lost
 }
 
-/// What Stirling's formula leaves of ln Γ(a) for a ≥ 10: 1/(12a) - 1/(360a³) + … (DLMF 5.11.1).
-fn stirling_remainder(a: f64) -> f64 {
+/// From here on Stirling's series is exact to a double.
+const STIRLING_FROM: f64 = 10.0;
+
+/// What Stirling's formula leaves of ln Γ(a), for a ≥ 10: 1/(12a) - 1/(360a³) + … (DLMF 5.11.1).
+pub(super) fn stirling_remainder(a: f64) -> f64 {
     const COEFFICIENTS: [f64; 8] = [
         1.0 / 12.0,
         -1.0 / 360.0,
@@ -103,93 +32,146 @@ fn stirling_remainder(a: f64) -> f64 {
     COEFFICIENTS.iter().rev().fold(0.0, |sum, c| sum * square + c) * inverse
 }
 
-/// y - ln(1 + y) for y > -1, with its digits also next to 0: with s = y/(2 + y) it is s (y - 2s² (1/3 + s²/5 + …)).
-fn ln_1p_gap(y: f64) -> f64 {
-    /// 1/3, 1/5, … until 9^-n is below rounding.
-    const TERMS: u32 = 16;
-    if !(-0.5..=1.0).contains(&y) {
-        return y - libm::log1p(y);
+/// Γ(a) / (√(2π/a) (a/e)^a) for a > 0: what Stirling's formula leaves.
+pub(in crate::distribution) fn scaled_gamma(a: f64) -> f64 {
+    if a < STIRLING_FROM {
+        return libm::tgamma(1.0 + a) / (2.0 * PI * a).sqrt() * libm::exp(a - a * libm::log(a));
     }
-    let s = y / (2.0 + y);
-    let square = s * s;
-    let series = (1..=TERMS).rev().fold(0.0, |sum, k| sum * square + 1.0 / f64::from(2 * k + 1));
-    s * (y - 2.0 * square * series)
+    libm::exp(stirling_remainder(a))
 }
 
-/// 1 + x/(a+1) + x²/((a+1)(a+2)) + …, which is P(a, x) Γ(a+1) / (x^a e^-x).
-fn lower_series(a: f64, x: f64) -> f64 {
-    let (mut term, mut sum, mut denominator) = (1.0, 1.0, a);
-    while term > 1e-17 * sum {
-        denominator += 1.0;
-        term *= x / denominator;
-        sum += term;
+/// Coefficients of w^-2, w^-4, … in ln(Γ(a + 1/2) / Γ(a)) - ln(w)/2, where w = a - 1/4: 2 B(k+1; 1/4) / (k (k+1)) for
+/// even k, with the Bernoulli polynomials B (from the expansion of ln Γ(w + c), DLMF 5.11.8).
+const HALF_STEP_SERIES: [f64; 6] = [
+    1.0 / 64.0,
+    -5.0 / 2048.0,
+    61.0 / 49_152.0,
+    -1385.0 / 1_048_576.0,
+    50_521.0 / 20_971_520.0,
+    -2_702_765.0 / 402_653_184.0,
+];
+
+/// Where that series is exact to a double: its next term is below 1e-16.
+const HALF_STEP_FROM: f64 = 12.25;
+
+/// Γ(a + 1/2) / Γ(a) for a > 0.
+pub(in crate::distribution) fn gamma_half_step(a: f64) -> f64 {
+    let mut product = 1.0;
+    let mut a = a;
+    while a < HALF_STEP_FROM {
+        product *= a / (a + 0.5);
+        a += 1.0;
     }
-    sum
+    let w = a - 0.25;
+    let inverse = 1.0 / (w * w);
+    let series = HALF_STEP_SERIES.iter().rev().fold(0.0, |sum, c| (sum + c) * inverse);
+    product * w.sqrt() * libm::exp(series)
 }
 
-/// Γ(a, x) / (x^a e^-x) for x ≥ max(a, 1) by Legendre's continued fraction (DLMF 8.9.2) and Lentz's method. All its
-/// denominators stay above zero there.
-fn upper_fraction(a: f64, x: f64) -> f64 {
-    const MAX_ROUNDS: u32 = 1000;
-    let mut denominator = x + 1.0 - a;
-    let mut c = f64::INFINITY;
-    let mut d = 1.0 / denominator;
-    let mut fraction = d;
-    for n in (1..=MAX_ROUNDS).map(f64::from) {
-        let numerator = n * (a - n);
-        denominator += 2.0;
-        d = 1.0 / (denominator + numerator * d);
-        c = denominator + numerator / c;
-        fraction *= c * d;
-        if (c * d - 1.0).abs() <= f64::EPSILON {
-            break;
+/// ψ(a + step) - ψ(a) for a > 0 and step ≥ 0, accurate also for small steps.
+pub(in crate::distribution) fn digamma_step(a: f64, step: f64) -> f64 {
+    /// -B_2k / (2k) (DLMF 5.11.2).
+    const SERIES: [f64; 7] =
+        [-1.0 / 12.0, 1.0 / 120.0, -1.0 / 252.0, 1.0 / 240.0, -1.0 / 132.0, 691.0 / 32_760.0, -1.0 / 12.0];
+    const SERIES_FROM: f64 = 12.0;
+    let mut sum = 0.0;
+    let mut a = a;
+    while a < SERIES_FROM {
+        sum += step / (a + step) / a;
+        a += 1.0;
+    }
+    let end = a + step;
+    let (from, to) = (1.0 / (a * a), 1.0 / (end * end));
+    // The divided difference of the series between the two inverse squares, so that it does not cancel.
+    let (mut value, mut slope) = (0.0, 0.0);
+    for c in SERIES.iter().rev() {
+        slope = slope * to + value;
+        value = value * from + c;
+    }
+    slope = slope * to + value;
+    let gap = -step / end * ((a + end) / end) * from;
+    sum + libm::log1p(step / a) + 0.5 * step / end / a + gap * slope
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The values are of 40 digits, rounded.
+
+    fn close(ours: f64, truth: f64) -> bool {
+        (ours - truth).abs() <= 4e-15 * truth.abs()
+    }
+
+    #[test]
+    fn ln_gamma_keeps_its_digits_next_to_one() {
+        for (a, truth) in [
+            (1e-300, -5.772156649015329e-301),
+            (1e-17, -5.772156649015329e-18),
+            (1e-9, -5.772156640790658e-10),
+            (3e-5, -1.7315729737534196e-05),
+            (0.01, -0.005690307946069646),
+            (0.2, -0.08537409000331585),
+            (0.7, -0.09580769740706588),
+            (3.0, 1.791759469228055),
+            (60.0, 188.6281734236716),
+        ] {
+            assert!(close(ln_gamma_1p(a), truth), "{a}: {:e} {truth:e}", ln_gamma_1p(a));
         }
     }
-    fraction
-}
 
-/// Q(a, x) for x < 1 and small a, where P is next to 1: 1 - g (1 + a Σ (-x)^n/((a+n) n!)), g = x^a/Γ(1+a) (DLMF 8.7.1).
-fn upper_near_zero(a: f64, x: f64, ln_x: f64) -> f64 {
-    let ln_g = a * ln_x - ln_gamma_1p(a);
-    -libm::expm1(ln_g) - libm::exp(ln_g) * a * alternating_series(a, x)
-}
-
-/// Σ (-x)^n / ((a + n) n!) over n ≥ 1, for x ≤ 1.
-fn alternating_series(a: f64, x: f64) -> f64 {
-    let (mut power, mut sum) = (1.0, 0.0);
-    for n in (1..=20).map(f64::from) {
-        power *= -x / n;
-        sum += power / (a + n);
+    #[test]
+    fn the_scaled_gamma_function_agrees_on_both_sides_of_its_series() {
+        for (a, scaled) in [
+            (1.0e-9, 12_615.662_876_872_237),
+            (0.01, 4.195_480_832_378_425),
+            (0.5, 1.165_821_990_798_562),
+            (1.0, 1.084_437_551_419_227_5),
+            (3.7, 1.022_723_094_616_802_7),
+            (9.99, 1.008_373_762_243_370_6),
+            (10.0, 1.008_365_359_132_400_2),
+            (170.0, 1.000_490_315_678_498),
+            (1_000_000.0, 1.000_000_083_333_337),
+        ] {
+            assert!(close(scaled_gamma(a), scaled), "{a}: {}", scaled_gamma(a));
+        }
     }
-    sum
-}
 
-/// P(a, x) for x < a, Q(a, x) from there on, times Γ(a) / (x^a e^-x), for large a: the integral of
-/// (1 ± u)^(a-1) e^(∓xu) over u = |t - x|/x outwards, which falls as e^-|x-a|u or as a normal density.
-fn integral_from(a: f64, x: f64) -> f64 {
-    let outwards = if x < a { -1.0 } else { 1.0 };
-    let slope = outwards * (x - a + 1.0);
-    let end = (10.5 / a.sqrt()).min(40.0 / slope.abs());
-    let mut sum = 0.0;
-    for panel in [(0.0, 0.5 * end), (0.5 * end, end)] {
-        quadrature::for_each_node(panel.0, panel.1, |u, weight| {
-            sum += weight * libm::exp(-slope * u - (a - 1.0) * ln_1p_gap(outwards * u));
-        });
+    #[test]
+    fn steps_of_the_digamma_function_are_accurate_however_small() {
+        for (a, step, difference) in [
+            (0.001, 2.0, 1_000.999_000_999_000_9),
+            (0.5, 1.0e-12, 4.934_802_200_536_265e-12),
+            (1.0, 0.25, 0.349_762_131_525_267_5),
+            (1.0, 1_000_000.0, 14.392_726_722_865_724),
+            (11.9, 3.0, 0.233_495_439_333_504_86),
+            (40.0, 1.0e-9, 2.531_510_384_097_061_8e-11),
+            (100_000.0, 100_000.0, 0.693_149_680_566_195_3),
+        ] {
+            assert!(close(digamma_step(a, step), difference), "{a} {step}: {}", digamma_step(a, step));
+        }
     }
-    sum
-}
 
-/// The exponential integral E1(x) for x ≥ 1: Γ(0, x) (DLMF 6.11.1).
-pub(in crate::distribution) fn exponential_integral(x: f64) -> f64 {
-    if x == f64::INFINITY { 0.0 } else { libm::exp(-x) * upper_fraction(0.0, x) }
-}
+    #[test]
+    fn half_steps_of_gamma_and_digamma_are_exact_where_they_are_known() {
+        let root_pi = std::f64::consts::PI.sqrt();
+        let ln2 = std::f64::consts::LN_2;
+        for (a, ratio) in
+            [(0.5, 1.0 / root_pi), (1.0, root_pi / 2.0), (1.5, 2.0 / root_pi), (12.0, 3.428_214_823_471_968)]
+        {
+            assert!(close(gamma_half_step(a), ratio), "{a}");
+        }
+        for (a, difference) in [(0.5, 2.0 * ln2), (1.0, 2.0 - 2.0 * ln2), (1.5, 2.0 * ln2 - 1.0)] {
+            assert!(close(digamma_step(a, 0.5), difference), "{a}");
+        }
+    }
 
-/// The entire exponential integral Ein(x) = E1(x) + ln x + γ for x between 0 and 1 (DLMF 6.2.3 and 6.6.4).
-pub(in crate::distribution) fn entire_exponential_integral(x: f64) -> f64 {
-    -alternating_series(0.0, x)
+    #[test]
+    fn the_half_step_of_digamma_is_the_slope_of_that_of_gamma() {
+        for a in [0.3, 1.7, 11.9, 12.4, 40.0, 1e4] {
+            let h = 1e-4 * a;
+            let slope = libm::log(gamma_half_step(a + h) / gamma_half_step(a - h)) / (2.0 * h);
+            assert!((slope / digamma_step(a, 0.5) - 1.0).abs() < 1e-7, "{a}");
+        }
+    }
 }
-
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-mod values;

@@ -4,7 +4,8 @@
 use std::f64::consts::PI;
 
 use super::super::quadrature;
-use super::beta::{digamma_step, excess_over_log, scaled_gamma};
+use super::elementary::excess_over_log;
+use super::gamma::{digamma_step, scaled_gamma};
 
 /// The incomplete beta function of fixed shapes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,11 +22,11 @@ impl IncompleteBeta {
         IncompleteBeta { lower: Shapes::new(a, b, peak), upper: Shapes::new(b, a, peak) }
     }
 
-    /// I_x(a, b) and its complement, each accurate where it is small. Measured against 60 digits over shapes from 1e-6 to
-    /// 1e6, the worst relative error besides what one ulp of x makes is 3e-15 where the mass is above 1e-20, and 8e-14
+    /// I_x(a, b) and its complement, each accurate where it is small. Measured against 50 digits over shapes from 1e-6 to
+    /// 1e9, the worst relative error besides what one ulp of x makes is 3e-15 where the mass is above 1e-20, and 8e-14
     /// above 1e-290.
     pub(in crate::distribution) fn masses(&self, x: f64, y: f64) -> (f64, f64) {
-        if self.lower.is_below_centre(x) {
+        if self.lower.is_below_centre(x, y) {
             self.lower.masses(x, y)
         } else {
             let (above, below) = self.upper.masses(y, x);
@@ -68,8 +69,9 @@ impl Shapes {
         Shapes { a, b, peak, ln_coefficient }
     }
 
-    fn is_below_centre(&self, x: f64) -> bool {
-        x * (self.a + self.b + 2.0) <= self.a + 1.0
+    /// Whether x ≤ (a + 1)/(a + b + 2).
+    fn is_below_centre(&self, x: f64, y: f64) -> bool {
+        x * (self.b + 1.0) <= y * (self.a + 1.0)
     }
 
     /// I_x(a, b) and its complement, for x below the centre.
@@ -111,22 +113,30 @@ impl Shapes {
     fn mass_by_quadrature(&self, x: f64, y: f64) -> f64 {
         const MAX_PANELS: u32 = 64;
         let Shapes { a, b, .. } = *self;
-        let odds = x / y;
         let curvature = (1.0 / a + 1.0 / b).sqrt().recip();
+        let start = b * x - a * y;
+        // Steps of the offset rather than of x, which for huge shapes is too coarse.
+        let at = |distance: f64| {
+            let fall = -libm::expm1(-distance);
+            let rest = 1.0 - x * fall;
+            (start - (a + b) * (x * (y * fall / rest)), x * (1.0 - fall) / rest, y / rest)
+        };
+        let density =
+            |(offset, x, y): (f64, f64, f64)| self.peak * libm::exp(-self.divergence_at(offset, x, y));
         let mut distance = 0.0;
         let mut sum = 0.0;
         for _ in 0..MAX_PANELS {
-            let (x, y) = from_odds(odds * libm::exp(-distance));
-            let end = distance + 4.0 / (2.0 * curvature + (a * y - b * x).abs());
-            let mut panel = 0.0;
-            quadrature::for_each_node(distance, end, |distance, weight| {
-                let (x, y) = from_odds(odds * libm::exp(-distance));
-                panel += weight * self.prefix(x, y);
-            });
-            sum += panel;
-            if panel <= 1e-17 * sum {
+            // From here on the density falls at least as e^(-|offset| · distance).
+            let here = at(distance);
+            let slope = here.0.abs();
+            if density(here) <= 4e-15 * sum * slope {
                 break;
             }
+            // To where a normal density is down to e^-34, which is as far as the nodes are exact.
+            let end = distance + 68.0 / (slope + (slope * slope + 68.0 * curvature * curvature).sqrt());
+            quadrature::for_each_node(distance, end, |distance, weight| {
+                sum += weight * density(at(distance))
+            });
             distance = end;
         }
         sum
@@ -136,11 +146,15 @@ impl Shapes {
         self.peak * libm::exp(-self.divergence(x, y))
     }
 
-    /// a ln(m/x) + b ln((1-m)/y) with m = a / (a + b), by how much ln(x^a y^b) is below its maximum, as the sum of two
-    /// terms above zero (as DiDonato and Morris 1992).
+    /// By how much ln(x^a y^b) is below its maximum.
     fn divergence(&self, x: f64, y: f64) -> f64 {
+        self.divergence_at(self.b * x - self.a * y, x, y)
+    }
+
+    /// The same given bx - ay: a ln(m/x) + b ln((1-m)/y) with m = a / (a + b), as the sum of two terms above zero (as
+    /// DiDonato and Morris 1992).
+    fn divergence_at(&self, offset: f64, x: f64, y: f64) -> f64 {
         let Shapes { a, b, .. } = *self;
-        let offset = b * x - a * y;
         a * excess_over_log(offset / a, x * ((a + b) / a))
             + b * excess_over_log(-offset / b, y * ((a + b) / b))
     }
@@ -159,7 +173,7 @@ pub(in crate::distribution) fn incomplete_beta_fraction(a: f64, b: f64, x: f64, 
     let away_from_zero = |value: f64| if value.abs() < TINY { TINY } else { value };
     let numerator = |m: f64| {
         let middle = a + 2.0 * m - 1.0;
-        (a + m - 1.0) / middle * ((a + b + m - 1.0) / middle) * m * (b - m) * x * x
+        (a + m - 1.0) / middle * ((a + b + m - 1.0) / middle * x) * m * ((b - m) * x)
     };
     let denominator = |m: f64| {
         let shift = a * y - b * x + 1.0 + m * (1.0 + y);

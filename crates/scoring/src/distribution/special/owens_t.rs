@@ -16,12 +16,16 @@ pub(in crate::distribution) fn owens_t(h: f64, a: f64) -> f64 {
         let (near, far) = (normal_tail(h), normal_tail(a * h));
         return 0.5 * (near + far) - near * far - owens_t(a * h, 1.0 / a);
     }
+    let peak = libm::exp(-0.5 * h * h) / (2.0 * PI);
+    if peak == 0.0 {
+        return 0.0;
+    }
     let end = a.min(FURTHEST / h.abs());
     let mut sum = 0.0;
     for (from, to) in [(0.0, 0.5 * end), (0.5 * end, end)] {
         quadrature::for_each_node(from, to, |x, weight| sum += weight * integrand(h, x));
     }
-    libm::exp(-0.5 * h * h) * sum / (2.0 * PI)
+    peak * sum
 }
 
 /// The same integral over x > a, the limit of T(h, ·) less T(h, a), for h ≥ 0 and a ≥ 0. The worst relative
@@ -36,11 +40,11 @@ pub(in crate::distribution) fn owens_t_complement(h: f64, a: f64) -> f64 {
 
 /// For ah > 1 the integrand falls faster than any power of x/a.
 fn remote_complement(h: f64, a: f64) -> f64 {
-    let scale = libm::exp(-0.5 * h * h * (1.0 + a * a)) / (2.0 * PI);
+    let scale = libm::exp(-0.5 * (h * h + (a * h) * (a * h))) / (2.0 * PI);
     if scale == 0.0 {
         return 0.0;
     }
-    let rate = h * h * a;
+    let rate = h * (a * h);
     let mut width = 1.0 / rate;
     let mut from = 0.0;
     let mut sum = 0.0;
