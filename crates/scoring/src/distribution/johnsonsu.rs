@@ -4,7 +4,8 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use super::family::{Family, Types};
 use super::location_scale::{Standard, located};
-use super::special::erfcx::{erfcx, normal_tail};
+use super::special::erfcx::erfcx;
+use super::special::normal;
 use super::{InvalidParameter, finite, quadrature, shape};
 
 pub(super) const FAMILY: Family = Family {
@@ -76,11 +77,11 @@ impl Standard for JohnsonSu {
     }
 
     fn cdf(&self, z: f64) -> f64 {
-        normal_tail(-self.normal(z))
+        normal::sf(-self.normal(z))
     }
 
     fn sf(&self, z: f64) -> f64 {
-        normal_tail(self.normal(z))
+        normal::sf(self.normal(z))
     }
 
     /// Own derivation, from the mean of a lognormal variable up to a point (as Baran and Lerch 2015 for the lognormal).

@@ -5,6 +5,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, LOG2_E, PI};
 use super::family::{Family, Types};
 use super::half_line::{HalfLine, located_from};
 use super::special::erfcx::erfcx;
+use super::special::normal;
 use super::{InvalidParameter, quadrature, shape};
 
 pub(super) const FAMILY: Family = Family {
@@ -57,11 +58,11 @@ impl HalfLine for LogNorm {
     }
 
     fn cdf(&self, z: f64) -> f64 {
-        0.5 * libm::erfc(-self.score(z) * FRAC_1_SQRT_2)
+        normal::sf(-self.score(z))
     }
 
     fn sf(&self, z: f64) -> f64 {
-        0.5 * libm::erfc(self.score(z) * FRAC_1_SQRT_2)
+        normal::sf(self.score(z))
     }
 
     /// z erf(w/√2) + e^(s²/2) (erfc(s/2) - 2Φ(w - s)) with w = ln z / s (Baran and Lerch 2015).

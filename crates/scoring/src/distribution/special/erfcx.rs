@@ -2,7 +2,7 @@
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
-use super::FRAC_1_SQRT_PI;
+use super::{FRAC_1_SQRT_PI, normal};
 
 /// From here the asymptotic series is exact to a double: its last term is below 1e-17.
 const SERIES_FROM: f64 = 10.0;
@@ -21,15 +21,10 @@ fn series(x: f64) -> f64 {
     (1..=TERMS).rev().fold(1.0, |sum, k| 1.0 - f64::from(2 * k - 1) * inverse * sum)
 }
 
-/// The probability of more than `z` under the standard normal distribution.
-pub(in crate::distribution) fn normal_tail(z: f64) -> f64 {
-    0.5 * libm::erfc(z * FRAC_1_SQRT_2)
-}
-
-/// Its logarithm, which does not underflow.
+/// The logarithm of the standard normal upper tail, which does not underflow.
 pub(in crate::distribution) fn ln_normal_tail(z: f64) -> f64 {
     let x = z * FRAC_1_SQRT_2;
-    if x < 1.0 { libm::log(0.5 * libm::erfc(x)) } else { libm::log(0.5 * erfcx(x)) - x * x }
+    if x < 1.0 { libm::log(normal::sf(z)) } else { libm::log(0.5 * erfcx(x)) - x * x }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use super::super::quadrature;
-use super::erfcx::normal_tail;
+use super::normal;
 
 /// Where e^(-x²/2) is below rounding.
 const FURTHEST: f64 = 9.0;
@@ -13,7 +13,7 @@ const FURTHEST: f64 = 9.0;
 pub(in crate::distribution) fn owens_t(h: f64, a: f64) -> f64 {
     if a > 1.0 {
         // T(h, a) + T(ah, 1/a), Owen 1956
-        let (near, far) = (normal_tail(h), normal_tail(a * h));
+        let (near, far) = (normal::sf(h), normal::sf(a * h));
         return 0.5 * (near + far) - near * far - owens_t(a * h, 1.0 / a);
     }
     let peak = libm::exp(-0.5 * h * h) / (2.0 * PI);
@@ -33,8 +33,8 @@ pub(in crate::distribution) fn owens_t(h: f64, a: f64) -> f64 {
 pub(in crate::distribution) fn owens_t_complement(h: f64, a: f64) -> f64 {
     match (a * h > 1.0, a < 1.0) {
         (true, _) => remote_complement(h, a),
-        (false, true) => 0.5 * normal_tail(h) - owens_t(h, a),
-        (false, false) => owens_t(a * h, 1.0 / a) - 0.5 * libm::erf(h * FRAC_1_SQRT_2) * normal_tail(a * h),
+        (false, true) => 0.5 * normal::sf(h) - owens_t(h, a),
+        (false, false) => owens_t(a * h, 1.0 / a) - 0.5 * libm::erf(h * FRAC_1_SQRT_2) * normal::sf(a * h),
     }
 }
 
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn slope_one_is_a_product_of_normal_masses() {
         for h in [0.0, 0.4, 1.0, 1.1, 5.0, 20.0] {
-            let tail = normal_tail(h);
+            let tail = normal::sf(h);
             assert!(gap(owens_t(h, 1.0), 0.5 * tail * (1.0 - tail)) < 1e-13, "{h}");
             assert!(gap(owens_t_complement(h, 1.0), 0.5 * tail * tail) < 2e-13, "{h}");
         }
@@ -125,7 +125,7 @@ mod tests {
             (owens_t(1.0, 0.0), owens_t(1e200, 0.5), owens_t_complement(1e200, 1e200)),
             (0.0, 0.0, 0.0)
         );
-        assert_eq!(owens_t_complement(0.7, 0.0), 0.5 * normal_tail(0.7));
+        assert_eq!(owens_t_complement(0.7, 0.0), 0.5 * normal::sf(0.7));
         assert_eq!(owens_t(-0.0, 0.5), owens_t(0.0, 0.5));
     }
 }
