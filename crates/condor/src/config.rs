@@ -1,6 +1,7 @@
 //! Settings: `condor.toml`, then the environment, then flags. Unknown keys are errors.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,6 +69,12 @@ pub struct ModelsConfig {
     pub max_answer_bytes: usize,
     /// The most normals, t's, … that one density may be mixed from.
     pub max_components: usize,
+    /// The most densities within one another: 1 is no mixture, 2 a mixture of others.
+    pub max_nesting: usize,
+    /// The most points of a bucket dictionary, bins of a histogram, or quantiles in one density.
+    pub max_buckets: usize,
+    /// The most samples in one density.
+    pub max_samples: usize,
 }
 
 /// `[prices]`
@@ -191,6 +198,22 @@ impl Default for ModelsConfig {
             join_grace: predict_worker::PredictSettings::JOIN_GRACE,
             max_answer_bytes: limits.max_answer_bytes,
             max_components: limits.max_leaves,
+            max_nesting: limits.max_nesting,
+            max_buckets: limits.max_buckets,
+            max_samples: limits.max_samples,
+        }
+    }
+}
+
+impl ModelsConfig {
+    /// What a model may answer.
+    pub fn limits(&self) -> scoring::Limits {
+        scoring::Limits {
+            max_answer_bytes: self.max_answer_bytes,
+            max_leaves: self.max_components,
+            max_nesting: self.max_nesting,
+            max_buckets: self.max_buckets,
+            max_samples: self.max_samples,
         }
     }
 }
@@ -331,28 +354,59 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.schedules()?;
         self.price_source()?;
-        let invalid = |key, fault: String| Err(ConfigError::Value { key, fault });
-        if self.models.call_timeout.is_zero() {
-            return invalid("models.call_timeout", "it is zero: write a span such as \"50s\"".into());
+        self.check_models()?;
+        self.check_scoring()?;
+        self.check_rule()?;
+        self.check_asked()
+    }
+
+    fn check_models(&self) -> Result<(), ConfigError> {
+        let models = &self.models;
+        if models.call_timeout.is_zero() {
+            return invalid("models.call_timeout", "it is zero: write a span such as \"50s\"");
         }
-        if self.models.call_timeout <= self.prices.open_grace {
+        if models.call_timeout <= self.prices.open_grace {
             let grace = self.prices.open_grace;
             return invalid(
                 "models.call_timeout",
                 format!("it is not longer than prices.open_grace ({grace})"),
             );
         }
-        let cap = self.scoring.outlier_cap;
+        let limits = [
+            ("models.max_answer_bytes", models.max_answer_bytes),
+            ("models.max_components", models.max_components),
+            ("models.max_nesting", models.max_nesting),
+            ("models.max_buckets", models.max_buckets),
+            ("models.max_samples", models.max_samples),
+        ];
+        if let Some((key, _)) = limits.into_iter().find(|(_, limit)| *limit == 0) {
+            return invalid(key, "it is 0, so no answer would be accepted: write at least 1");
+        }
+        if models.max_nesting > MOST_NESTING {
+            return invalid("models.max_nesting", format!("write at most {MOST_NESTING}"));
+        }
+        Ok(())
+    }
+
+    fn check_scoring(&self) -> Result<(), ConfigError> {
+        let scoring = &self.scoring;
+        let cap = scoring.outlier_cap;
         if !(cap.is_finite() && cap >= 1.0) {
             return invalid("scoring.outlier_cap", format!("{cap} is not a finite number of at least 1"));
         }
-        let weights = self.scoring.asset_weights.values().chain(self.scoring.horizon_weights.values());
-        if let Some(weight) = weights.into_iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
-            return invalid("scoring weights", format!("{weight} is not a finite number of at least 0"));
+        let is_weight = |weight: f64| weight.is_finite() && weight >= 0.0;
+        let weight_fault =
+            |of: &dyn Display, weight| format!("{of} has {weight}: write a number of at least 0");
+        if let Some((asset, weight)) = scoring.asset_weights.iter().find(|(_, weight)| !is_weight(**weight)) {
+            return invalid("scoring.asset_weights", weight_fault(asset, weight));
         }
-        let mut scales = self.scoring.asset_scales.iter();
-        if let Some((asset, scale)) = scales.find(|(_, scale)| !(scale.is_finite() && **scale > 0.0)) {
-            let fault = format!("{asset} has {scale}: write a finite number above 0");
+        if let Some((span, weight)) = scoring.horizon_weights.iter().find(|(_, weight)| !is_weight(**weight))
+        {
+            return invalid("scoring.horizon_weights", weight_fault(span, weight));
+        }
+        let is_scale = |scale: f64| (1e-100..=1e100).contains(&scale);
+        if let Some((asset, scale)) = scoring.asset_scales.iter().find(|(_, scale)| !is_scale(**scale)) {
+            let fault = format!("{asset} has {scale}: write a number from 1e-100 to 1e100, such as 1.0");
             return invalid("scoring.asset_scales", fault);
         }
         let (age, interval) = (self.settlement().max_price_age, self.prices.interval);
@@ -362,8 +416,7 @@ impl Config {
             );
             return invalid("scoring.max_price_age", fault);
         }
-        self.check_rule()?;
-        self.check_asked()
+        Ok(())
     }
 
     /// Whatever is asked can be scored.
@@ -401,6 +454,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// JSON is not read much deeper than mixtures of this depth are.
+const MOST_NESTING: usize = 40;
+
+fn invalid<T>(key: &'static str, fault: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::Value { key, fault: fault.into() })
 }
 
 /// A setting in force and where it came from.
@@ -484,7 +544,14 @@ mod tests {
         assert!(refused("[models]\ncall_timeout = \"5s\"\n").contains("longer than prices.open_grace"));
         assert!(refused("[scoring]\nrule = \"best\"\n").contains("scoring.rule"));
         assert!(refused("[scoring]\noutlier_cap = nan\n").contains("scoring.outlier_cap"));
-        assert!(refused("[scoring]\nasset_weights = { BTC = -1.0 }\n").contains("-1"));
+        assert!(
+            refused("[scoring]\nasset_weights = { BTC = -1.0 }\n")
+                .contains("scoring.asset_weights: BTC has -1")
+        );
+        assert!(
+            refused("[scoring]\nhorizon_weights = { 24h = inf }\n")
+                .contains("scoring.horizon_weights: 24h has inf")
+        );
         assert!(refused("[scoring]\nasset_weights = { btc = 1.0 }\n").contains("no schedule asks about btc"));
         assert!(
             refused("[scoring]\nhorizon_weights = { 2h = 1.0 }\n").contains("no schedule has the horizon 2h")
@@ -493,6 +560,7 @@ mod tests {
         assert!(
             refused("[scoring]\nasset_scales = { BTC = 0.0 }\n").contains("scoring.asset_scales: BTC has 0")
         );
+        assert!(refused("[scoring]\nasset_scales = { BTC = 1e-320 }\n").contains("from 1e-100 to 1e100"));
         assert!(
             refused("[scoring]\nasset_scales = { DOGE = 1.0 }\n").contains("no schedule asks about DOGE")
         );
@@ -519,6 +587,49 @@ mod tests {
         assert!(refused(&grid(&format!("{all}\npoints = 1"))).starts_with("scoring.crps_grid: 1 points"));
         assert!(refused(&grid("bounds = { BTC = -1.0 }")).contains("the bound of BTC is -1"));
         assert!(refused(&grid("bound = { BTC = 1.0 }")).contains("bound"));
+    }
+
+    #[test]
+    fn every_limit_of_answers_is_a_setting() {
+        let toml = "[models]\nmax_answer_bytes = 9\nmax_components = 8\nmax_nesting = 7\nmax_buckets = 6\nmax_samples = 5\n";
+        let limits = loaded(toml).unwrap().config.models.limits();
+        let expected = scoring::Limits {
+            max_answer_bytes: 9,
+            max_leaves: 8,
+            max_nesting: 7,
+            max_buckets: 6,
+            max_samples: 5,
+        };
+        assert_eq!(limits, expected);
+        assert_eq!(Config::default().models.limits(), scoring::Limits::default());
+        for line in toml.lines().skip(1) {
+            let (key, _) = line.split_once(' ').unwrap();
+            let refusal = refused(&format!("[models]\n{key} = 0\n"));
+            assert_eq!(
+                refusal,
+                format!("models.{key}: it is 0, so no answer would be accepted: write at least 1")
+            );
+        }
+        assert_eq!(refused("[models]\nmax_nesting = 41\n"), "models.max_nesting: write at most 40");
+    }
+
+    /// The deepest setting is one that the parser can keep.
+    #[test]
+    fn mixtures_as_deep_as_can_be_set_are_read() {
+        let leaf = r#"{"type":"builtin","name":"norm","params":{"loc":0,"scale":1}}"#;
+        let mixture = |inner: String| {
+            format!(r#"{{"type":"mixture","components":[{{"weight":1,"density":{inner}}}]}}"#)
+        };
+        let deepest = (1..MOST_NESTING).fold(leaf.to_owned(), |inner, _| mixture(inner));
+        let expected = scoring::Expected {
+            horizon: Span::HOUR,
+            steps: vec![Span::HOUR],
+            method: domain::Method::PredictAll,
+        };
+        let limits = scoring::Limits { max_nesting: MOST_NESTING, ..scoring::Limits::default() };
+        let answer = |density: &str| format!(r#"{{"3600":[{density}]}}"#);
+        scoring::parse_answer(answer(&deepest).as_bytes(), &expected, &limits).unwrap();
+        scoring::parse_answer(answer(&mixture(deepest)).as_bytes(), &expected, &limits).unwrap_err();
     }
 
     #[test]

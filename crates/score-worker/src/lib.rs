@@ -3,7 +3,9 @@
 //! [`ScoreWorker::run_once`] does everything that is due; [`run`] does it again and again. Scores are a pure function of
 //! what is stored, and every write is idempotent, so the worker may be late, killed, restarted or run twice.
 
+mod in_force;
 mod ranker;
+mod rescoring;
 mod scorer;
 mod settings;
 
@@ -11,10 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Clock, Timestamp};
-use storage::{Result, StorageError, Store};
+use storage::{Result, Store};
 use tokio_util::sync::CancellationToken;
 
+use in_force::InForce;
 use ranker::Ranker;
+use rescoring::Tally;
 use scorer::Scorer;
 pub use settings::ScoreSettings;
 
@@ -37,27 +41,25 @@ pub struct Progress {
 
 /// Scores what is due and ranks.
 pub struct ScoreWorker {
+    in_force: InForce,
     scorer: Scorer,
     ranker: Ranker,
     clock: Arc<dyn Clock>,
-    store: Arc<dyn Store>,
-    settings: ScoreSettings,
-    has_recorded_settings: bool,
-    /// How many rounds in the windows another rule has judged; `None` until they are counted. Once there are none, none
-    /// is looked for again: what this worker stores is by the rule in force.
+    /// How many rounds in the windows another rule has judged; `None` until they are counted. Once there are none, they
+    /// are counted again only after somebody else has changed a round's scores.
     outdated: Option<u64>,
+    tally: Tally,
 }
 
 impl ScoreWorker {
     /// A worker over `store`; it reads what it needs when it first runs.
     pub fn new(settings: ScoreSettings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         ScoreWorker {
-            scorer: Scorer::new(Arc::clone(&store), settings.clone()),
+            in_force: InForce::new(Arc::clone(&store), settings.clone()),
             ranker: Ranker::new(Arc::clone(&store), settings.weights.clone(), settings.stamp()),
+            tally: Tally::new(settings.stamp()),
+            scorer: Scorer::new(store, settings),
             clock,
-            store,
-            settings,
-            has_recorded_settings: false,
             outdated: None,
         }
     }
@@ -67,20 +69,25 @@ impl ScoreWorker {
     ///
     /// Rounds of the last 168 hours that another rule has judged are scored again, a few at a time: between them new
     /// rounds have their turn and the leaderboard says how many are left.
+    ///
+    /// Does nothing while a worker that was started later has other settings: those are in force.
     pub async fn run_once(&mut self) -> Result<Progress> {
-        self.record_settings().await?;
         let mut progress = Progress::default();
-        loop {
+        while self.is_in_force().await? {
             let now = self.clock.now();
             self.scorer.score_due(now, &mut progress).await?;
             let rescored = self.rescore_some(now, &mut progress).await?;
+            if self.ranker.follow(now).await? {
+                self.outdated = None;
+            }
             let outdated = self.outdated(now).await?;
-            let written = self.ranker.rank_if_changed(now, outdated).await?;
+            let written = self.ranker.write_due(now, outdated, rescored > 0).await?;
             progress.leaderboard = written.or(progress.leaderboard);
             if rescored == 0 {
-                return Ok(progress);
+                break;
             }
         }
+        Ok(progress)
     }
 
     /// Writes the leaderboard as of `as_of`, whether or not scores have changed.
@@ -89,11 +96,24 @@ impl ScoreWorker {
         self.ranker.rank(as_of, outdated).await
     }
 
+    /// False while others are in force; what is known of scores and leaderboards is theirs by the time it is true again.
+    async fn is_in_force(&mut self) -> Result<bool> {
+        let is_in_force = self.in_force.check(self.clock.now()).await?;
+        if !is_in_force {
+            self.ranker.forget();
+            self.outdated = None;
+        }
+        Ok(is_in_force)
+    }
+
     /// How many rounds in the windows as of `now` are left to score again.
     async fn outdated(&mut self, now: Timestamp) -> Result<u64> {
         match self.outdated {
             Some(count) => Ok(count),
-            None => Ok(*self.outdated.insert(self.scorer.outdated_count(now).await?)),
+            None => {
+                let since = self.ranker.first_in_windows(now).await?;
+                Ok(*self.outdated.insert(self.scorer.outdated_count(since).await?))
+            }
         }
     }
 
@@ -102,25 +122,13 @@ impl ScoreWorker {
         if self.outdated(now).await? == 0 {
             return Ok(0);
         }
-        let taken = self.scorer.rescore_some(now, progress).await?;
+        let since = self.ranker.first_in_windows(now).await?;
+        let before = progress.rescored;
+        let taken = self.scorer.rescore_some(since, now, progress).await?;
         self.outdated = None;
         let rounds_left = self.outdated(now).await?;
-        if taken > 0 {
-            let rule = self.settings.stamp();
-            tracing::info!(taken, rounds_left, rule, "the rule has changed: rounds scored again by {rule}");
-        }
+        self.tally.add(progress.rescored - before, rounds_left);
         Ok(taken)
-    }
-
-    /// Puts the settings on record with the time from which they are in force, unless they are already.
-    async fn record_settings(&mut self) -> Result<()> {
-        if !self.has_recorded_settings {
-            let change = self.settings.on_record(self.clock.now());
-            let change = change.map_err(|error| StorageError::Refused(error.into()))?;
-            self.store.record_scoring_change(&change).await?;
-            self.has_recorded_settings = true;
-        }
-        Ok(())
     }
 }
 

@@ -35,6 +35,9 @@ struct State {
     next_snapshot: Timestamp,
     /// Snapshots as of before are of an earlier rule and stay as they are.
     rule_since: Timestamp,
+    /// Since it was last asked for, a change came without scores by the rule: a void round, or one that another worker
+    /// scored by another rule.
+    has_unscored: bool,
     /// What the newest leaderboard says of its rule; `None` while there is none.
     shown: Option<Announcement>,
 }
@@ -65,7 +68,10 @@ impl State {
                 self.history.insert(round);
                 resolved
             }
-            None => self.history.remove(change.round_id)?,
+            None => {
+                self.has_unscored = true;
+                self.history.remove(change.round_id)?
+            }
         };
         self.unshown.insert(resolved);
         Some(resolved)
@@ -77,12 +83,36 @@ impl Ranker {
         Ranker { store, weights, rule, state: None }
     }
 
-    /// Writes what is due as of the full minute at or before `now`, when so many rounds are left to score again; returns
-    /// the instant of a new leaderboard.
-    pub async fn rank_if_changed(&mut self, now: Timestamp, outdated: u64) -> Result<Option<Timestamp>> {
-        let as_of = now.floor_to(Span::minutes(1));
-        let mut state = self.refreshed(as_of).await?;
-        let written = self.write_due(&mut state, as_of, outdated).await;
+    /// Drops what is held in memory; it is read anew when it is needed.
+    pub fn forget(&mut self) {
+        self.state = None;
+    }
+
+    /// Takes the changes of scores since the last time; true when rounds were voided in them, or scored by another rule.
+    pub async fn follow(&mut self, now: Timestamp) -> Result<bool> {
+        let state = self.refreshed(full_minute(now)).await?;
+        Ok(std::mem::take(&mut self.state.insert(state).has_unscored))
+    }
+
+    /// Rounds that resolved after this are in some window that is yet to be written.
+    pub async fn first_in_windows(&mut self, now: Timestamp) -> Result<Timestamp> {
+        let state = self.state(full_minute(now)).await?;
+        let first_written = full_minute(now).min(state.next_snapshot);
+        self.state = Some(state);
+        Ok(first_written - Window::Anchor.span())
+    }
+
+    /// Writes what is due as of the full minute at or before `now`, when so many rounds are left to score again, by the
+    /// changes that were followed; returns the instant of a new leaderboard.
+    pub async fn write_due(
+        &mut self,
+        now: Timestamp,
+        outdated: u64,
+        is_rescoring: bool,
+    ) -> Result<Option<Timestamp>> {
+        let as_of = full_minute(now);
+        let mut state = self.state(as_of).await?;
+        let written = self.write_due_of(&mut state, as_of, outdated, is_rescoring).await;
         self.state = Some(state);
         written
     }
@@ -101,16 +131,17 @@ impl Ranker {
         Announcement { rule: self.rule.clone(), rescoring }
     }
 
-    async fn write_due(
+    async fn write_due_of(
         &self,
         state: &mut State,
         as_of: Timestamp,
         outdated: u64,
+        is_rescoring: bool,
     ) -> Result<Option<Timestamp>> {
         let announcement = self.announcement(outdated);
         let is_leaderboard_due = state.is_leaderboard_due(as_of, &announcement);
-        // A snapshot is kept, so it waits until its windows are whole.
-        let is_snapshot_due = outdated == 0 && state.is_snapshot_due(as_of);
+        // A snapshot is kept, so it waits until its windows are whole; but not for rounds that are put off.
+        let is_snapshot_due = !is_rescoring && state.is_snapshot_due(as_of);
         if !is_leaderboard_due && !is_snapshot_due {
             return Ok(None);
         }
@@ -153,7 +184,15 @@ impl Ranker {
         Ok(())
     }
 
-    /// The state with everything that is stored by now; taken out, so that an error half-way leads to a fresh start.
+    /// The state as it is; taken out, so that an error half-way leads to a fresh start.
+    async fn state(&mut self, as_of: Timestamp) -> Result<State> {
+        match self.state.take() {
+            Some(state) => Ok(state),
+            None => self.load(as_of).await,
+        }
+    }
+
+    /// The state with everything that is stored by now; taken out as well.
     async fn refreshed(&mut self, as_of: Timestamp) -> Result<State> {
         let Some(mut state) = self.state.take() else {
             return self.load(as_of).await;
@@ -188,6 +227,7 @@ impl Ranker {
             unshown: BTreeSet::new(),
             next_snapshot,
             rule_since,
+            has_unscored: false,
             shown,
         };
         self.read_members(&mut state).await?;
@@ -218,6 +258,10 @@ impl Ranker {
         }
         Ok(())
     }
+}
+
+fn full_minute(now: Timestamp) -> Timestamp {
+    now.floor_to(Span::minutes(1))
 }
 
 /// The first snapshot that is written as of `as_of` when none is stored.

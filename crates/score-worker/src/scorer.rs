@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Prediction, Question, Span, Timestamp, TimestampExt, Window};
+use domain::{Prediction, Question, Timestamp};
 use scoring::{PredictionScore, RoundOutcome, SettledStep, Settlement, StepMean, score_round, settle};
 use storage::{Result, RoundScores, ScoreRecord, StepScore, StorageError, Store};
 
@@ -43,10 +43,15 @@ impl Scorer {
         }
     }
 
-    /// Does the same for a few rounds in the windows that another rule scored or voided, the latest first: so the
-    /// shortest window is whole again soonest. Returns how many it took.
-    pub async fn rescore_some(&self, now: Timestamp, progress: &mut Progress) -> Result<usize> {
-        let outdated = self.store.fetch_outdated(&self.rule, first_in_windows(now), now, BATCH).await?;
+    /// Does the same for a few rounds resolved after `resolved_after` that another rule scored or voided, the latest
+    /// first: so the shortest window is whole again soonest. Returns how many it took.
+    pub async fn rescore_some(
+        &self,
+        resolved_after: Timestamp,
+        now: Timestamp,
+        progress: &mut Progress,
+    ) -> Result<usize> {
+        let outdated = self.store.fetch_outdated(&self.rule, resolved_after, now, BATCH).await?;
         let mut again = Progress::default();
         for question in &outdated {
             self.score_one(question, now, &mut again).await?;
@@ -57,8 +62,8 @@ impl Scorer {
     }
 
     /// How many such rounds are left.
-    pub async fn outdated_count(&self, now: Timestamp) -> Result<u64> {
-        self.store.outdated_count(&self.rule, first_in_windows(now)).await
+    pub async fn outdated_count(&self, resolved_after: Timestamp) -> Result<u64> {
+        self.store.outdated_count(&self.rule, resolved_after).await
     }
 
     async fn score_one(&self, question: &Question, now: Timestamp, progress: &mut Progress) -> Result<()> {
@@ -120,11 +125,6 @@ impl Scorer {
         let closes = self.store.closes(&question.asset, after, up_to).await?;
         Ok(settle(question, &closes, settings, now, newest))
     }
-}
-
-/// Rounds that resolved after this are in some window as of the full minute at or before `now`.
-fn first_in_windows(now: Timestamp) -> Timestamp {
-    now.floor_to(Span::minutes(1)) - Window::Anchor.span()
 }
 
 /// What scores say of how they came about.

@@ -4,7 +4,7 @@ use domain::{PricePoint, Question, Span, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    Aggregation, Density, Distribution, Expected, PredictionScore, RelativeScores, RoundOutcome,
+    Aggregation, Density, Distribution, Expected, Limits, PredictionScore, RelativeScores, RoundOutcome,
     ScoreSettings, SettledStep, SettlementSettings, StepAnswer, parse_answer, relative_scores, score_round,
 };
 
@@ -106,9 +106,9 @@ pub fn explain(
     settlement: &SettlementSettings,
     settings: &ScoreSettings,
 ) -> Explanation {
-    let answer = round.answers[index].and_then(|text| {
-        parse_answer(text.as_bytes(), &Expected::from(round.question), &settings.limits).ok()
-    });
+    let expected = Expected::from(round.question);
+    let answer =
+        round.answers[index].and_then(|text| parse_answer(text.as_bytes(), &expected, &Limits::NONE).ok());
     let steps = round
         .question
         .steps

@@ -68,7 +68,7 @@ pub enum ScoreFailure {
         step: Span,
     },
     /// The asset was asked about when the configuration was another.
-    #[error("the rule {rule} has no settings for {asset}")]
+    #[error("the rule {rule} has no settings for {asset}: add them in [scoring.{rule}]")]
     NotCovered {
         /// The rule's name.
         rule: &'static str,

@@ -28,8 +28,6 @@ pub struct ScoreSettings {
     pub asset_scales: BTreeMap<Asset, f64>,
     /// Raw scores are capped at this many times their median, unless the rule can be negative.
     pub outlier_cap: f64,
-    /// What an answer may hold.
-    pub limits: Limits,
 }
 
 impl ScoreSettings {
@@ -40,7 +38,6 @@ impl ScoreSettings {
             aggregation: Aggregation::default(),
             asset_scales: BTreeMap::new(),
             outlier_cap: DEFAULT_OUTLIER_CAP,
-            limits: Limits::default(),
         }
     }
 
@@ -92,7 +89,8 @@ pub struct PredictionScore {
     pub steps: Vec<StepMean>,
 }
 
-/// Scores a settled round as a whole. `answers` are the texts that were accepted, `None` for any other outcome.
+/// Scores a settled round as a whole. `answers` are the texts that were accepted, `None` for any other outcome. What was
+/// accepted once counts, however the limits of a competition are set by now.
 ///
 /// The answers of large rounds are scored in parallel on rayon's current pool; the result is the same to the bit on any number of threads.
 pub fn score_round(
@@ -130,7 +128,7 @@ fn score_answer(
     settled: &[SettledStep],
     settings: &ScoreSettings,
 ) -> Result<RawScore, String> {
-    let answer = parse_answer(text.as_bytes(), expected, &settings.limits)
+    let answer = parse_answer(text.as_bytes(), expected, &Limits::NONE)
         .map_err(|refusal| format!("the stored answer is not accepted: {refusal}"))?;
     raw_score(&answer, settled, asset, settings).map_err(|failure| failure.to_string())
 }

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use domain::Asset;
+use domain::{Asset, Span};
 
 use crate::{Aggregation, DEFAULT_OUTLIER_CAP, PriceChoice, ScoreSettings, SettlementSettings};
+
+/// How old a price may be where closes are a minute apart and nothing else is set.
+const USUAL_PRICE_AGE: Span = Span::minutes(1);
 
 /// What every score carries: scores with different stamps are never mixed.
 ///
 /// It begins with the rule and its version. Where everything else is at its default that is all: `crps/1`. Else what
 /// differs follows: `crps/1;sum;outlier_cap=5;nearest;max_price_age=5m`. Settings that are long are there as the first
 /// eight digits of their hash, `crps_grid/1;settings=1f0d3b77;asset_scales=90ac24e1`; in full they are in the record of
-/// changes. Weights and the time that prices are waited for change no score, so they are not in it.
+/// changes. Weights, the limits of answers and the time that prices are waited for change no score, so they are not in it.
 pub fn stamp(scoring: &ScoreSettings, settlement: &SettlementSettings) -> String {
     let mut stamp = scoring.rule.to_string();
     for part in parts(scoring, settlement) {
@@ -41,7 +44,7 @@ fn parts(scoring: &ScoreSettings, settlement: &SettlementSettings) -> Vec<String
     if settlement.choice == PriceChoice::Nearest {
         parts.push("nearest".to_owned());
     }
-    if settlement.max_price_age != settlement.interval {
+    if settlement.max_price_age != USUAL_PRICE_AGE {
         parts.push(format!("max_price_age={}", settlement.max_price_age));
     }
     parts
@@ -68,7 +71,7 @@ mod tests {
     use domain::Span;
 
     use super::*;
-    use crate::{GridSettings, Limits, RuleSettings, rule};
+    use crate::{GridSettings, RuleSettings, rule};
 
     fn settlement() -> SettlementSettings {
         SettlementSettings::new(Span::minutes(1))
@@ -93,7 +96,6 @@ mod tests {
         assert_eq!(stamp(&crps(), &settlement()), "crps/1");
         let mut as_good_as_default = crps();
         as_good_as_default.asset_scales.insert(asset("BTC"), 1.0);
-        as_good_as_default.limits = Limits::NONE;
         let patient = SettlementSettings { settle_timeout: Span::hours(1), ..settlement() };
         assert_eq!(stamp(&as_good_as_default, &patient), "crps/1");
     }
@@ -109,6 +111,18 @@ mod tests {
         assert_eq!(stamp(&scoring, &nearest), "crps/1;sum;outlier_cap=2.5;nearest;max_price_age=5m");
         let uncapped = ScoreSettings { outlier_cap: 2.5, ..ScoreSettings::with_rule("log_score").unwrap() };
         assert_eq!(stamp(&uncapped, &settlement()), "log_score/1", "it has no cap");
+    }
+
+    /// Else scores made with closes five minutes apart would be mixed with those made with closes a minute apart.
+    #[test]
+    fn how_old_a_price_may_be_counts_also_where_it_follows_from_the_price_interval() {
+        assert_eq!(
+            stamp(&crps(), &SettlementSettings::new(Span::minutes(5))),
+            "crps/1;max_price_age=5m",
+            "as good as set"
+        );
+        let finer = SettlementSettings { interval: Span::seconds(30), ..settlement() };
+        assert_eq!(stamp(&crps(), &finer), "crps/1", "the same prices count");
     }
 
     #[test]

@@ -99,6 +99,25 @@ fn a_stored_answer_that_is_no_longer_accepted_fails_alone() {
     assert_eq!(scores[1].relative, 1.0);
 }
 
+/// Limits may be tightened while a round is open, or before one is scored again.
+#[test]
+fn what_was_accepted_once_counts_however_large_it_is() {
+    let question = question(&[Span::minutes(5)]);
+    let (one, mut nested) = (normals(1, 0.003), normals(1, 0.003));
+    for _ in 0..10 {
+        let inner = nested.trim_matches(['[', ']']);
+        nested = format!(
+            r#"[{{"type": "mixture", "components": [{{"weight": 1, "density": {inner}}}, {{"weight": 1, "density": {}}}]}}]"#,
+            one.trim_matches(['[', ']'])
+        );
+    }
+    let nested =
+        format!("[{}]", [nested.strip_prefix('[').unwrap().strip_suffix(']').unwrap(); 12].join(","));
+    let all = scores(&question, &[Some(&normals(12, 0.003)), Some(&nested)]);
+    assert_eq!(all[1].failure, None);
+    assert!((all[1].raw.unwrap() / all[0].raw.unwrap() - 1.0).abs() < 1e-9, "all leaves are the same");
+}
+
 #[test]
 fn a_round_without_a_valid_answer_is_void() {
     let question = question(&[Span::minutes(5)]);
@@ -230,7 +249,11 @@ fn an_asset_that_the_grid_rule_has_no_bound_for_has_no_scores() {
     let answer = normals(12, 0.003);
     match score_round(&question, &[Some(&answer)], &all_settled(&question), &ScoreSettings::new(rule)) {
         RoundOutcome::Void { reason } => {
-            assert!(reason.ends_with("the rule crps_grid has no settings for BTC"), "{reason}");
+            assert!(
+                reason
+                    .ends_with("the rule crps_grid has no settings for BTC: add them in [scoring.crps_grid]"),
+                "{reason}"
+            );
         }
         scored => panic!("{scored:?}"),
     }

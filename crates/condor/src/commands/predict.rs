@@ -48,17 +48,8 @@ pub fn settings(config: &Config) -> Result<PredictSettings, ConfigError> {
         join_grace: config.models.join_grace,
         history: config.prices.history,
         leave_after: config.scoring.leave_after,
-        limits: limits(config),
+        limits: config.models.limits(),
     })
-}
-
-/// What a model may answer.
-pub fn limits(config: &Config) -> scoring::Limits {
-    scoring::Limits {
-        max_answer_bytes: config.models.max_answer_bytes,
-        max_leaves: config.models.max_components,
-        ..scoring::Limits::default()
-    }
 }
 
 /// How the orchestrator at `url` is followed.

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use domain::SystemClock;
-use score_worker::{ScoreSettings, ScoreWorker};
+use score_worker::{Progress, ScoreSettings, ScoreWorker};
 use serde_json::{Value, json};
 use storage::Store;
 use tokio_util::sync::CancellationToken;
 
-use super::predict::limits;
 use crate::admin::{self, Readiness};
 use crate::cli::ScoreArgs;
 use crate::config::{Config, ConfigError, load};
@@ -36,10 +35,8 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
             bail!("stopped: what was scored so far is stored");
         };
         let progress = progress?;
-        println!(
-            "scored {}, void {}, waiting for prices {}",
-            progress.scored, progress.void, progress.waiting
-        );
+        let Progress { scored, void, rescored, waiting, .. } = progress;
+        println!("scored {scored}, void {void}, scored again {rescored}, waiting for prices {waiting}");
         return Ok(());
     }
     let readiness = Arc::new(ScoreReadiness { store });
@@ -55,7 +52,6 @@ pub fn settings(config: &Config) -> Result<ScoreSettings, ConfigError> {
         aggregation: config.scoring.aggregation,
         asset_scales: config.scoring.asset_scales.clone(),
         outlier_cap: config.scoring.outlier_cap,
-        limits: limits(config),
     };
     let settlement = config.settlement();
     Ok(ScoreSettings { scoring, settlement, weights: config.weights(), retry_after: config.prices.interval })

@@ -18,6 +18,8 @@ use tempfile::TempDir;
 
 /// The price interval, and the step of every question.
 pub const INTERVAL: Span = Span::minutes(20);
+/// The stamp of the scores, unless the settings are changed.
+pub const CRPS: &str = "crps/1;max_price_age=20m";
 /// How long prices are waited for.
 pub const SETTLE_TIMEOUT: Span = Span::hours(6);
 

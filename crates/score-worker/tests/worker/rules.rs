@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use domain::{Leaderboard, Method, Prediction, Question, Rescoring, RoundState, Span, Target, Timestamp};
 use scoring::Aggregation;
-use storage::{RoundRepository, StandingsRepository, Store};
+use storage::{RoundRepository, RoundScores, ScoreRecord, StandingsRepository, Store};
 
 use crate::faults::{Brittle, PANIC};
 use crate::flaky::{Fault, FlakyStore};
-use crate::game::{Game, INTERVAL, answer, asset, hour, question};
+use crate::game::{CRPS, Game, INTERVAL, answer, asset, hour, question};
 use crate::naive::Naive;
 
-const CRPS: &str = "crps/1";
-const LOG_SCORE: &str = "log_score/1";
+const LOG_SCORE: &str = "log_score/1;max_price_age=20m";
 
 /// A round about BTC over an hour for each of these hours; who is sharper changes.
 async fn close_hours(game: &Game, hours: std::ops::Range<u32>) {
@@ -175,6 +174,110 @@ async fn snapshots_of_the_earlier_rule_stay_and_later_ones_are_whole() {
             assert_eq!(*snapshot, format!("{:?}", naive.standings(*as_of)));
         }
     }
+}
+
+#[tokio::test]
+async fn a_change_that_is_cut_short_for_hours_leaves_no_snapshot_of_half_a_window() {
+    let game = changed_game_of(200, "log_score").await;
+    let before = game.snapshots().await.len();
+    close_hours(&game, 200..204).await;
+    run_until(&game, "save_leaderboard", 0, hour(200) + Span::minutes(5)).await;
+    game.run_at(hour(204)).await;
+    let (first, last) = (Timestamp::MIN_UTC, Timestamp::MAX_UTC);
+    let snapshots = game.store.snapshots(first, last).await.unwrap().split_off(before);
+    let counts = snapshots.iter().map(|snapshot| snapshot.models[0].windows.anchor.predictions);
+    assert_eq!(counts.collect::<Vec<_>>(), [168; 4]);
+}
+
+#[tokio::test]
+async fn a_round_that_cannot_be_scored_again_holds_up_no_snapshot() {
+    let mut game = game_of(3).await;
+    let wild = question("AAA", INTERVAL, hour(1));
+    game.close(&wild, &[answer("a", INTERVAL, 0.01)]).await;
+    let end = 100.0 * PANIC.exp() + 1.0;
+    let prices = [game.entry("AAA", hour(1), 100.0), game.entry("AAA", hour(1) + INTERVAL, end)];
+    storage::PriceRepository::append_prices(&*game.store, &prices).await.unwrap();
+    game.run_at(hour(3)).await;
+    let before = game.snapshots().await.len();
+    game.settings.scoring.rule = Arc::new(Brittle);
+    game.run_at(hour(5)).await;
+    assert_eq!(game.snapshots().await.len(), before + 2);
+}
+
+#[tokio::test]
+async fn a_worker_with_the_settings_of_before_stands_by_and_undoes_nothing() {
+    for is_rule in [true, false] {
+        let mut game = game_of(5).await;
+        let mut old = game.worker();
+        game.run_with(&mut old, hour(5)).await;
+        let before = game.settings.clone();
+        if is_rule {
+            game.settings.scoring = scoring::ScoreSettings::with_rule("log_score").unwrap();
+        } else {
+            game.settings.weights.assets.insert(asset("BTC"), 2.0);
+        }
+        game.run_at(hour(6)).await;
+        let after = async || (game.scores().await, game.leaderboards().await, game.snapshots().await);
+        let expected = after().await;
+        close_hours(&game, 5..6).await;
+        let progress = game.run_with(&mut old, hour(7)).await;
+        assert_eq!((progress.scored, progress.leaderboard), (0, None));
+        assert_eq!(after().await.1, expected.1);
+        assert_eq!(game.run_at(hour(7)).await.scored, 1);
+
+        game.settings = before;
+        game.run_at(hour(8)).await;
+        close_hours(&game, 6..7).await;
+        let of_another_rule: Vec<_> =
+            game.snapshots().await.into_iter().filter(|(at, _)| *at < hour(8)).collect();
+        assert_eq!(game.run_with(&mut old, hour(8)).await.scored, 1, "its settings are in force again");
+        if is_rule {
+            assert_eq!(
+                game.snapshots().await[..of_another_rule.len()],
+                of_another_rule,
+                "they stay as they are"
+            );
+        }
+        assert_eq!(game.store.scoring_changes().await.unwrap().len(), 3);
+        let naive = Naive::read(&game).await;
+        let standings = game.store.latest_standings().await.unwrap().unwrap();
+        assert_eq!(format!("{standings:?}"), format!("{:?}", naive.standings(hour(8))));
+    }
+}
+
+/// It was in the middle of a round when the rule changed.
+#[tokio::test]
+async fn what_a_worker_with_the_settings_of_before_still_stores_is_scored_again() {
+    let game = changed_game_of(3, "log_score").await;
+    let mut worker = game.worker();
+    game.run_with(&mut worker, hour(3)).await;
+    let expected = game.scores().await;
+    let asked = question("BTC", Span::HOUR, hour(1));
+    let stored = game.store.export_scores(asked.id).await.unwrap();
+    let late = RoundScores {
+        round_id: asked.id,
+        rule: CRPS.to_owned(),
+        scored_at: hour(3),
+        best: 0.0,
+        q95: 1.0,
+        scores: stored
+            .into_iter()
+            .map(|score| ScoreRecord {
+                model_id: score.model_id,
+                raw: Some(0.5),
+                relative: 0.5,
+                failure: None,
+                steps: score.steps,
+            })
+            .collect(),
+    };
+    game.store.store_scores(&late).await.unwrap();
+    assert_ne!(game.scores().await, expected);
+    game.run_with(&mut worker, hour(4)).await;
+    assert_eq!(latest(&game).await.rescoring, Some(Rescoring { rounds_left: 1 }));
+    assert_eq!(game.run_with(&mut worker, hour(4) + Span::seconds(1)).await.rescored, 1);
+    assert_eq!(game.scores().await, expected);
+    assert_eq!(latest(&game).await.rescoring, None);
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ impl Default for GridSettings {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidGridSettings {
     /// A bound that is none.
-    #[error("the bound of {asset} is {bound}: write a number above 0 and of at most 1e100")]
+    #[error("the bound of {asset} is {bound}: write a number from 1e-100 to 1e100")]
     Bound {
         /// Whose.
         asset: Asset,
@@ -55,7 +55,7 @@ pub(super) struct CrpsGrid(GridSettings);
 
 impl CrpsGrid {
     pub(super) fn new(settings: GridSettings) -> Result<Self, InvalidGridSettings> {
-        let is_bound = |bound: f64| bound > 0.0 && bound <= 1e100;
+        let is_bound = |bound: f64| (1e-100..=1e100).contains(&bound);
         if let Some((asset, &bound)) = settings.bounds.iter().find(|(_, bound)| !is_bound(**bound)) {
             return Err(InvalidGridSettings::Bound { asset: asset.clone(), bound });
         }

@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn grids_of_nonsense_are_refused_with_what_to_write() {
         let refused = |settings| rule("crps_grid", &settings).unwrap_err().to_string();
-        for bound in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::MAX] {
+        for bound in [0.0, -1.0, 1e-320, f64::NAN, f64::INFINITY, f64::MAX] {
             let error = refused(grid(bound, 1024, FIVE_MINUTES));
             assert!(error.starts_with("the bound of BTC is "), "{error}");
         }

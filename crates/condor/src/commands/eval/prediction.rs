@@ -41,14 +41,18 @@ fn sum(
 
 /// The prediction for every step that the line has.
 fn answer(row: &Row<'_>) -> anyhow::Result<Answer> {
-    let steps: BTreeMap<u32, IgnoredAny> = row.value("predictions")?;
-    let expected = Expected {
-        horizon: Span::seconds(row.value("horizon")?),
-        steps: steps.into_keys().map(Span::seconds).collect(),
-        method: Method::PredictAll,
-    };
-    scoring::parse_answer(row.require("predictions")?.as_bytes(), &expected, &Limits::NONE)
-        .context("`predictions`")
+    let (steps, text): (BTreeMap<u32, IgnoredAny>, _) =
+        (row.value("predictions")?, row.require("predictions")?);
+    let horizon = Span::seconds(row.value("horizon")?);
+    let steps: Vec<Span> = steps.into_keys().map(Span::seconds).collect();
+    for step in &steps {
+        let count = horizon.divided_by(*step);
+        ensure!(!step.is_zero(), "`predictions`: a step must be above 0");
+        // The parser makes room for as many as are expected.
+        ensure!(count <= text.len(), "`predictions`: [\"{}\"]: expected {count} densities", step.as_secs());
+    }
+    let expected = Expected { horizon, steps, method: Method::PredictAll };
+    scoring::parse_answer(text.as_bytes(), &expected, &Limits::NONE).context("`predictions`")
 }
 
 /// The bounds grow with the square root of the step, as a random walk does.
@@ -152,5 +156,12 @@ mod tests {
             "`prices`: the time of [2] must be later than that of [1]"
         );
         assert!(evaluated(&line("[[0, 1]]", r#"{"a": []}"#)).starts_with("`predictions`: "));
+        assert_eq!(evaluated(&line("[[0, 1]]", r#"{"0": []}"#)), "`predictions`: a step must be above 0");
+    }
+
+    #[test]
+    fn a_horizon_of_a_century_asks_for_no_memory() {
+        let line = line("[[0, 1]]", r#"{"1": []}"#).replace("240", "4294967295");
+        assert_eq!(evaluated(&line), r#"`predictions`: ["1"]: expected 4294967295 densities"#);
     }
 }

@@ -239,7 +239,8 @@ fn differences(
         all.push(format!("it was scored under {on_record}, the settings in force are {rule}"));
     } else if !all.is_empty() {
         all.push(
-            "the rule is the same, so prices have come or were corrected since it was scored".to_owned(),
+            "the rule is the same: since it was scored prices have come or were corrected, or the program has changed"
+                .to_owned(),
         );
     }
     all

@@ -233,7 +233,10 @@ async fn a_corrected_price_is_a_difference_in_words() {
         numbers.iter().any(|difference| difference.as_str().unwrap().starts_with("raw score: ")),
         "{json}"
     );
-    assert_eq!(last, "the rule is the same, so prices have come or were corrected since it was scored");
+    assert_eq!(
+        last,
+        "the rule is the same: since it was scored prices have come or were corrected, or the program has changed"
+    );
     assert!(text.contains("on record   raw score: "), "{text}");
 }
 
