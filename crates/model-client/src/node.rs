@@ -106,6 +106,11 @@ impl ModelNode {
         self.line.in_flight().is_some()
     }
 
+    /// The method of the call that is open, and for how long it has been.
+    pub fn busy_with(&self) -> Option<(&'static str, Duration)> {
+        self.line.in_flight().map(|InFlight { method, since }| (method, since.elapsed()))
+    }
+
     /// Waits until no call is open; see [`ModelNode::is_busy`].
     pub async fn until_free(&self) {
         drop(self.line.connection.lock().await);

@@ -66,7 +66,6 @@ struct Shared {
     queue: Mutex<Queue>,
     arrived: Notify,
     stage: Mutex<Stage>,
-    activity: Mutex<Option<(&'static str, Stopwatch)>>,
 }
 
 #[derive(Default)]
@@ -86,7 +85,6 @@ impl Lane {
             queue: Mutex::default(),
             arrived: Notify::new(),
             stage: Mutex::new(Stage::SettingUp { since: Stopwatch::start() }),
-            activity: Mutex::new(None),
         });
         let task = LaneTask {
             node: Arc::clone(&node),
@@ -131,10 +129,8 @@ impl Lane {
 
     /// Why the model has not answered yet.
     pub fn why_silent(&self) -> String {
-        match lock(&self.shared.activity).as_ref() {
-            Some((what, since)) => {
-                format!("no answer by the deadline: busy with {what} for {:.1?}", since.elapsed())
-            }
+        match self.node.busy_with() {
+            Some((method, time)) => format!("no answer by the deadline: busy with {method} for {time:.1?}"),
             None => "no answer by the deadline".to_owned(),
         }
     }
@@ -213,9 +209,7 @@ impl LaneTask {
 
     async fn set_up(&mut self) -> Result<(), SetupFault> {
         let patience = self.context.settings.setup_timeout.as_duration();
-        self.begin("Setup");
         let outcome = self.node.setup(&self.context.setup, patience).await;
-        self.end();
         let fault = SetupFault::of(outcome);
         *lock(&self.shared.stage) = fault.clone().map_or(Stage::Ready, Stage::Broken);
         self.settled.notify_waiters();
@@ -282,9 +276,7 @@ impl LaneTask {
     async fn deliver(&mut self, patience: Duration) -> Delivery {
         while let Some((reached, call)) = self.context.ledger.tick(self.cursor, self.bound, self.max_entries)
         {
-            self.begin("tick");
             let outcome = self.node.call(&call, patience).await;
-            self.end();
             match outcome {
                 CallOutcome::NotSetUp { message, excused } => {
                     return Delivery::FreshProcess { message, excused };
@@ -359,23 +351,12 @@ impl LaneTask {
             return Some(CallOutcome::NotSetUp { message, excused });
         }
         let patience = self.time_left(ask)?;
-        self.begin(ask.call.method());
-        let outcome = self.node.call(&ask.call, patience).await;
-        self.end();
-        Some(outcome)
+        Some(self.node.call(&ask.call, patience).await)
     }
 
     /// `None` when the round has closed or its deadline has come.
     fn time_left(&self, ask: &Ask) -> Option<Duration> {
         let left = ask.deadline.since(self.context.clock.now());
         Some(left).filter(|left| !left.is_zero() && ask.is_open())
-    }
-
-    fn begin(&self, what: &'static str) {
-        *lock(&self.shared.activity) = Some((what, Stopwatch::start()));
-    }
-
-    fn end(&self) {
-        *lock(&self.shared.activity) = None;
     }
 }

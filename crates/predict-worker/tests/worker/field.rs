@@ -264,6 +264,7 @@ async fn a_model_whose_answers_are_refused_again_and_again_is_reported_and_then_
     let world = World::new().await;
     let model = world.model("bad", Behaviour::answer("[]")).await;
     let mut config = cluster_config(&world.orchestrator);
+    config.report_failures = true;
     config.health.max_consecutive_failures = 1;
     let worker = world.worker_of(config).await;
     for minute in [0, 2] {

@@ -159,6 +159,7 @@ pub fn cluster_config(orchestrator: &FakeOrchestrator) -> ClusterConfig {
     ClusterConfig {
         max_answer_bytes: 1_000_000,
         reconnect: quick,
+        report_failures: false,
         report_hold: Duration::from_millis(20),
         ..ClusterConfig::new(orchestrator.url(), "condor")
     }
