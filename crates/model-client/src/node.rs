@@ -16,13 +16,16 @@ use crate::address::Address;
 use crate::call::{EncodedCall, EncodedSetup, Request};
 use crate::check_up::check_up;
 use crate::desk::{Complaint, Desk};
-use crate::health::{Finding, Health, HealthLimits, Verdict};
+use crate::health::{FailureCode, Finding, Health, HealthLimits, Verdict};
 use crate::outcome::{CallOutcome, is_busy_answer};
 use crate::tasks::Tasks;
 use crate::transport::{Connection, Fault};
 
 /// What a message may have beyond the value that it carries: its status text above all.
 const ENVELOPE_BYTES: usize = 64 * 1024;
+
+/// The longest reason for a report; it is also the cause of each absence after it.
+const MAX_REASON_BYTES: usize = 1024;
 
 /// Pauses before a node that is busy with another caller is asked again.
 const FIRST_BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -72,8 +75,15 @@ impl ModelNode {
             cut: Notify::new(),
         });
         let health = Mutex::new(Health::new(limits.health));
-        let is_checked = AtomicBool::new(false);
-        let care = Care { model_id, deployment_id, line: Arc::clone(&line), desk, health, is_checked };
+        let care = Care {
+            model_id,
+            deployment_id,
+            line: Arc::clone(&line),
+            desk,
+            health,
+            is_checked: AtomicBool::new(false),
+            is_past_limits: AtomicBool::new(false),
+        };
         ModelNode { infos: RwLock::new(infos), line, care: Arc::new(care), _hang_up: hang_up }
     }
 
@@ -193,6 +203,8 @@ struct Care {
     health: Mutex<Health>,
     /// A health check is under way.
     is_checked: AtomicBool,
+    /// With reporting off, this was logged already.
+    is_past_limits: AtomicBool,
 }
 
 impl Care {
@@ -208,6 +220,7 @@ impl Care {
         };
         // One good answer is not enough: its caller may find it unusable, or it may be a tick's.
         if finding == Finding::Good && was_sound {
+            self.is_past_limits.store(false, Ordering::Relaxed);
             self.desk.answered(&self.model_id);
         }
         self.act_on(verdict, method);
@@ -221,15 +234,27 @@ impl Care {
                     self.line.tasks.spawn(Arc::clone(self).check_up(method));
                 }
             }
-            Verdict::Report(code, reason) => self.desk.hand_in(Complaint {
-                model_id: self.model_id.clone(),
-                deployment_id: self.deployment_id.clone(),
-                address: self.line.address.to_string(),
-                host: self.line.address.socket().0.to_owned(),
-                code,
-                reason,
-            }),
+            Verdict::Report(code, reason) => self.complain(code, reason),
         }
+    }
+
+    fn complain(&self, code: FailureCode, mut reason: String) {
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+        if !self.desk.is_open() {
+            if !self.is_past_limits.swap(true, Ordering::Relaxed) {
+                let model = &self.model_id;
+                tracing::warn!(%model, %code, reason, "model {model} is past its limits ({code}) and stays, reporting is off: {reason}");
+            }
+            return;
+        }
+        self.desk.hand_in(Complaint {
+            model_id: self.model_id.clone(),
+            deployment_id: self.deployment_id.clone(),
+            address: self.line.address.to_string(),
+            host: self.line.address.socket().0.to_owned(),
+            code,
+            reason,
+        });
     }
 
     /// Asks the node's health after timeouts of `method`; when it is bad, the connection is made anew.
