@@ -247,7 +247,7 @@ async fn a_model_that_hangs_cools_down_and_every_outcome_says_why() {
     }
     let expected = [
         (Timeout, "no answer"),
-        (Timeout, "still busy with predict since"),
+        (Timeout, "busy with predict"),
         (Absent, "cooling down after 2 timeouts in a row, next try in 1 round"),
     ];
     for ((status, reason), (expected_status, expected_reason)) in outcomes.iter().zip(expected) {
