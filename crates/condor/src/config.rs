@@ -64,6 +64,12 @@ pub struct ModelsConfig {
     pub setup_timeout: Span,
     /// How long a newly announced model is waited for before slots are asked without it.
     pub join_grace: Span,
+    /// So many failures of a method in a row are borne.
+    pub max_consecutive_failures: u32,
+    /// So many timeouts of a method in a row are borne.
+    pub max_consecutive_timeouts: u32,
+    /// Whether models past those limits are reported to the orchestrator, which stops them.
+    pub report_failures: bool,
     /// The longest answer that is taken.
     pub max_answer_bytes: usize,
     /// The most normals, t's, … that one density may be mixed from.
@@ -184,11 +190,15 @@ impl Default for OrchestratorConfig {
 impl Default for ModelsConfig {
     fn default() -> Self {
         let limits = scoring::Limits::default();
+        let health = model_client::HealthLimits::default();
         ModelsConfig {
             base_class: "crunch_synth.tracker.TrackerBase".into(),
             call_timeout: Span::seconds(50),
             setup_timeout: Span::seconds(120),
             join_grace: predict_worker::PredictSettings::JOIN_GRACE,
+            max_consecutive_failures: health.max_consecutive_failures,
+            max_consecutive_timeouts: health.max_consecutive_timeouts,
+            report_failures: true,
             max_answer_bytes: limits.max_answer_bytes,
             max_components: limits.max_leaves,
         }
