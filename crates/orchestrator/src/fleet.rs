@@ -148,7 +148,9 @@ impl Fleet {
     pub(crate) fn start_again(&mut self, model_id: &ModelId) {
         self.failed.remove(model_id);
         let failed = self.statuses.get(model_id).filter(|model| model.status.has_failed());
-        let Some(entry) = failed.map(|model| model.entry).filter(|entry| self.shall_run(entry)) else { return };
+        let Some(entry) = failed.map(|model| model.entry).filter(|entry| self.shall_run(entry)) else {
+            return;
+        };
         if let Some(current) = self.deployments.iter().rev().find(|deployment| deployment.is_of(model_id)) {
             current.stop.cancel();
         }
@@ -172,7 +174,9 @@ impl Fleet {
              it is started by hand"
         );
         self.failed.insert(model_id.clone(), current.entry.clone());
-        let message = format!("reported by a coordinator ({code}: {reason}); it stays stopped until it is changed or started");
+        let message = format!(
+            "reported by a coordinator ({code}: {reason}); it stays stopped until it is changed or started"
+        );
         self.statuses.condemn(model_id, message);
         self.board.unwant(model_id);
         let reported = self.deployments.iter().filter(|deployment| deployment.is_of(model_id));

@@ -23,7 +23,8 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = || {
-            let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+            let (number, unit) =
+                UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
             let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
             let number: u64 = if is_number { number.parse().ok()? } else { return None };
             number.checked_mul(*unit).filter(|bytes| *bytes > 0)
@@ -140,10 +141,7 @@ mod tests {
     fn limits_become_the_hosts_flags() {
         let limits = Limits { open_files: Some(64), ..Limits::default() }.or(Limits::FOR_SUBMISSIONS);
         let arguments = limits.to_arguments().join(" ");
-        assert_eq!(
-            arguments,
-            "--max-memory 4GiB --max-cpu-time 24h --max-open-files 64 --max-processes 512"
-        );
+        assert_eq!(arguments, "--max-memory 4GiB --max-cpu-time 24h --max-open-files 64 --max-processes 512");
         assert!(Limits::default().to_arguments().is_empty());
     }
 }

@@ -195,7 +195,8 @@ fn is_same(file: &Option<File>, other: &File) -> io::Result<bool> {
 fn cut_to_tail(text: &mut Vec<u8>) {
     let surplus = text.len().saturating_sub(TAIL_BYTES);
     if surplus > 0 {
-        let line = text[surplus..].iter().position(|byte| *byte == b'\n').map_or(surplus, |at| surplus + at + 1);
+        let line =
+            text[surplus..].iter().position(|byte| *byte == b'\n').map_or(surplus, |at| surplus + at + 1);
         text.drain(..line);
     }
 }

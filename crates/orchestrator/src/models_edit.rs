@@ -95,8 +95,11 @@ mod tests {
     fn a_change_keeps_what_it_does_not_concern() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("models.yml");
-        std::fs::write(&path, "models:\n  - just a text\n  - {id: 1, colour: red, submission_id: s}\n  - {id: b}\nmore: 7\n")
-            .unwrap();
+        std::fs::write(
+            &path,
+            "models:\n  - just a text\n  - {id: 1, colour: red, submission_id: s}\n  - {id: b}\nmore: 7\n",
+        )
+        .unwrap();
         let mut document = ModelsDocument::read(&path).unwrap();
         document.entry_mut("1").unwrap().insert("desired_state".into(), "STOPPED".into());
         assert!(document.remove("b") && !document.remove("b"));

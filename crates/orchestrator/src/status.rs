@@ -101,7 +101,8 @@ impl Statuses {
     pub(crate) fn deployed(&self, model_id: &ModelId, deployment_id: &DeploymentId) {
         if let Some(model) = self.lock().get_mut(model_id) {
             model.deployment_id = Some(deployment_id.clone());
-            model.is_final = false;
+            (model.status, model.is_final) = (Status::Created, false);
+            model.message.clear();
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod db;
 pub mod model_host;
+pub mod models;
 pub mod orchestrator;
 pub mod predict;
 pub mod replay;

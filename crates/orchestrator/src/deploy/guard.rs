@@ -26,11 +26,15 @@ impl Guard {
     fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
         let forbidden = |why: &str| Err(Problem::new(StatusCode::FORBIDDEN, why));
         if headers.contains_key(header::ORIGIN) {
-            return forbidden("Pages in a browser are kept out: use a client of your own, such as `condor models`.");
+            return forbidden(
+                "Pages in a browser are kept out: use a client of your own, such as `condor models`.",
+            );
         }
         // a name of somebody else's that leads here: a page in a browser would not even need a foreign origin
         if self.is_loopback && !names_loopback(headers) {
-            return forbidden("This is not the host that you asked for: ask for localhost or a loopback address.");
+            return forbidden(
+                "This is not the host that you asked for: ask for localhost or a loopback address.",
+            );
         }
         let is_reading = method == Method::GET || method == Method::HEAD;
         if (is_reading && self.is_loopback) || self.knows_key(headers) {
@@ -82,7 +86,9 @@ mod tests {
     fn status(address: &str, method: Method, headers: &[(header::HeaderName, &str)]) -> u16 {
         let guard = Guard::new(DeployKey::new(KEY).unwrap(), address.parse().unwrap());
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-        guard.check(&method, &headers).map_or_else(|problem| problem.into_response().status().as_u16(), |()| 200)
+        guard
+            .check(&method, &headers)
+            .map_or_else(|problem| problem.into_response().status().as_u16(), |()| 200)
     }
 
     #[test]

@@ -52,7 +52,11 @@ pub struct DeployApi {
 }
 
 /// Serves the API on `listener` until `shutdown`.
-pub async fn serve(listener: TcpListener, api: DeployApi, shutdown: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    api: DeployApi,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
     let address: SocketAddr = listener.local_addr()?;
     let store = ModelStore::new(api.models_file, api.submissions, api.control.clone());
     let guard = Guard::new(api.key, address);

@@ -23,7 +23,10 @@ impl Problem {
 
     pub(super) fn no_model(id: &str) -> Self {
         let id: String = id.chars().take(200).collect();
-        Problem::new(StatusCode::NOT_FOUND, format!("There is no model `{id}`: GET /models lists those there are."))
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            format!("There is no model `{id}`: GET /models lists those there are."),
+        )
     }
 
     /// Something of this machine's; the log says more than the client needs.

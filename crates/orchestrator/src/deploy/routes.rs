@@ -44,8 +44,9 @@ pub(super) struct Api {
 
 pub(super) fn router(api: Api, guard: Guard) -> Router {
     let no_page = || async { Problem::new(StatusCode::NOT_FOUND, "There is nothing here: ask for /models.") };
-    let no_method =
-        || async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This cannot be done here: see the Allow header.") };
+    let no_method = || async {
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This cannot be done here: see the Allow header.")
+    };
     Router::new()
         .route("/models", get(list).post(create))
         .route("/models/{id}", patch(update).delete(remove))
@@ -116,7 +117,9 @@ impl Api {
     fn changed(&self, id: &str) -> Result<Json<Summary>, Problem> {
         let model = self.control.models().into_iter().find(|model| model.entry.model_id.as_str() == id);
         let invalid = || {
-            let detail = format!("The entry of `{id}` in the list of models is invalid: the orchestrator's log says why.");
+            let detail = format!(
+                "The entry of `{id}` in the list of models is invalid: the orchestrator's log says why."
+            );
             Problem::new(StatusCode::CONFLICT, detail)
         };
         model.map(|model| Json(self.summary(&model))).ok_or_else(invalid)
@@ -189,13 +192,18 @@ async fn log(
     path: Result<Path<(LogKind, String)>, PathRejection>,
     query: Result<Query<LogQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Path((kind, job)) = path.map_err(|_| Problem::bad_request("Ask for the log `builder` or `runner`."))?;
-    let Query(LogQuery { follow, from_start }) = query
-        .map_err(|_| Problem::bad_request("Only `follow` and `from_start` can be asked for, each true or false."))?;
+    let Path((kind, job)) =
+        path.map_err(|_| Problem::bad_request("Ask for the log `builder` or `runner`."))?;
+    let Query(LogQuery { follow, from_start }) = query.map_err(|_| {
+        Problem::bad_request("Only `follow` and `from_start` can be asked for, each true or false.")
+    })?;
     let of_job = |model: &ModelStatus| model.deployment_id.as_ref().is_some_and(|id| id.as_str() == job);
     let models = api.control.models();
     let model = models.into_iter().find(of_job).ok_or_else(|| {
-        Problem::new(StatusCode::NOT_FOUND, "There is no such job: GET /models has the addresses of all logs.")
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "There is no such job: GET /models has the addresses of all logs.",
+        )
     })?;
     let model_id = model.entry.model_id;
     let body = if follow {

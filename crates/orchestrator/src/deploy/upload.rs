@@ -55,7 +55,9 @@ impl Form {
                 "cruncher_id" => form.cruncher_id = Some(text("cruncher_id", part).await?),
                 // an orchestrator has one competition
                 "crunch_id" => {}
-                other => return Err(Problem::bad_request(format!("The part `{}` is unknown.", shown(other)))),
+                other => {
+                    return Err(Problem::bad_request(format!("The part `{}` is unknown.", shown(other))));
+                }
             }
         }
         if !files.is_empty() {
@@ -156,7 +158,8 @@ impl Code {
     fn write(&self, folder: &Path) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(folder)?;
         for (name, content) in &self.0 {
-            let mut file = File::options().write(true).create_new(true).mode(0o600).open(folder.join(name))?;
+            let mut file =
+                File::options().write(true).create_new(true).mode(0o600).open(folder.join(name))?;
             file.write_all(content)?;
             file.sync_all()?;
         }
@@ -174,8 +177,18 @@ mod tests {
             assert!(check_name(good).is_ok(), "{good}");
         }
         for bad in [
-            "", ".ipynb", "..", "../main.py", "/etc/main.py", "a/b.ipynb", "..\\b.ipynb", "a\0.ipynb", "main.PY",
-            ".x.ipynb", "setup.py", "é.ipynb",
+            "",
+            ".ipynb",
+            "..",
+            "../main.py",
+            "/etc/main.py",
+            "a/b.ipynb",
+            "..\\b.ipynb",
+            "a\0.ipynb",
+            "main.PY",
+            ".x.ipynb",
+            "setup.py",
+            "é.ipynb",
         ] {
             assert!(check_name(bad).is_err(), "{bad:?}");
         }

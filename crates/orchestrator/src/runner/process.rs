@@ -109,7 +109,9 @@ impl ProcessRunner {
 
     async fn submission(&self, model_id: &ModelId, id: &SubmissionId) -> Result<Launch, StartError> {
         let submissions = self.submissions.as_deref().ok_or_else(|| {
-            StartError(format!("submission `{id}`: this orchestrator runs none, start it with --submissions DIR"))
+            StartError(format!(
+                "submission `{id}`: this orchestrator runs none, start it with --submissions DIR"
+            ))
         })?;
         let folder = submissions.folder.join(id.as_str());
         if !folder.is_dir() {
@@ -205,7 +207,9 @@ async fn come_up(
     while let Ok(Some(line)) = lines.next_line().await {
         match announced_address(&line) {
             Some(address) if address.ip().is_loopback() => return Ok(address),
-            Some(address) => return Err(StartError(format!("the host listens on {address}, not on loopback"))),
+            Some(address) => {
+                return Err(StartError(format!("the host listens on {address}, not on loopback")));
+            }
             None => {}
         }
     }
@@ -262,7 +266,8 @@ impl Words {
         let text = text.trim_end();
         let begins = text.rfind("\nerror: ").map(|at| at + 1).or(text.starts_with("error: ").then_some(0));
         let reason = &text[begins.or(text.rfind('\n').map(|at| at + 1)).unwrap_or(0)..];
-        (!reason.is_empty()).then(|| reason.trim_start_matches("error: ").chars().take(LONGEST_REASON).collect())
+        (!reason.is_empty())
+            .then(|| reason.trim_start_matches("error: ").chars().take(LONGEST_REASON).collect())
     }
 }
 

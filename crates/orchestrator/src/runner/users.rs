@@ -271,7 +271,9 @@ impl Users {
         file.lock().map_err(io_error(&lock))?;
         let taken = self.taken().map_err(io_error(&self.homes))?;
         match path.symlink_metadata() {
-            Ok(home) if self.contains(home.uid()) && taken.get(&home.uid()) == Some(&1) => return Ok(home.uid()),
+            Ok(home) if self.contains(home.uid()) && taken.get(&home.uid()) == Some(&1) => {
+                return Ok(home.uid());
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             _ => remove(path).map_err(io_error(path))?,
         }
