@@ -285,7 +285,8 @@ pub fn load(file: Option<&Path>, database: Option<&str>) -> Result<Loaded, Confi
     }
     figment = figment
         .merge(Env::raw().only(&["DATABASE_URL"]).map(|_| "database.url".into()))
-        .merge(Env::prefixed("CONDOR_").split("__"));
+        // the key of the deploy API is no setting of the workers
+        .merge(Env::prefixed("CONDOR_").ignore(&["deploy_key"]).split("__"));
     if let Some(url) = database {
         figment = figment.merge(Serialized::global("database.url", url).profile(Profile::Default));
     }
