@@ -1,12 +1,14 @@
 //! The command line.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::{Asset, InvalidId, ModelId, RoundId, Span, Timestamp};
+use orchestrator::UsersChoice;
+use orchestrator::limits::{ByteSize, Limits};
 
 /// A coordinator for live forecasting competitions: it feeds models market prices, asks them for probability
 /// distributions of what comes next, scores the answers when reality is known, and ranks the models.
@@ -37,6 +39,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Run the local orchestrator: starts the models of a models.yml and announces them
     Orchestrator(OrchestratorArgs),
+    /// See, add, stop and start the models of a local orchestrator
+    Models(ModelsArgs),
     /// Serve one model as a gRPC node (the orchestrator starts these)
     #[command(after_help = orchestrator::builtin::describe())]
     ModelHost(ModelHostArgs),
@@ -151,6 +155,153 @@ pub struct OrchestratorArgs {
     /// The competition's id
     #[arg(long, value_name = "ID", default_value = "condor")]
     pub crunch: String,
+
+    /// The folder of Python submissions, a folder for each
+    #[arg(long, value_name = "DIR", default_value = "submissions")]
+    pub submissions: PathBuf,
+
+    /// Where models are uploaded, stopped and started (HTTP, see `condor models`); off for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8001")]
+    pub deploy_listen: DeployListen,
+
+    /// Key for whatever changes something [default: that in the file deploy-key beside the list of models, made if needed]
+    #[arg(long, value_name = "KEY", env = "CONDOR_DEPLOY_KEY", hide_env_values = true)]
+    pub deploy_key: Option<String>,
+
+    /// Folder of the models' logs, two of at most 2 MiB for each [default: .logs in the folder of submissions]
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+
+    /// Python interpreter for submissions, or the one to make environments with
+    #[arg(long, value_name = "PROGRAM", default_value = "python3")]
+    pub python: PathBuf,
+
+    /// Full name of the base class of submissions' models, when a caller's cannot be imported
+    #[arg(long, value_name = "NAME", default_value = "crunch_synth.tracker.TrackerBase")]
+    pub base_class: String,
+
+    /// Under which users submissions run: off (the operator's), a range of user ids (their own), or auto (their own from
+    /// 70000 to 79999 where this is the superuser, else the operator's)
+    #[arg(long, value_name = "USERS", default_value = "auto")]
+    pub submission_users: UsersChoice,
+
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// An address, or `off`.
+#[derive(Debug, Clone, Copy)]
+pub enum DeployListen {
+    /// Here.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+impl FromStr for DeployListen {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" { Ok(DeployListen::Off) } else { text.parse().map(DeployListen::At) }
+    }
+}
+
+/// What each process of a submission may take.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LimitArgs {
+    /// Address space of each process of a submission, such as 512MiB [an orchestrator's default: 4GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_memory: Option<ByteSize>,
+
+    /// Processor time of each process of a submission over its life [an orchestrator's default: 24h]
+    #[arg(long, value_name = "SPAN")]
+    pub max_cpu_time: Option<Span>,
+
+    /// Open files of each process of a submission [an orchestrator's default: 1024]
+    #[arg(long, value_name = "N")]
+    pub max_open_files: Option<u64>,
+
+    /// Processes and threads of a submission together, where it has a user of its own [an orchestrator's default: 512]
+    #[arg(long, value_name = "N")]
+    pub max_processes: Option<u64>,
+}
+
+impl From<LimitArgs> for Limits {
+    fn from(args: LimitArgs) -> Self {
+        Limits {
+            memory: args.max_memory,
+            cpu_time: args.max_cpu_time,
+            open_files: args.max_open_files,
+            processes: args.max_processes,
+        }
+    }
+}
+
+/// `condor models`
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// The orchestrator's deploy API
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8001", global = true)]
+    pub url: String,
+
+    /// File with the deploy key, unless CONDOR_DEPLOY_KEY has it [default: deploy-key, or condor-data/deploy-key]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub key_file: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub command: ModelsCommand,
+}
+
+/// What can be done with models.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Show every model, what it is doing, and why
+    List {
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Upload a submission as a new model and print its id
+    Add {
+        /// A notebook (.ipynb), a main.py, or a folder with one of them; requirements.txt beside main.py goes with it
+        path: PathBuf,
+        /// The model's name on the leaderboard
+        #[arg(long)]
+        name: Option<String>,
+        /// Whose model it is
+        #[arg(long)]
+        cruncher_name: Option<String>,
+        /// Who that is, for good: any text
+        #[arg(long)]
+        cruncher_id: Option<String>,
+        /// Do not start it yet
+        #[arg(long)]
+        stopped: bool,
+    },
+    /// Stop a model; it stays in the list
+    Stop {
+        /// Its id in the list
+        id: String,
+    },
+    /// Start a model that was stopped, has failed or is quarantined
+    Start {
+        /// Its id in the list
+        id: String,
+    },
+    /// Print what a model says
+    Logs {
+        /// Its id in the list
+        id: String,
+        /// What was said while it was built instead
+        #[arg(long)]
+        builder: bool,
+        /// Stay and print what is added
+        #[arg(long, short)]
+        follow: bool,
+        /// All that is kept, not only the end
+        #[arg(long)]
+        from_start: bool,
+    },
 }
 
 /// `condor model-host`
@@ -203,6 +354,9 @@ pub struct SubmissionArgs {
     /// Where virtual environments are kept [default: .environments beside the submission]
     #[arg(long, value_name = "DIR", conflicts_with = "builtin")]
     pub environments: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// `condor replay`
@@ -269,6 +423,10 @@ pub struct UpArgs {
     /// Port of the orchestrator
     #[arg(long, value_name = "PORT", default_value_t = 9091)]
     pub orchestrator_port: u16,
+
+    /// Port of the deploy API (see `condor models`)
+    #[arg(long, value_name = "PORT", default_value_t = 8001)]
+    pub deploy_port: u16,
 
     /// Replay recorded prices from this folder instead of simulating a market
     #[arg(long, value_name = "DIR")]

@@ -65,6 +65,12 @@ pub struct ModelsConfig {
     pub setup_timeout: Span,
     /// How long a newly announced model is waited for before slots are asked without it.
     pub join_grace: Span,
+    /// So many failures of a method in a row are borne.
+    pub max_consecutive_failures: u32,
+    /// So many timeouts of a method in a row are borne.
+    pub max_consecutive_timeouts: u32,
+    /// Whether models past those limits are reported to the orchestrator, which stops them.
+    pub report_failures: bool,
     /// The longest answer that is taken.
     pub max_answer_bytes: usize,
     /// The most normals, t's, … that one density may be mixed from.
@@ -191,11 +197,15 @@ impl Default for OrchestratorConfig {
 impl Default for ModelsConfig {
     fn default() -> Self {
         let limits = scoring::Limits::default();
+        let health = model_client::HealthLimits::default();
         ModelsConfig {
             base_class: "crunch_synth.tracker.TrackerBase".into(),
             call_timeout: Span::seconds(50),
             setup_timeout: Span::seconds(120),
             join_grace: predict_worker::PredictSettings::JOIN_GRACE,
+            max_consecutive_failures: health.max_consecutive_failures,
+            max_consecutive_timeouts: health.max_consecutive_timeouts,
+            report_failures: true,
             max_answer_bytes: limits.max_answer_bytes,
             max_components: limits.max_leaves,
             max_nesting: limits.max_nesting,
@@ -298,7 +308,8 @@ pub fn load(file: Option<&Path>, database: Option<&str>) -> Result<Loaded, Confi
     }
     figment = figment
         .merge(Env::raw().only(&["DATABASE_URL"]).map(|_| "database.url".into()))
-        .merge(Env::prefixed("CONDOR_").split("__"));
+        // the key of the deploy API is no setting of the workers
+        .merge(Env::prefixed("CONDOR_").ignore(&["deploy_key"]).split("__"));
     if let Some(url) = database {
         figment = figment.merge(Serialized::global("database.url", url).profile(Profile::Default));
     }

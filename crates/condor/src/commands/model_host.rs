@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use orchestrator::builtin::{BuiltinSpec, SpecError};
 use orchestrator::host::{self, Environments, Submission};
+use orchestrator::limits::Limits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ async fn serve_submission(
     }
     let unusable = |error| UsageError(format!("--submission {}: {error}", folder.display()));
     let folder = folder.canonicalize().map_err(unusable)?;
+    // before anything of the submission's runs: set-up scripts of its packages do, while the environment is built
+    Limits::from(args.limits).apply_to_this_process()?;
     let environments = match args.environments {
         Some(folder) => Environments::in_folder(folder),
         None => Environments::beside(&folder),

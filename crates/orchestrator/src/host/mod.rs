@@ -18,6 +18,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 pub use parent::wait_for_parent_exit;
+pub(crate) use submission::installers_see;
 pub use submission::{EnvironmentError, Environments, Submission};
 
 use crate::builtin::BuiltinModel;

@@ -39,6 +39,13 @@ impl ModelFleet {
 
     /// How the models are found.
     pub fn cluster_config(&self, config: &Config) -> ClusterConfig {
+        let mut cluster = self.followed(config);
+        // A replay shows what models do, to the end.
+        cluster.report_failures = false;
+        cluster
+    }
+
+    fn followed(&self, config: &Config) -> ClusterConfig {
         match self {
             ModelFleet::BuiltIn(orchestrator) => {
                 predict::cluster_config(config, &format!("ws://{}", orchestrator.local_addr()))

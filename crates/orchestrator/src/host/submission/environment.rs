@@ -274,7 +274,7 @@ async fn follow(output: Option<impl AsyncRead + Unpin>, keep: impl Fn(&str)) {
     }
 }
 
-fn installers_see(name: &OsStr) -> bool {
+pub(crate) fn installers_see(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| {
         INSTALLERS_SEE.contains(&name)
             || INSTALLERS_SEE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::MAX_MESSAGE_BYTES;
 
+pub(crate) use environment::installers_see;
 pub use environment::{EnvironmentError, Environments};
 pub(super) use node::SubmissionNode;
 
