@@ -185,6 +185,10 @@ pub struct OrchestratorArgs {
     #[arg(long, value_name = "USERS", default_value = "auto")]
     pub submission_users: UsersChoice,
 
+    /// Where submissions with users of their own have their homes; every user must be able to reach it
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/condor/submissions")]
+    pub submission_homes: PathBuf,
+
     #[command(flatten)]
     pub limits: LimitArgs,
 }

@@ -43,6 +43,7 @@ class Curious:
 
 struct World {
     folder: tempfile::TempDir,
+    _homes: tempfile::TempDir,
     _orchestrator: Process,
     socket: String,
     url: String,
@@ -57,10 +58,14 @@ impl World {
             condor(["orchestrator", "--listen", "127.0.0.1:0", "--deploy-listen", "127.0.0.1:0"]);
         command.arg("--models").arg(models).arg("--submissions").arg(submissions);
         command.args(["--max-memory", "700MiB", "--max-open-files", "100"]);
+        // unlike the folder of the data, which is closed
+        let homes = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(homes.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+        command.arg("--submission-homes").arg(homes.path());
         let orchestrator = Process::spawn("orchestrator", command);
         let socket = orchestrator.wait_for_line("listening on ", PATIENCE);
         let url = orchestrator.wait_for_line("deploy API on ", PATIENCE);
-        World { folder, _orchestrator: orchestrator, socket, url }
+        World { folder, _homes: homes, _orchestrator: orchestrator, socket, url }
     }
 
     fn models(&self, arguments: &[&str]) -> String {

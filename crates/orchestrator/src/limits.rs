@@ -56,6 +56,9 @@ pub struct Limits {
     pub processes: Option<u64>,
 }
 
+/// The host itself needs some of it.
+pub const MIN_MEMORY: ByteSize = ByteSize(512 << 20);
+
 /// A limit cannot be set.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot limit {what}: {source}")]

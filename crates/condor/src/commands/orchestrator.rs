@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use domain::CrunchId;
 use orchestrator::deploy::{self, DeployApi, DeployKey};
-use orchestrator::limits::Limits;
+use orchestrator::limits::{Limits, MIN_MEMORY};
 use orchestrator::logs::ModelLogs;
 use orchestrator::{LocalOrchestrator, ModelSource, ProcessRunner, RandomIds, SubmissionUsers, Submissions};
 use tokio::net::TcpListener;
@@ -91,13 +91,19 @@ fn submissions_folder(folder: &Path) -> anyhow::Result<PathBuf> {
 
 fn runner(args: &OrchestratorArgs, folder: PathBuf, logs: ModelLogs) -> anyhow::Result<ProcessRunner> {
     let executable = std::env::current_exe().context("cannot tell where this program is")?;
-    let users = SubmissionUsers::choose(args.submission_users, &executable, &folder)
+    let users = SubmissionUsers::choose(args.submission_users, &args.submission_homes, &executable, &folder)
         .map_err(|error| UsageError(format!("--submission-users: {error}")))?;
     match &users {
         SubmissionUsers::Own(_) => tracing::info!("{}", users.describe()),
         SubmissionUsers::Operator(_) => tracing::warn!("{}", users.describe()),
     }
     let limits = Limits::from(args.limits).or(Limits::FOR_SUBMISSIONS);
+    if limits.memory.is_some_and(|memory| memory.0 < MIN_MEMORY.0) {
+        return Err(UsageError(format!(
+            "--max-memory: at least {MIN_MEMORY}, since the host of a model needs some"
+        ))
+        .into());
+    }
     let (python, base_class) = (args.python.clone(), args.base_class.clone());
     let submissions = Submissions { folder, python, base_class, limits, users };
     Ok(ProcessRunner::new(executable, logs).with_submissions(submissions))

@@ -118,6 +118,8 @@ impl ProcessRunner {
             return Err(StartError(format!("submission `{id}`: there is no folder {}", folder.display())));
         }
         let mut command = self.host(installers_see);
+        // in KiB: what the allocator reserves ahead (1 GiB unless told otherwise) counts as address space of the host
+        command.env("MIMALLOC_ARENA_RESERVE", "65536");
         let home = submissions.settle(model_id, id, &folder, &mut command).await?;
         let processes = home.as_ref().and(submissions.limits.processes);
         command

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
@@ -22,8 +22,6 @@ use crate::submission_id::SubmissionId;
 
 /// User ids that nobody else uses: above those of people and services, below those that containers take.
 const DEFAULT_RANGE: UserRange = UserRange { first: 70_000, last: 79_999 };
-/// Where only the superuser can make folders.
-const DEFAULT_HOMES: &str = "/var/lib/condor/submissions";
 
 /// User ids from `first` to `last`; groups have the same numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,13 +117,20 @@ pub enum SubmissionUsers {
 }
 
 impl SubmissionUsers {
-    /// Finds out whether `choice` is possible for `program`, which will be started, and for `submissions`. An error only
-    /// when users of their own were asked for by range.
-    pub fn choose(choice: UsersChoice, program: &Path, submissions: &Path) -> Result<Self, UsersError> {
+    /// Finds out whether `choice` is possible for `program`, which will be started, and for `submissions`, with homes in
+    /// `homes`, which every user must be able to reach. An error only when users of their own were asked for by range.
+    pub fn choose(
+        choice: UsersChoice,
+        homes: &Path,
+        program: &Path,
+        submissions: &Path,
+    ) -> Result<Self, UsersError> {
         match choice {
             UsersChoice::Off => Ok(SubmissionUsers::Operator("as asked".to_owned())),
-            UsersChoice::Range(range) => Users::new(range, program, submissions).map(SubmissionUsers::Own),
-            UsersChoice::Auto => Ok(Users::new(DEFAULT_RANGE, program, submissions)
+            UsersChoice::Range(range) => {
+                Users::new(range, homes, program, submissions).map(SubmissionUsers::Own)
+            }
+            UsersChoice::Auto => Ok(Users::new(DEFAULT_RANGE, homes, program, submissions)
                 .map_or_else(|why| SubmissionUsers::Operator(why.to_string()), SubmissionUsers::Own)),
         }
     }
@@ -203,7 +208,7 @@ fn as_user(mut command: Command, uid: u32) -> Command {
 }
 
 impl Users {
-    fn new(range: UserRange, program: &Path, submissions: &Path) -> Result<Self, UsersError> {
+    fn new(range: UserRange, homes: &Path, program: &Path, submissions: &Path) -> Result<Self, UsersError> {
         if !nix::unistd::geteuid().is_root() {
             return Err(UsersError::NotSuperuser);
         }
@@ -214,7 +219,7 @@ impl Users {
         if !status.success() {
             return Err(cannot_run(status.to_string()));
         }
-        let homes = PathBuf::from(DEFAULT_HOMES);
+        let homes = std::path::absolute(homes).map_err(io_error(homes))?;
         let submissions = submissions.canonicalize().map_err(io_error(submissions))?;
         let own = homes.join(name_of(&submissions.display().to_string()));
         DirBuilder::new().recursive(true).mode(0o711).create(&own).map_err(io_error(&own))?;
@@ -267,7 +272,8 @@ impl Users {
     /// The user of a home, which is made if it is not there. One at a time over all orchestrators of the machine.
     fn own_user(&self, path: &Path) -> Result<u32, UsersError> {
         let lock = self.homes.join("lock");
-        let file = File::create(&lock).map_err(io_error(&lock))?;
+        let file =
+            File::options().create(true).append(true).mode(0o600).open(&lock).map_err(io_error(&lock))?;
         file.lock().map_err(io_error(&lock))?;
         let taken = self.taken().map_err(io_error(&self.homes))?;
         match path.symlink_metadata() {
