@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The independent check of scores: recomputes them from an export and compares.
 
-From rounds, predictions and prices alone this recomputes every increment, CRPS, step mean, raw and relative score, then
-every window and rank, by formulas of its own, and compares them with what the database holds to 1e-9. It needs numpy and
-SciPy. Run it while no score worker is in the middle of its work.
+From rounds, predictions and prices alone this recomputes every increment, its score, step mean, raw and relative score,
+then every window and rank, by formulas of its own, and compares them with what the database holds to 1e-9. It knows the
+rules crps, log_score and mean_density, and reads from the stamp of each round what else was set. It needs numpy and SciPy.
+Run it while no score worker is in the middle of its work.
 
     check_scores.py --condor target/release/condor --database sqlite://replay.db
     check_scores.py --export DIR        (DIR holds rounds.jsonl, predictions.jsonl, scores.jsonl, prices.jsonl, ...)
@@ -186,18 +187,24 @@ def spread(components):
     return total
 
 
-def crps_of_rows(shapes, shape_of_row, x):
-    """CRPS of row i: of shapes[shape_of_row[i]] at x[i]. By the decomposition
-    CRPS(sum w_i F_i, x) = sum w_i CRPS(F_i, x) - sum_{i<j} w_i w_j integral (F_i - F_j)^2."""
+def components_of_rows(shapes, shape_of_row):
+    """All components of all rows: the row of each, then its weight, family, location, scale and degrees of freedom."""
     counts = np.array([len(shape) for shape in shapes])
     table = np.array([component for shape in shapes for component in shape], dtype=float)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     per_row = counts[shape_of_row]
-    row = np.repeat(np.arange(len(x)), per_row)
+    row = np.repeat(np.arange(len(shape_of_row)), per_row)
     first = np.repeat(np.cumsum(per_row) - per_row, per_row)
     component = np.repeat(starts[shape_of_row], per_row) + np.arange(len(row)) - first
     weight, family, loc, scale, df = table[component].T
-    of_components = weight * crps_of_leaves(family.astype(int), loc, scale, df, x[row])
+    return row, weight, family.astype(int), loc, scale, df
+
+
+def crps_of_rows(shapes, shape_of_row, x):
+    """CRPS of row i: of shapes[shape_of_row[i]] at x[i]. By the decomposition
+    CRPS(sum w_i F_i, x) = sum w_i CRPS(F_i, x) - sum_{i<j} w_i w_j integral (F_i - F_j)^2."""
+    row, weight, family, loc, scale, df = components_of_rows(shapes, shape_of_row)
+    of_components = weight * crps_of_leaves(family, loc, scale, df, x[row])
     mean = np.bincount(row, weights=of_components, minlength=len(x))
     spreads = np.array([spread(shape) if len(shape) > 1 else 0.0 for shape in shapes])
     result = mean - spreads[shape_of_row]
@@ -207,6 +214,38 @@ def crps_of_rows(shapes, shape_of_row, x):
         if mean[i] > 0 and any(c[1] != POINT for c in shape):
             result[i] = crps_by_quadrature(shape, x[i])
     return result
+
+
+def log_density_standard(family, z, df):
+    """Logarithm of the density of the standard distribution of a family at z."""
+    if family == NORM:
+        return -z * z / 2 - math.log(2 * math.pi) / 2
+    if family == LAPLACE:
+        return -np.abs(z) - math.log(2)
+    if family == CAUCHY:
+        return -np.log(math.pi) - np.log1p(z * z)
+    if family == POINT:
+        return np.where(z == 0, math.inf, -math.inf)
+    return np.log(gamma_ratio(df / 2) / np.sqrt(df * np.pi)) - (df + 1) / 2 * np.log1p(z * z / df)
+
+
+def log_density_of_rows(shapes, shape_of_row, x):
+    """Logarithm of the density of shapes[shape_of_row[i]] at x[i]; infinite at a point mass."""
+    row, weight, family, loc, scale, df = components_of_rows(shapes, shape_of_row)
+    of_components = np.log(weight) - np.log(scale)
+    for code in np.unique(family):
+        at = family == code
+        of_components[at] += log_density_standard(code, (x[row[at]] - loc[at]) / scale[at], df[at])
+    result = np.full(len(x), -math.inf)
+    np.logaddexp.at(result, row, of_components)
+    return result
+
+
+SCORES_OF_ROWS = {
+    "crps": crps_of_rows,
+    "log_score": lambda *rows: -log_density_of_rows(*rows),
+    "mean_density": lambda *rows: -np.exp(log_density_of_rows(*rows)),
+}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -292,8 +331,7 @@ def seconds(span):
 class Prices:
     """The ledger: of several entries for one instant the one stored last counts."""
 
-    def __init__(self, rows, max_age_s):
-        self.max_age = max_age_s * 1_000_000
+    def __init__(self, rows):
         by_asset = collections.defaultdict(dict)
         for row in sorted(rows, key=lambda row: row["position"]):
             by_asset[row["asset"]][microseconds(row["at"])] = row["price"]
@@ -302,13 +340,17 @@ class Prices:
             instants = sorted(closes)
             self.closes[asset] = np.array(instants), np.array([closes[at] for at in instants])
 
-    def increments(self, asset, start, horizon, step, target):
+    def increments(self, row, step, rule):
         """The realised increments over each step, NaN where an end is missing or both are on one price point."""
-        count = horizon // step
-        instants, prices = self.closes.get(asset, (np.array([0]), np.array([math.nan])))
-        wanted = start + np.arange(count + 1) * step * 1_000_000
+        count, target = row["horizon"] // step, row["target"]
+        instants, prices = self.closes.get(row["asset"], (np.array([0]), np.array([math.nan])))
+        wanted = microseconds(row["performed_at"]) + np.arange(count + 1) * step * 1_000_000
         place = np.searchsorted(instants, wanted, side="right") - 1
-        found = (place >= 0) & (wanted - instants[place] < self.max_age)
+        if rule.is_nearest:
+            later = np.minimum(place + 1, len(instants) - 1)
+            is_nearer = (place < 0) | (np.abs(instants[later] - wanted) < wanted - instants[place])
+            place = np.where(is_nearer, later, place)
+        found = (place >= 0) & (np.abs(wanted - instants[place]) < rule.max_price_age_s * 1_000_000)
         price = np.where(found, prices[place], math.nan)
         before, after = price[:-1], price[1:]
         change = after - before
@@ -369,9 +411,10 @@ class Findings:
 class Check:
     """Recomputes the scores of one export and compares them."""
 
-    def __init__(self, read, max_price_age_s=60, weights=None):
+    def __init__(self, read, weights=None, scales=None):
         self.read = read
         self.weights = weights or {}
+        self.scales = scales or {}
         self.findings = Findings()
         self.rounds = {}
         for row in read("rounds"):
@@ -379,7 +422,7 @@ class Check:
                 self.findings.differs(f"round {row['round_id']} is there twice")
             self.rounds[row["round_id"]] = row
         self.stored = {(row["round_id"], row["model_id"]): row for row in read("scores")}
-        prices = Prices(read("prices"), max_price_age_s)
+        prices = Prices(read("prices"))
         self.settled = {key: self.settle(row, prices) for key, row in self.rounds.items()}
         # Round to model to the recomputed raw score, None without a valid answer.
         self.raw = collections.defaultdict(dict)
@@ -398,18 +441,17 @@ class Check:
         """Step to increments, for the steps of which at least half of the increments are there."""
         if row["state"] not in ("scored", "void"):
             return {}
-        start = microseconds(row["performed_at"])
         steps = {}
         for step in row["steps"]:
-            increments = prices.increments(row["asset"], start, row["horizon"], step, row["target"])
+            increments = prices.increments(row, step, rule_of(row))
             if 2 * np.isfinite(increments).sum() >= len(increments):
                 steps[step] = increments
         return steps
 
     def check_predictions(self):
-        """Recomputes every CRPS, in batches."""
+        """Recomputes the score of every increment, in batches of one rule each."""
         statuses = collections.defaultdict(collections.Counter)
-        batch = Batch()
+        batches = collections.defaultdict(Batch)
         for row in self.read("predictions"):
             key = row["round_id"], row["model_id"]
             statuses[row["round_id"]][row["status"].lower()] += 1
@@ -422,21 +464,24 @@ class Check:
             self.raw[row["round_id"]][row["model_id"]] = None
             steps = self.settled[row["round_id"]]
             if row["status"] == "SUCCESS" and steps:
-                batch.add(key, json.loads(row["answer"]), self.rounds[row["round_id"]], steps)
-            if len(batch.x) >= ROWS_AT_ONCE:
-                self.take(batch)
-                batch = Batch()
-        self.take(batch)
+                of_round = self.rounds[row["round_id"]]
+                rule = rule_of(of_round).name
+                batches[rule].add(key, json.loads(row["answer"]), of_round, steps)
+                if len(batches[rule].x) >= ROWS_AT_ONCE:
+                    self.take(batches.pop(rule), rule)
+        for rule, batch in batches.items():
+            self.take(batch, rule)
         for round_id, row in self.rounds.items():
             for status in ("success", "failed", "timeout", "absent"):
                 stored, own = row[status], statuses[round_id][status]
                 self.findings.same("status count", f"round {round_id} ({status})", stored, own)
 
-    def take(self, batch):
+    def take(self, batch, rule):
         """Compares the steps of each prediction in a batch, and keeps the raw scores."""
-        for key, steps in batch.evaluate():
-            raw = math.fsum(mean for _, mean, _, _ in steps) / len(steps)
-            self.raw[key[0]][key[1]] = raw if math.isfinite(raw) else None
+        for key, steps in batch.evaluate(SCORES_OF_ROWS[rule]):
+            if not all(math.isfinite(mean) for _, mean, _, _ in steps):
+                steps = []
+            self.raw[key[0]][key[1]] = self.raw_score(self.rounds[key[0]], steps)
             if self.rounds[key[0]]["state"] != "scored" or key not in self.stored:
                 continue
             stored = {seconds(step["step"]): step for step in self.stored[key]["steps"]}
@@ -448,6 +493,18 @@ class Check:
                     self.findings.same("count of increments", where, stored[step]["increments"], kept)
                     self.findings.same("count of increments left out", where, stored[step]["left_out"], left_out)
 
+    def raw_score(self, row, steps):
+        """Of all steps; None when there is none, because the score of an increment is not finite."""
+        if not steps:
+            return None
+        rule = rule_of(row)
+        if rule.is_scaled and not self.scales:
+            raise CannotCheck(f"round {row['round_id']} is by {row['rule']}: give each --scale, as in the configuration")
+        scale = self.scales.get(row["asset"], 1.0) if rule.is_scaled else 1.0
+        if rule.is_sum:
+            return math.fsum(mean * kept for _, mean, kept, _ in steps) / scale
+        return math.fsum(mean for _, mean, _, _ in steps) / len(steps) / scale
+
     def check_round(self, round_id, row):
         field = self.raw[round_id]
         valid = [raw for raw in field.values() if raw is not None]
@@ -455,12 +512,10 @@ class Check:
             self.findings.differs(f"round {round_id} is void, but its prices are there and {len(valid)} answers count")
         if row["state"] != "scored":
             return
-        if not (row["rule"] or "").startswith("crps/"):
-            raise CannotCheck(f"this check does not know the rule {row['rule']} of round {round_id}")
         if not valid:
             self.findings.differs(f"round {round_id} is scored, but no answer or no price counts")
             return
-        self.relative[round_id], best, q95 = relative_scores(field)
+        self.relative[round_id], best, q95 = relative_scores(field, rule_of(row).outlier_cap)
         self.findings.close("best of a round", round_id, row["best"], best, RAW_SCALE)
         self.findings.close("95 % quantile of a round", round_id, row["q95"], q95, RAW_SCALE)
         for model, raw in field.items():
@@ -484,7 +539,7 @@ class Check:
             self.findings.differs("there is no leaderboard")
             return
         as_of = microseconds(entries[0]["as_of"])
-        own, first_resolved = self.windows(as_of)
+        own, first_resolved = self.windows(as_of, entries[0]["rule"])
         overall = {row["model_id"]: row for row in rows if row["asset"] is None}
         for row in rows:
             self.findings.same("instant of the windows", row["model_id"], microseconds(row["as_of"]), as_of)
@@ -505,8 +560,9 @@ class Check:
                 self.compare_windows(model, source[model], means[model], full[model])
         self.check_ranks([entry for entry in entries if entry["model_id"] in full], means, full)
 
-    def windows(self, as_of):
-        """(model, asset, horizon) to the means of each window; and when each model's first scored round resolved."""
+    def windows(self, as_of, rule):
+        """(model, asset, horizon) to the means of each window; and when each model's first scored round resolved.
+        Scores by another rule than the one in force are in no window."""
         sums = collections.defaultdict(lambda: {window: ([], []) for window in WINDOW_HOURS})
         first = {}
         for round_id, relatives in self.relative.items():
@@ -517,7 +573,7 @@ class Check:
             for model, relative in relatives.items():
                 first[model] = min(first.get(model, resolved), resolved)
                 for window, hours in WINDOW_HOURS.items():
-                    if resolved > as_of - hours * 3_600_000_000:
+                    if row["rule"] == rule and resolved > as_of - hours * 3_600_000_000:
                         scores, raws = sums[model, row["asset"], row["horizon"]][window]
                         scores.append(relative)
                         if self.raw[round_id][model] is not None:
@@ -586,7 +642,7 @@ class Check:
 
 
 class Batch:
-    """Predictions whose CRPS are computed together."""
+    """Predictions whose scores are computed together."""
 
     def __init__(self):
         self.shapes = {}
@@ -613,22 +669,57 @@ class Batch:
             kept = len(self.x) - start
             self.segments.append((key, step, start, kept, len(increments) - kept))
 
-    def evaluate(self):
-        """Each prediction's key with (step, mean CRPS, increments, increments left out) of each of its steps."""
+    def evaluate(self, scores_of_rows):
+        """Each prediction's key with (step, mean score, increments, increments left out) of each of its steps."""
         if not self.x:
             return
-        crps = crps_of_rows(list(self.shapes), np.array(self.shape_of_row), np.array(self.x))
+        scores = scores_of_rows(list(self.shapes), np.array(self.shape_of_row), np.array(self.x))
         for key, segments in itertools.groupby(self.segments, key=lambda segment: segment[0]):
             yield key, [
-                (step, math.fsum(crps[start : start + kept]) / kept, kept, left_out)
+                (step, mean_score(scores[start : start + kept]), kept, left_out)
                 for _, step, start, kept, left_out in segments
             ]
 
 
-def relative_scores(field):
+def mean_score(scores):
+    return math.fsum(scores) / len(scores) if np.isfinite(scores).all() else math.nan
+
+
+Rule = collections.namedtuple("Rule", "name is_sum is_scaled outlier_cap is_nearest max_price_age_s")
+
+
+def rule_of(row):
+    """How a round was scored or voided."""
+    return read_stamp(row["rule"] or "crps/1")
+
+
+@functools.lru_cache
+def read_stamp(stamp):
+    """What a stamp such as `crps/1;sum;outlier_cap=5` says."""
+    name, *parts = stamp.split(";")
+    if name not in ("crps/1", "log_score/1", "mean_density/1"):
+        raise CannotCheck(f"this check does not know the rule {stamp}")
+    rule = Rule(name.removesuffix("/1"), False, False, OUTLIER_CAP if name == "crps/1" else None, False, 60)
+    for key, _, value in (part.partition("=") for part in parts):
+        if key == "sum":
+            rule = rule._replace(is_sum=True)
+        elif key == "asset_scales":
+            rule = rule._replace(is_scaled=True)
+        elif key == "outlier_cap":
+            rule = rule._replace(outlier_cap=float(value))
+        elif key == "nearest":
+            rule = rule._replace(is_nearest=True)
+        elif key == "max_price_age":
+            rule = rule._replace(max_price_age_s=seconds(value))
+        else:
+            raise CannotCheck(f"this check does not know {key} of the rule {stamp}")
+    return rule
+
+
+def relative_scores(field, outlier_cap=OUTLIER_CAP):
     """Model to relative score, the best raw score, and the 95 % quantile, from model to raw score."""
     valid = np.array([raw for raw in field.values() if raw is not None])
-    cap = OUTLIER_CAP * np.median(valid)
+    cap = math.inf if outlier_cap is None else outlier_cap * np.median(valid)
     worst = min(valid.max(), cap)
     capped = {model: worst if raw is None else min(raw, cap) for model, raw in field.items()}
     best, q95 = valid.min(), np.quantile(list(capped.values()), 0.95)
@@ -704,14 +795,15 @@ def read_database(condor, database):
     return read
 
 
-def parse_weights(pairs):
-    weights = {}
+def numbers(option, pairs):
+    """Name to number, from the pairs given to an option."""
+    result = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator:
-            raise CannotCheck(f"--weight {pair}: write it as BTC=2 or 24h=0.5")
-        weights[key] = float(value)
-    return weights
+            raise CannotCheck(f"--{option} {pair}: write it as BTC=2")
+        result[key] = float(value)
+    return result
 
 
 def main():
@@ -721,8 +813,8 @@ def main():
     source.add_argument("--database", metavar="URL", help="let condor export from this database")
     source.add_argument("--export", metavar="DIR", help="a folder with " + ", ".join(f"{t}.jsonl" for t in TABLES))
     source.add_argument("--self-test", action="store_true", help="check the check")
-    parser.add_argument("--max-price-age", metavar="SECONDS", type=int, default=60, help="as in the configuration")
     parser.add_argument("--weight", metavar="NAME=W", action="append", default=[], help="of an asset or a horizon")
+    parser.add_argument("--scale", metavar="ASSET=S", action="append", default=[], help="of an asset's raw scores")
     arguments = parser.parse_args()
     if arguments.self_test:
         import check_scores_self_test
@@ -732,7 +824,7 @@ def main():
         read = read_folder(arguments.export)
     else:
         read = read_database(arguments.condor, arguments.database)
-    findings = Check(read, arguments.max_price_age, parse_weights(arguments.weight)).run()
+    findings = Check(read, numbers("weight", arguments.weight), numbers("scale", arguments.scale)).run()
     findings.report()
     return 1 if findings.mismatches else 0
 

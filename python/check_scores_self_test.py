@@ -6,7 +6,7 @@ import json
 import math
 
 import numpy as np
-from scipy import integrate, special
+from scipy import integrate, special, stats
 
 import check_scores
 from check_scores import CAUCHY, LAPLACE, NORM, POINT, T
@@ -57,6 +57,9 @@ def weighted(*parts):
 NARROW = builtin("norm", loc=1e-5, scale=6e-4)
 HEAVY = builtin("t", df=3, loc=0.0, scale=5e-4)
 PEAKED = builtin("laplace", loc=0.0, scale=4e-4)
+CRPS = "crps/1"
+LOG_SCORE = "log_score/1;sum;asset_scales=1f0d3b77"
+SCALES = {"BTC": 2.5}
 BUCKETS = {"0.0": 0.5, "-1e-3": 1.5, "0.002": 0.5}
 
 MODELS = {
@@ -91,6 +94,22 @@ def distribution_function(density, u):
     return 0.5 * math.exp(z) if z < 0 else 1 - 0.5 * math.exp(-z)
 
 
+def brute_force_log_score(density, x):
+    """Minus the logarithm of the density, by SciPy; None for point masses, which have no finite one."""
+    if density["type"] == "buckets":
+        return None
+    if density["type"] == "mixture":
+        parts = density["components"]
+        total = sum(abs(part["weight"]) for part in parts)
+        return -math.log(
+            sum(abs(p["weight"]) / total * math.exp(-brute_force_log_score(p["density"], x)) for p in parts)
+        )
+    params = density["params"]
+    if density["type"] == "statistics":
+        return -stats.norm.logpdf(x, params["mu"], params["sigma"])
+    return -getattr(stats, density["name"]).logpdf(x, **params)
+
+
 def brute_force_crps(density, x):
     """The definition, integrated piece by piece."""
     cuts = sorted({x, 0.0, 1e-5, -1e-3, 0.002, *(sign * 10.0**k for sign in (-1, 1) for k in np.arange(-4, 5.0))})
@@ -119,7 +138,7 @@ def made_prices(random):
     return [{"position": position, **row} for position, row in enumerate(rows, start=1)]
 
 
-def made_export():
+def made_export(rule):
     """Rounds of three kinds every 20 hours, their answers, and everything that follows from them."""
     random = np.random.default_rng(20250520)
     tables = {table: [] for table in check_scores.TABLES}
@@ -130,9 +149,9 @@ def made_export():
         for asset in ("BTC", "ETH"):
             for horizon, steps, method in kinds:
                 # Two kinds share a horizon: they count as one parameter.
-                make_round(tables, closes, asset, horizon, steps, method, START + hour * HOUR)
+                make_round(tables, closes, rule, asset, horizon, steps, method, START + hour * HOUR)
     tables["rounds"].append({**tables["rounds"][0], "round_id": "missed", "state": "missed", **no_statuses()})
-    make_standings(tables)
+    make_standings(tables, rule)
     return tables
 
 
@@ -140,12 +159,12 @@ def no_statuses():
     return {"success": 0, "failed": 0, "timeout": 0, "absent": 0}
 
 
-def make_round(tables, closes, asset, horizon, steps, method, at):
+def make_round(tables, closes, rule, asset, horizon, steps, method, at):
     round_id = f"{asset}-{horizon}-{method}-{at}"
     row = {
         "round_id": round_id, "asset": asset, "horizon": horizon, "steps": steps, "method": method,
         "target": "log_return", "performed_at": written(at), "resolves_at": written(at + horizon), "state": "scored",
-        "rule": "crps/1", **no_statuses(),
+        "rule": rule, **no_statuses(),
     }  # fmt: skip
     scores = {}
     for model, density in MODELS.items():
@@ -153,11 +172,13 @@ def make_round(tables, closes, asset, horizon, steps, method, at):
         row[status.lower()] += 1
         answer = None
         if status == "SUCCESS":
-            scores[model] = made_score(closes, asset, horizon, steps, at, density)
+            score = made_score(closes, rule, asset, horizon, steps, at, density)
+            scores |= {model: score} if score else {}
             answer = json.dumps(made_answer(density, horizon, steps, method))
         tables["predictions"].append({"round_id": round_id, "model_id": model, "status": status, "answer": answer})
     raws = sorted(raw for raw, _ in scores.values())
-    cap = 10 * (raws[(len(raws) - 1) // 2] + raws[len(raws) // 2]) / 2
+    median = (raws[(len(raws) - 1) // 2] + raws[len(raws) // 2]) / 2
+    cap = 10 * median if rule == CRPS else math.inf
     capped = {model: min(scores[model][0], cap) if model in scores else min(raws[-1], cap) for model in MODELS}
     ordered = sorted(capped.values())
     place = 0.95 * (len(ordered) - 1)
@@ -178,29 +199,34 @@ def made_answer(density, horizon, steps, method):
     return BUCKETS if density["type"] == "buckets" and steps == [horizon] else lists[str(steps[0])]
 
 
-KNOWN_CRPS = {}
+KNOWN = {}
 
 
-def made_score(closes, asset, horizon, steps, at, density):
-    """Raw score and step scores by brute force."""
+def made_score(closes, rule, asset, horizon, steps, at, density):
+    """Raw score and step scores by brute force; None where there are none."""
+    brute_force = brute_force_crps if rule == CRPS else brute_force_log_score
     step_scores = []
     for step in steps:
         values, count = [], horizon // step
         for k in range(count):
             ends = [closes.get((asset, written(at + (k + i) * step))) for i in (0, 1)]
             if None not in ends:
-                key = json.dumps(density), math.log(ends[1] / ends[0])
-                if key not in KNOWN_CRPS:
-                    KNOWN_CRPS[key] = brute_force_crps(density, key[1])
-                values.append(KNOWN_CRPS[key])
+                key = rule, json.dumps(density), math.log(ends[1] / ends[0])
+                if key not in KNOWN:
+                    KNOWN[key] = brute_force(density, key[2])
+                values.append(KNOWN[key])
+        if None in values:
+            return None
         if len(values) * 2 >= count:
             mean = sum(values) / len(values)
             left_out = count - len(values)
             step_scores.append({"step": f"{step}s", "mean": mean, "increments": len(values), "left_out": left_out})
-    return sum(step["mean"] for step in step_scores) / len(step_scores), step_scores
+    if rule == CRPS:
+        return sum(step["mean"] for step in step_scores) / len(step_scores), step_scores
+    return sum(step["mean"] * step["increments"] for step in step_scores) / SCALES.get(asset, 1.0), step_scores
 
 
-def make_standings(tables):
+def make_standings(tables, rule):
     rounds = {row["round_id"]: row for row in tables["rounds"]}
     entries = []
     for model in MODELS:
@@ -215,7 +241,7 @@ def make_standings(tables):
         full = [window for window in ("anchor", "steady", "recent") if overall[window]["full"]]
         has_number = overall["recent"]["score"] is not None
         group = full[0] if full and has_number else "provisional" if has_number else "unranked"
-        entries.append({**common, "rule": "crps/1", "group": group, "first_scored_at": first, **overall})
+        entries.append({**common, "rule": rule, "group": group, "first_scored_at": first, **overall})
 
     def order(entry):
         window = entry["group"] if entry["group"] in check_scores.WINDOW_HOURS else "recent"
@@ -298,7 +324,7 @@ FAULTS = {
 
 
 def mismatches(tables):
-    check = check_scores.Check(lambda table: copy.deepcopy(tables[table]))
+    check = check_scores.Check(lambda table: copy.deepcopy(tables[table]), scales=SCALES)
     return check.run().mismatches
 
 
@@ -309,14 +335,16 @@ def run():
     print(f"closed forms against quadrature: worst relative difference {worst:.1e}")
     if worst > 1e-10:
         failures.append("closed forms and quadrature disagree")
-    export = made_export()
-    failures += [f"in a good export: {mismatch}" for mismatch in mismatches(export)]
-    for fault, spoil in FAULTS.items():
-        spoilt = copy.deepcopy(export)
-        spoil(spoilt)
-        if not mismatches(spoilt):
-            failures.append(f"not found: {fault}")
-    print(f"a good export of {len(export['predictions'])} predictions, and {len(FAULTS)} with one fault each")
+    for rule in (CRPS, LOG_SCORE):
+        export = made_export(rule)
+        failures += [f"in a good export by {rule}: {mismatch}" for mismatch in mismatches(export)]
+        for fault, spoil in FAULTS.items():
+            spoilt = copy.deepcopy(export)
+            spoil(spoilt)
+            if not mismatches(spoilt):
+                failures.append(f"not found in an export by {rule}: {fault}")
+        count = len(export["predictions"])
+        print(f"{rule}: a good export of {count} predictions, and {len(FAULTS)} with one fault each")
     for failure in failures:
         print(f"FAILED: {failure}")
     print("the check works" if not failures else f"{len(failures)} failures")

@@ -29,8 +29,9 @@ enum Command {
     Tidy,
     /// Run a throw-away PostgreSQL, print its URL, and remove it on Ctrl-C
     Pg,
-    /// Measure a release build and print a row for a Markdown table
-    Bench(bench::Options),
+    /// Measure a release build and print a Markdown table
+    #[command(subcommand)]
+    Bench(bench::Benchmark),
 }
 
 fn main() -> ExitCode {
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Tidy => tidy::run(repository()),
         Command::Pg => postgres::run_in_foreground(),
-        Command::Bench(options) => bench::run(&options),
+        Command::Bench(benchmark) => bench::run(&benchmark),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,24 +1,48 @@
-//! The Python checks, in a virtual environment of their own under the build folder.
+//! The Python checks; and the virtual environments under the build folder in which our Python runs.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{install, shell, target_folder};
+use crate::{install, repository, shell, target_folder};
 
-const REQUIREMENTS: &str = "python/requirements.txt";
+/// What the check of scores imports.
+const SCORES: Environment = Environment { folder: "python", requirements: "python/requirements.txt" };
+
+/// The field's own client, and what it needs for tables.
+const INTEROP: Environment =
+    Environment { folder: "python-interop", requirements: "python/interop_requirements.txt" };
+
+/// A virtual environment.
+pub struct Environment {
+    /// Its folder below the build folder.
+    pub folder: &'static str,
+    /// What is in it, as pip reads it.
+    pub requirements: &'static str,
+}
 
 /// Runs the independent check of scores: on an export of its own making, which it must find right, and on spoilt copies,
-/// which it must find wrong; then on a replay of a day.
+/// which it must find wrong; then on a replay of a day. Then lets the field's own client talk to our model host and
+/// orchestrator.
 pub fn check() -> Result<()> {
-    let python = environment()?;
+    let python = SCORES.interpreter()?;
     shell::run(&mut shell::command(&python, &["python/check_scores.py", "--self-test"]))?;
-    check_replay(&python)
+    shell::run(&mut shell::cargo(&["build", "--quiet", "--workspace", "--bin", "condor"]))?;
+    check_replay(&python)?;
+    check_interop()
+}
+
+/// Python's client of the field against our orchestrator and Python submissions behind our model host.
+fn check_interop() -> Result<()> {
+    let python = INTEROP.interpreter()?;
+    let mut check = shell::command(&python, &["python/check_interop.py", "--condor"]);
+    check.arg(target_folder().join("debug/condor"));
+    shell::run(check.arg("--environments").arg(target_folder().join("submission-environments")))
 }
 
 /// Recomputes every score of a day's replay, with a gap in the prices and a model that is ten times too wide.
 fn check_replay(python: &Path) -> Result<()> {
-    shell::run(&mut shell::cargo(&["build", "--quiet", "--workspace", "--bin", "condor"]))?;
     let condor = target_folder().join("debug/condor");
     let folder = tempfile::tempdir()?;
     let database = format!("sqlite://{}", folder.path().join("replay.db").display());
@@ -32,21 +56,34 @@ fn check_replay(python: &Path) -> Result<()> {
     shell::run(check.arg("--condor").arg(&condor))
 }
 
-/// The interpreter of a virtual environment that has what the scripts import.
-fn environment() -> Result<PathBuf> {
-    let folder = target_folder().join("python");
-    let python = folder.join("bin/python");
-    if shell::succeeds(&mut shell::command(&python, &["-c", "import numpy, scipy"])) {
-        return Ok(python);
+impl Environment {
+    /// Its interpreter. It is made anew whenever its requirements have changed.
+    pub fn interpreter(&self) -> Result<PathBuf> {
+        let folder = target_folder().join(self.folder);
+        let python = folder.join("bin/python");
+        let wanted = fs::read_to_string(repository().join(self.requirements))
+            .with_context(|| format!("cannot read {}", self.requirements))?;
+        let installed = folder.join("installed.txt");
+        let is_current = fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted);
+        // Python itself may have gone from under it.
+        if is_current && shell::succeeds(&mut shell::command(&python, &["-c", ""])) {
+            return Ok(python);
+        }
+        ensure_python()?;
+        let path = folder.to_str().context("the path of the build folder is not UTF-8")?;
+        shell::run(&mut shell::command("python3", &["-m", "venv", "--clear", path]))?;
+        self.install(&python)?;
+        fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))?;
+        Ok(python)
     }
-    ensure_python()?;
-    let folder = folder.to_str().context("the path of the build folder is not UTF-8")?;
-    shell::run(&mut shell::command("python3", &["-m", "venv", "--clear", folder]))?;
-    let pip =
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS];
-    shell::run(&mut shell::command(&python, &pip))
-        .context("the Python checks need numpy and SciPy from the package index; is there a network?")?;
-    Ok(python)
+
+    fn install(&self, python: &Path) -> Result<()> {
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+        let requirements = self.requirements;
+        shell::run(shell::command(python, &pip).arg(requirements)).with_context(|| {
+            format!("{requirements} could not be installed from the package index; is there a network?")
+        })
+    }
 }
 
 /// Debian splits what makes virtual environments from the interpreter.
@@ -56,5 +93,5 @@ fn ensure_python() -> Result<()> {
     if can_make_environments() {
         return Ok(());
     }
-    install::packages(&["python3", "python3-venv"], "the independent check of scores")
+    install::packages(&["python3", "python3-venv"], "our Python")
 }

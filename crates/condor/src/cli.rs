@@ -1,10 +1,14 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::{Asset, Span, Timestamp};
+use domain::{Asset, InvalidId, ModelId, RoundId, Span, Timestamp};
+use orchestrator::UsersChoice;
+use orchestrator::limits::{ByteSize, Limits};
 
 /// A coordinator for live forecasting competitions: it feeds models market prices, asks them for probability
 /// distributions of what comes next, scores the answers when reality is known, and ranks the models.
@@ -35,11 +39,20 @@ pub enum Command {
     Report(ReportArgs),
     /// Run the local orchestrator: starts the models of a models.yml and announces them
     Orchestrator(OrchestratorArgs),
+    /// See, add, stop and start the models of a local orchestrator
+    Models(ModelsArgs),
     /// Serve one model as a gRPC node (the orchestrator starts these)
     #[command(after_help = orchestrator::builtin::describe())]
     ModelHost(ModelHostArgs),
     /// Run days of prices through models and scoring in seconds, with a simulated clock
     Replay(ReplayArgs),
+    /// Evaluate distributions: JSON Lines on standard input, one line of JSON for each on standard output
+    #[command(after_help = crate::commands::eval::examples())]
+    Eval {
+        /// What each line holds and what is wanted of it
+        #[arg(value_enum)]
+        mode: EvalMode,
+    },
     /// Look after the database
     #[command(subcommand)]
     Db(DbCommand),
@@ -80,6 +93,41 @@ pub struct ScoreArgs {
     /// Score what is due, then exit
     #[arg(long)]
     pub once: bool,
+
+    /// Tell how the score of one prediction came about, without writing; condor db export scores prints the ids
+    #[arg(long, value_name = "ROUND_ID/MODEL_ID", conflicts_with_all = ["once", "admin_listen"])]
+    pub explain: Option<PredictionId>,
+
+    /// Print the explanation as one JSON object
+    #[arg(long, requires = "explain")]
+    pub json: bool,
+}
+
+/// One model's part in one round, written `ROUND_ID/MODEL_ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PredictionId {
+    /// Which round.
+    pub round_id: RoundId,
+    /// Which model.
+    pub model_id: ModelId,
+}
+
+impl FromStr for PredictionId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A model's id may hold slashes, a round's none.
+        let (round, model) = text.split_once('/').ok_or("write ROUND_ID/MODEL_ID")?;
+        let round_id = round.parse().map_err(|error: InvalidId| error.to_string())?;
+        let model_id = model.parse().map_err(|error: InvalidId| error.to_string())?;
+        Ok(PredictionId { round_id, model_id })
+    }
+}
+
+impl fmt::Display for PredictionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.round_id, self.model_id)
+    }
 }
 
 /// `condor report`
@@ -107,14 +155,164 @@ pub struct OrchestratorArgs {
     /// The competition's id
     #[arg(long, value_name = "ID", default_value = "condor")]
     pub crunch: String,
+
+    /// The folder of Python submissions, a folder for each
+    #[arg(long, value_name = "DIR", default_value = "submissions")]
+    pub submissions: PathBuf,
+
+    /// Where models are uploaded, stopped and started (HTTP, see `condor models`); off for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8001")]
+    pub deploy_listen: DeployListen,
+
+    /// Key for whatever changes something [default: that in the file deploy-key beside the list of models, made if needed]
+    #[arg(long, value_name = "KEY", env = "CONDOR_DEPLOY_KEY", hide_env_values = true)]
+    pub deploy_key: Option<String>,
+
+    /// Folder of the models' logs, two of at most 2 MiB for each [default: .logs in the folder of submissions]
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+
+    /// Python interpreter for submissions, or the one to make environments with
+    #[arg(long, value_name = "PROGRAM", default_value = "python3")]
+    pub python: PathBuf,
+
+    /// Full name of the base class of submissions' models, when a caller's cannot be imported
+    #[arg(long, value_name = "NAME", default_value = "crunch_synth.tracker.TrackerBase")]
+    pub base_class: String,
+
+    /// Under which users submissions run: off (the operator's), a range of user ids (their own), or auto (their own from
+    /// 70000 to 79999 where this is the superuser, else the operator's)
+    #[arg(long, value_name = "USERS", default_value = "auto")]
+    pub submission_users: UsersChoice,
+
+    /// Where submissions with users of their own have their homes; every user must be able to reach it
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/condor/submissions")]
+    pub submission_homes: PathBuf,
+
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// An address, or `off`.
+#[derive(Debug, Clone, Copy)]
+pub enum DeployListen {
+    /// Here.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+impl FromStr for DeployListen {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" { Ok(DeployListen::Off) } else { text.parse().map(DeployListen::At) }
+    }
+}
+
+/// What each process of a submission may take.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LimitArgs {
+    /// Address space of each process of a submission, such as 512MiB [an orchestrator's default: 4GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_memory: Option<ByteSize>,
+
+    /// Processor time of each process of a submission over its life [an orchestrator's default: 24h]
+    #[arg(long, value_name = "SPAN")]
+    pub max_cpu_time: Option<Span>,
+
+    /// Open files of each process of a submission [an orchestrator's default: 1024]
+    #[arg(long, value_name = "N")]
+    pub max_open_files: Option<u64>,
+
+    /// Processes and threads of a submission together, where it has a user of its own [an orchestrator's default: 512]
+    #[arg(long, value_name = "N")]
+    pub max_processes: Option<u64>,
+}
+
+impl From<LimitArgs> for Limits {
+    fn from(args: LimitArgs) -> Self {
+        Limits {
+            memory: args.max_memory,
+            cpu_time: args.max_cpu_time,
+            open_files: args.max_open_files,
+            processes: args.max_processes,
+        }
+    }
+}
+
+/// `condor models`
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// The orchestrator's deploy API
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8001", global = true)]
+    pub url: String,
+
+    /// File with the deploy key, unless CONDOR_DEPLOY_KEY has it [default: deploy-key, or condor-data/deploy-key]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub key_file: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub command: ModelsCommand,
+}
+
+/// What can be done with models.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Show every model, what it is doing, and why
+    List {
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Upload a submission as a new model and print its id
+    Add {
+        /// A notebook (.ipynb), a main.py, or a folder with one of them; requirements.txt beside main.py goes with it
+        path: PathBuf,
+        /// The model's name on the leaderboard
+        #[arg(long)]
+        name: Option<String>,
+        /// Whose model it is
+        #[arg(long)]
+        cruncher_name: Option<String>,
+        /// Who that is, for good: any text
+        #[arg(long)]
+        cruncher_id: Option<String>,
+        /// Do not start it yet
+        #[arg(long)]
+        stopped: bool,
+    },
+    /// Stop a model; it stays in the list
+    Stop {
+        /// Its id in the list
+        id: String,
+    },
+    /// Start a model that was stopped, has failed or is quarantined
+    Start {
+        /// Its id in the list
+        id: String,
+    },
+    /// Print what a model says
+    Logs {
+        /// Its id in the list
+        id: String,
+        /// What was said while it was built instead
+        #[arg(long)]
+        builder: bool,
+        /// Stay and print what is added
+        #[arg(long, short)]
+        follow: bool,
+        /// All that is kept, not only the end
+        #[arg(long)]
+        from_start: bool,
+    },
 }
 
 /// `condor model-host`
 #[derive(Debug, Args)]
 pub struct ModelHostArgs {
-    /// A built-in model: NAME or NAME:key=value,… as listed below
-    #[arg(long, value_name = "SPEC")]
-    pub builtin: String,
+    #[command(flatten)]
+    pub served: ServedModel,
 
     /// Address of the gRPC server; port 0 picks one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
@@ -122,6 +320,50 @@ pub struct ModelHostArgs {
 
     #[command(flatten)]
     pub security: NodeSecurityArgs,
+
+    #[command(flatten)]
+    pub submission: SubmissionArgs,
+}
+
+/// Which model a host serves.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ServedModel {
+    /// A built-in model: NAME or NAME:key=value,… as listed below
+    #[arg(long, value_name = "SPEC")]
+    pub builtin: Option<String>,
+
+    /// A Python submission: a folder with main.py or a notebook, and requirements.txt if it needs packages
+    #[arg(long, value_name = "DIR")]
+    pub submission: Option<PathBuf>,
+}
+
+/// How a Python submission is run.
+#[derive(Debug, Args)]
+pub struct SubmissionArgs {
+    /// Full name of the base class of the submission's model, when the caller's cannot be imported
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "crunch_synth.tracker.TrackerBase",
+        conflicts_with = "builtin"
+    )]
+    pub base_class: String,
+
+    /// Python interpreter, or the one to make environments with
+    #[arg(long, value_name = "PROGRAM", default_value = "python3", conflicts_with = "builtin")]
+    pub python: PathBuf,
+
+    /// A call that takes longer gets the submission's process killed; the next Setup starts it afresh
+    #[arg(long, value_name = "SPAN", default_value = "120s", conflicts_with = "builtin")]
+    pub call_limit: Span,
+
+    /// Where virtual environments are kept [default: .environments beside the submission]
+    #[arg(long, value_name = "DIR", conflicts_with = "builtin")]
+    pub environments: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// Who may call a model host; anybody who reaches its port unless one of these is given.
@@ -205,6 +447,10 @@ pub struct UpArgs {
     #[arg(long, value_name = "PORT", default_value_t = 9091)]
     pub orchestrator_port: u16,
 
+    /// Port of the deploy API (see `condor models`)
+    #[arg(long, value_name = "PORT", default_value_t = 8001)]
+    pub deploy_port: u16,
+
     /// Replay recorded prices from this folder instead of simulating a market
     #[arg(long, value_name = "DIR")]
     pub prices: Option<PathBuf>,
@@ -265,6 +511,25 @@ pub enum ExportKind {
     Windows,
     /// The newest leaderboard
     Leaderboard,
+    /// From when on which rule and settings of scoring were in force
+    ScoringChanges,
+}
+
+/// What `condor eval` reads and writes. Every line may have an `id`, which its output repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EvalMode {
+    /// spec, x → pdf, cdf, sf
+    Density,
+    /// x and one of: spec; buckets; samples, with weights or without; levels and values → crps, exact
+    Crps,
+    /// spec, x, t_min, t_max, num_points → crps as the integral over a grid
+    Grid,
+    /// kind (density, bucket, samples, quantiles), raw (the text as a model sent it) → valid, reason
+    Validate,
+    /// t0, horizon, prices, predictions by step, bounds_t, base_step, num_points → step_sums, exact_step_sums
+    Prediction,
+    /// crps (a list, null without a valid answer) → relative, without an outlier cap
+    Round,
 }
 
 /// `condor config`
@@ -287,5 +552,16 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_prediction_is_named_by_its_round_and_its_model() {
+        let name = "0196eab1-8c00-8f5c-a03c-5f7b2f9d8e21/team/model 1";
+        let id: super::PredictionId = name.parse().unwrap();
+        assert_eq!((id.model_id.as_str(), id.to_string().as_str()), ("team/model 1", name));
+        let refused = |name: &str| name.parse::<super::PredictionId>().unwrap_err();
+        assert_eq!(refused("model"), "write ROUND_ID/MODEL_ID");
+        assert_eq!(refused("5/model"), "`5` is no valid round id: it is no UUID");
+        assert_eq!(refused("0196eab1-8c00-8f5c-a03c-5f7b2f9d8e21/"), "`` is no valid model id: it is empty");
     }
 }

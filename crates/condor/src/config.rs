@@ -1,6 +1,7 @@
 //! Settings: `condor.toml`, then the environment, then flags. Unknown keys are errors.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use domain::{
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Profile};
 use model_client::{CredentialsError, FileChecks, Security};
+use scoring::{Aggregation, GridSettings, PriceChoice, Rule, RuleSettings, SettlementSettings};
 use serde::{Deserialize, Serialize};
 use storage::without_secrets;
 
@@ -96,10 +98,22 @@ pub struct ModelsConfig {
     pub setup_timeout: Span,
     /// How long a newly announced model is waited for before slots are asked without it.
     pub join_grace: Span,
+    /// So many failures of a method in a row are borne.
+    pub max_consecutive_failures: u32,
+    /// So many timeouts of a method in a row are borne.
+    pub max_consecutive_timeouts: u32,
+    /// Whether models past those limits are reported to the orchestrator, which stops them.
+    pub report_failures: bool,
     /// The longest answer that is taken.
     pub max_answer_bytes: usize,
     /// The most normals, t's, … that one density may be mixed from.
     pub max_components: usize,
+    /// The most densities within one another: 1 is no mixture, 2 a mixture of others.
+    pub max_nesting: usize,
+    /// The most points of a bucket dictionary, bins of a histogram, or quantiles in one density.
+    pub max_buckets: usize,
+    /// The most samples in one density.
+    pub max_samples: usize,
 }
 
 /// `[prices]`
@@ -143,6 +157,12 @@ pub enum PriceSource {
 pub struct ScoringConfig {
     /// The scoring rule.
     pub rule: String,
+    /// How the scores of all increments become one.
+    pub aggregation: Aggregation,
+    /// Which close is the price of an instant.
+    pub settlement: PriceChoice,
+    /// The price of an instant is less than this away from it; one price interval unless set.
+    pub max_price_age: Option<Span>,
     /// How long a round waits for prices that are missing.
     pub settle_timeout: Span,
     /// Raw scores are capped at this many times the round's median.
@@ -153,6 +173,10 @@ pub struct ScoringConfig {
     pub asset_weights: BTreeMap<Asset, f64>,
     /// How much a horizon counts in windows; 1 unless set.
     pub horizon_weights: BTreeMap<Span, f64>,
+    /// What an asset's raw scores are divided by; 1 unless set.
+    pub asset_scales: BTreeMap<Asset, f64>,
+    /// The grids of the rule `crps_grid`.
+    pub crps_grid: GridSettings,
 }
 
 /// `[report]`
@@ -206,13 +230,33 @@ impl Default for OrchestratorConfig {
 impl Default for ModelsConfig {
     fn default() -> Self {
         let limits = scoring::Limits::default();
+        let health = model_client::HealthLimits::default();
         ModelsConfig {
             base_class: "crunch_synth.tracker.TrackerBase".into(),
             call_timeout: Span::seconds(50),
             setup_timeout: Span::seconds(120),
             join_grace: predict_worker::PredictSettings::JOIN_GRACE,
+            max_consecutive_failures: health.max_consecutive_failures,
+            max_consecutive_timeouts: health.max_consecutive_timeouts,
+            report_failures: true,
             max_answer_bytes: limits.max_answer_bytes,
             max_components: limits.max_leaves,
+            max_nesting: limits.max_nesting,
+            max_buckets: limits.max_buckets,
+            max_samples: limits.max_samples,
+        }
+    }
+}
+
+impl ModelsConfig {
+    /// What a model may answer.
+    pub fn limits(&self) -> scoring::Limits {
+        scoring::Limits {
+            max_answer_bytes: self.max_answer_bytes,
+            max_leaves: self.max_components,
+            max_nesting: self.max_nesting,
+            max_buckets: self.max_buckets,
+            max_samples: self.max_samples,
         }
     }
 }
@@ -235,11 +279,16 @@ impl Default for ScoringConfig {
     fn default() -> Self {
         ScoringConfig {
             rule: "crps".into(),
+            aggregation: Aggregation::default(),
+            settlement: PriceChoice::default(),
+            max_price_age: None,
             settle_timeout: Span::hours(6),
             outlier_cap: scoring::DEFAULT_OUTLIER_CAP,
             leave_after: Span::hours(168),
             asset_weights: BTreeMap::new(),
             horizon_weights: BTreeMap::new(),
+            asset_scales: BTreeMap::new(),
+            crps_grid: GridSettings::default(),
         }
     }
 }
@@ -292,7 +341,8 @@ pub fn load(file: Option<&Path>, database: Option<&str>) -> Result<Loaded, Confi
     }
     figment = figment
         .merge(Env::raw().only(&["DATABASE_URL"]).map(|_| "database.url".into()))
-        .merge(Env::prefixed("CONDOR_").split("__"));
+        // the key of the deploy API is no setting of the workers
+        .merge(Env::prefixed("CONDOR_").ignore(&["deploy_key"]).split("__"));
     if let Some(url) = database {
         figment = figment.merge(Serialized::global("database.url", url).profile(Profile::Default));
     }
@@ -324,52 +374,25 @@ impl Config {
     }
 
     /// The scoring rule.
-    pub fn rule(&self) -> Result<&'static dyn scoring::Rule, ConfigError> {
-        let unknown = |error: scoring::rule::UnknownRule| ConfigError::Value {
-            key: "scoring.rule",
+    pub fn rule(&self) -> Result<Arc<dyn Rule>, ConfigError> {
+        let settings = RuleSettings { crps_grid: self.scoring.crps_grid.clone() };
+        scoring::rule(&self.scoring.rule, &settings).map_err(|error| ConfigError::Value {
+            key: match error {
+                scoring::InvalidRule::Unknown { .. } => "scoring.rule",
+                scoring::InvalidRule::Grid(_) => "scoring.crps_grid",
+            },
             fault: error.to_string(),
-        };
-        scoring::rule(&self.scoring.rule).map_err(unknown)
+        })
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        self.schedules()?;
-        self.price_source()?;
-        let invalid = |key, fault: String| Err(ConfigError::Value { key, fault });
-        if self.models.call_timeout.is_zero() {
-            return invalid("models.call_timeout", "it is zero: write a span such as \"50s\"".into());
+    /// How prices become moves.
+    pub fn settlement(&self) -> SettlementSettings {
+        SettlementSettings {
+            interval: self.prices.interval,
+            choice: self.scoring.settlement,
+            max_price_age: self.scoring.max_price_age.unwrap_or(self.prices.interval),
+            settle_timeout: self.scoring.settle_timeout,
         }
-        if self.models.call_timeout <= self.prices.open_grace {
-            let grace = self.prices.open_grace;
-            return invalid(
-                "models.call_timeout",
-                format!("it is not longer than prices.open_grace ({grace})"),
-            );
-        }
-        let cap = self.scoring.outlier_cap;
-        if !(cap.is_finite() && cap >= 1.0) {
-            return invalid("scoring.outlier_cap", format!("{cap} is not a finite number of at least 1"));
-        }
-        let weights = self.scoring.asset_weights.values().chain(self.scoring.horizon_weights.values());
-        if let Some(weight) = weights.into_iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
-            return invalid("scoring weights", format!("{weight} is not a finite number of at least 0"));
-        }
-        self.rule()?;
-        self.check_security()?;
-        self.check_weights()
-    }
-
-    /// The files themselves are read by the workers that need them.
-    fn check_security(&self) -> Result<(), ConfigError> {
-        let (key, path) = match &self.orchestrator.security {
-            SecurityConfig::Plain {} => return Ok(()),
-            SecurityConfig::MutualTls { directory, .. } => ("orchestrator.security.directory", directory),
-            SecurityConfig::Gateway { private_key, .. } => ("orchestrator.security.private_key", private_key),
-        };
-        if path.as_os_str().is_empty() {
-            return Err(ConfigError::Value { key, fault: "it is empty: write a path".into() });
-        }
-        Ok(())
     }
 
     /// How models' nodes are connected to: reads certificates and keys.
@@ -393,15 +416,115 @@ impl Config {
         read.map_err(unusable)
     }
 
-    /// A weight of something that is not asked is a slip of the pen.
-    fn check_weights(&self) -> Result<(), ConfigError> {
+    fn check(&self) -> Result<(), ConfigError> {
+        self.schedules()?;
+        self.price_source()?;
+        self.check_security()?;
+        self.check_models()?;
+        self.check_scoring()?;
+        self.check_rule()?;
+        self.check_asked()
+    }
+
+    /// The files themselves are read by the workers that need them.
+    fn check_security(&self) -> Result<(), ConfigError> {
+        let (key, path) = match &self.orchestrator.security {
+            SecurityConfig::Plain {} => return Ok(()),
+            SecurityConfig::MutualTls { directory, .. } => ("orchestrator.security.directory", directory),
+            SecurityConfig::Gateway { private_key, .. } => ("orchestrator.security.private_key", private_key),
+        };
+        if path.as_os_str().is_empty() {
+            return invalid(key, "it is empty: write a path");
+        }
+        Ok(())
+    }
+
+    fn check_models(&self) -> Result<(), ConfigError> {
+        let models = &self.models;
+        if models.call_timeout.is_zero() {
+            return invalid("models.call_timeout", "it is zero: write a span such as \"50s\"");
+        }
+        if models.call_timeout <= self.prices.open_grace {
+            let grace = self.prices.open_grace;
+            return invalid(
+                "models.call_timeout",
+                format!("it is not longer than prices.open_grace ({grace})"),
+            );
+        }
+        let limits = [
+            ("models.max_answer_bytes", models.max_answer_bytes),
+            ("models.max_components", models.max_components),
+            ("models.max_nesting", models.max_nesting),
+            ("models.max_buckets", models.max_buckets),
+            ("models.max_samples", models.max_samples),
+        ];
+        if let Some((key, _)) = limits.into_iter().find(|(_, limit)| *limit == 0) {
+            return invalid(key, "it is 0, so no answer would be accepted: write at least 1");
+        }
+        if models.max_nesting > MOST_NESTING {
+            return invalid("models.max_nesting", format!("write at most {MOST_NESTING}"));
+        }
+        Ok(())
+    }
+
+    fn check_scoring(&self) -> Result<(), ConfigError> {
+        let scoring = &self.scoring;
+        let cap = scoring.outlier_cap;
+        if !(cap.is_finite() && cap >= 1.0) {
+            return invalid("scoring.outlier_cap", format!("{cap} is not a finite number of at least 1"));
+        }
+        let is_weight = |weight: f64| weight.is_finite() && weight >= 0.0;
+        let weight_fault =
+            |of: &dyn Display, weight| format!("{of} has {weight}: write a number of at least 0");
+        if let Some((asset, weight)) = scoring.asset_weights.iter().find(|(_, weight)| !is_weight(**weight)) {
+            return invalid("scoring.asset_weights", weight_fault(asset, weight));
+        }
+        if let Some((span, weight)) = scoring.horizon_weights.iter().find(|(_, weight)| !is_weight(**weight))
+        {
+            return invalid("scoring.horizon_weights", weight_fault(span, weight));
+        }
+        let is_scale = |scale: f64| (1e-100..=1e100).contains(&scale);
+        if let Some((asset, scale)) = scoring.asset_scales.iter().find(|(_, scale)| !is_scale(**scale)) {
+            let fault = format!("{asset} has {scale}: write a number from 1e-100 to 1e100, such as 1.0");
+            return invalid("scoring.asset_scales", fault);
+        }
+        let (age, interval) = (self.settlement().max_price_age, self.prices.interval);
+        if age < interval {
+            let fault = format!(
+                "{age} is shorter than prices.interval: write at least \"{interval}\" or leave it out"
+            );
+            return invalid("scoring.max_price_age", fault);
+        }
+        Ok(())
+    }
+
+    /// Whatever is asked can be scored.
+    fn check_rule(&self) -> Result<(), ConfigError> {
+        let rule = self.rule()?;
+        match self.schedules()?.assets().iter().find(|asset| !rule.covers(asset)) {
+            None => Ok(()),
+            Some(asset) => Err(ConfigError::Value {
+                key: "scoring.crps_grid.bounds",
+                fault: format!("there is none for {asset}: write {asset} = T, in the unit of the target"),
+            }),
+        }
+    }
+
+    /// A weight or scale of something that is not asked is a slip of the pen.
+    fn check_asked(&self) -> Result<(), ConfigError> {
         let schedules = self.schedules()?;
         let (assets, horizons) = (schedules.assets(), schedules.horizons());
-        if let Some(asset) = self.scoring.asset_weights.keys().find(|asset| !assets.contains(asset)) {
-            let fault = format!(
-                "no schedule asks about {asset}; in the environment keys are lower case: use the file"
-            );
-            return Err(ConfigError::Value { key: "scoring.asset_weights", fault });
+        let by_asset = [
+            ("scoring.asset_weights", &self.scoring.asset_weights),
+            ("scoring.asset_scales", &self.scoring.asset_scales),
+        ];
+        for (key, values) in by_asset {
+            if let Some(asset) = values.keys().find(|asset| !assets.contains(asset)) {
+                let fault = format!(
+                    "no schedule asks about {asset}; in the environment keys are lower case: use the file"
+                );
+                return Err(ConfigError::Value { key, fault });
+            }
         }
         if let Some(horizon) = self.scoring.horizon_weights.keys().find(|horizon| !horizons.contains(horizon))
         {
@@ -410,6 +533,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// JSON is not read much deeper than mixtures of this depth are.
+const MOST_NESTING: usize = 40;
+
+fn invalid<T>(key: &'static str, fault: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::Value { key, fault: fault.into() })
 }
 
 /// A setting in force and where it came from.
@@ -427,7 +557,9 @@ impl Loaded {
     /// Every setting in force and where it came from.
     pub fn settings(&self) -> Vec<Setting> {
         let mut leaves = Vec::new();
-        if let Ok(value) = toml::Value::try_from(&self.config) {
+        let mut config = self.config.clone();
+        config.scoring.max_price_age = Some(config.settlement().max_price_age);
+        if let Ok(value) = toml::Value::try_from(&config) {
             collect_leaves("", &value, &mut leaves);
         }
         let describe = |(key, value): (String, String)| {
@@ -491,7 +623,14 @@ mod tests {
         assert!(refused("[models]\ncall_timeout = \"5s\"\n").contains("longer than prices.open_grace"));
         assert!(refused("[scoring]\nrule = \"best\"\n").contains("scoring.rule"));
         assert!(refused("[scoring]\noutlier_cap = nan\n").contains("scoring.outlier_cap"));
-        assert!(refused("[scoring]\nasset_weights = { BTC = -1.0 }\n").contains("-1"));
+        assert!(
+            refused("[scoring]\nasset_weights = { BTC = -1.0 }\n")
+                .contains("scoring.asset_weights: BTC has -1")
+        );
+        assert!(
+            refused("[scoring]\nhorizon_weights = { 24h = inf }\n")
+                .contains("scoring.horizon_weights: 24h has inf")
+        );
         assert!(refused("[scoring]\nasset_weights = { btc = 1.0 }\n").contains("no schedule asks about btc"));
         assert!(
             refused("[scoring]\nhorizon_weights = { 2h = 1.0 }\n").contains("no schedule has the horizon 2h")
@@ -502,6 +641,16 @@ mod tests {
         assert!(security("kind = \"mutual_tls\"").contains("directory"));
         assert!(security("kind = \"mutual_tls\"\ndirectory = \"\"").contains("write a path"));
         assert!(security("kind = \"gateway\"").contains("private_key"));
+        assert!(refused("[scoring]\naggregation = \"median\"\n").contains("aggregation"));
+        assert!(
+            refused("[scoring]\nasset_scales = { BTC = 0.0 }\n").contains("scoring.asset_scales: BTC has 0")
+        );
+        assert!(refused("[scoring]\nasset_scales = { BTC = 1e-320 }\n").contains("from 1e-100 to 1e100"));
+        assert!(
+            refused("[scoring]\nasset_scales = { DOGE = 1.0 }\n").contains("no schedule asks about DOGE")
+        );
+        assert!(refused("[scoring]\nsettlement = \"first\"\n").contains("settlement"));
+        assert!(refused("[scoring]\nmax_price_age = \"59s\"\n").contains("write at least \"1m\""));
         let uneven =
             "[[schedules]]\nassets = [\"BTC\"]\nhorizon = \"1h\"\nsteps = [\"7m\"]\nevery = \"12m\"\n";
         assert!(refused(uneven).contains("step 7m does not divide the horizon 1h"));
@@ -522,6 +671,77 @@ mod tests {
         let fault = loaded(toml).unwrap().config.security().unwrap_err().to_string();
         assert!(fault.starts_with("orchestrator.security: nowhere.key: "), "{fault}");
         assert!(Config::default().security().is_ok());
+    }
+
+    #[test]
+    fn the_grid_rule_needs_a_bound_for_each_asset_that_is_asked() {
+        let grid = |rest: &str| format!("[scoring]\nrule = \"crps_grid\"\n[scoring.crps_grid]\n{rest}\n");
+        let most = "bounds = { BTC = 1500.0, ETH = 80.0, SOL = 4.0, XRP = 0.04 }";
+        assert_eq!(
+            refused(&grid(most)),
+            "scoring.crps_grid.bounds: there is none for XAU: write XAU = T, in the unit of the target"
+        );
+        let all = "bounds = { BTC = 1500.0, ETH = 80.0, SOL = 4.0, XAU = 33.0 }";
+        assert_eq!(loaded(&grid(all)).unwrap().config.rule().unwrap().to_string(), "crps_grid/1");
+        assert!(refused(&grid(&format!("{all}\npoints = 1"))).starts_with("scoring.crps_grid: 1 points"));
+        assert!(refused(&grid("bounds = { BTC = -1.0 }")).contains("the bound of BTC is -1"));
+        assert!(refused(&grid("bound = { BTC = 1.0 }")).contains("bound"));
+    }
+
+    #[test]
+    fn every_limit_of_answers_is_a_setting() {
+        let toml = "[models]\nmax_answer_bytes = 9\nmax_components = 8\nmax_nesting = 7\nmax_buckets = 6\nmax_samples = 5\n";
+        let limits = loaded(toml).unwrap().config.models.limits();
+        let expected = scoring::Limits {
+            max_answer_bytes: 9,
+            max_leaves: 8,
+            max_nesting: 7,
+            max_buckets: 6,
+            max_samples: 5,
+        };
+        assert_eq!(limits, expected);
+        assert_eq!(Config::default().models.limits(), scoring::Limits::default());
+        for line in toml.lines().skip(1) {
+            let (key, _) = line.split_once(' ').unwrap();
+            let refusal = refused(&format!("[models]\n{key} = 0\n"));
+            assert_eq!(
+                refusal,
+                format!("models.{key}: it is 0, so no answer would be accepted: write at least 1")
+            );
+        }
+        assert_eq!(refused("[models]\nmax_nesting = 41\n"), "models.max_nesting: write at most 40");
+    }
+
+    /// The deepest setting is one that the parser can keep.
+    #[test]
+    fn mixtures_as_deep_as_can_be_set_are_read() {
+        let leaf = r#"{"type":"builtin","name":"norm","params":{"loc":0,"scale":1}}"#;
+        let mixture = |inner: String| {
+            format!(r#"{{"type":"mixture","components":[{{"weight":1,"density":{inner}}}]}}"#)
+        };
+        let deepest = (1..MOST_NESTING).fold(leaf.to_owned(), |inner, _| mixture(inner));
+        let expected = scoring::Expected {
+            horizon: Span::HOUR,
+            steps: vec![Span::HOUR],
+            method: domain::Method::PredictAll,
+        };
+        let limits = scoring::Limits { max_nesting: MOST_NESTING, ..scoring::Limits::default() };
+        let answer = |density: &str| format!(r#"{{"3600":[{density}]}}"#);
+        scoring::parse_answer(answer(&deepest).as_bytes(), &expected, &limits).unwrap();
+        scoring::parse_answer(answer(&mixture(deepest)).as_bytes(), &expected, &limits).unwrap_err();
+    }
+
+    #[test]
+    fn a_price_is_at_most_one_interval_old_unless_set() {
+        let age = |toml: &str| {
+            let loaded = loaded(toml).unwrap();
+            let settings = loaded.settings().into_iter();
+            let shown = settings.filter(|setting| setting.key == "scoring.max_price_age");
+            (loaded.config.settlement().max_price_age, shown.map(|setting| setting.value).collect::<Vec<_>>())
+        };
+        assert_eq!(age(""), (Span::minutes(1), vec!["\"1m\"".to_owned()]));
+        assert_eq!(age("[prices]\ninterval = \"30s\"\n").0, Span::seconds(30));
+        assert_eq!(age("[scoring]\nmax_price_age = \"5m\"\n"), (Span::minutes(5), vec!["\"5m\"".to_owned()]));
     }
 
     #[test]

@@ -53,8 +53,16 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Score(args) => commands::score::run(args, shutdown).await,
         Command::Report(args) => commands::report::run(args, shutdown).await,
         Command::Orchestrator(args) => commands::orchestrator::run(args, shutdown).await,
+        Command::Models(args) => {
+            let done = shutdown.run_until_cancelled(commands::models::run(args)).await;
+            done.unwrap_or(Ok(()))
+        }
         Command::ModelHost(args) => commands::model_host::run(args, shutdown).await,
         Command::Replay(args) => commands::replay::run(args, shutdown).await,
+        Command::Eval { mode } => {
+            let done = shutdown.run_until_cancelled(commands::eval::run(mode)).await;
+            done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
+        }
         Command::Db(command) => {
             let done = shutdown.run_until_cancelled(commands::db::run(command)).await;
             done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
@@ -67,7 +75,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 fn default_log_filter(command: &Command) -> String {
     match command {
         Command::Replay(_) | Command::Up(_) => format!("warn,{}=error", predict_worker::MISSED),
-        Command::Db(_) | Command::Config(_) => "warn".to_owned(),
+        Command::Eval { .. } | Command::Db(_) | Command::Config(_) | Command::Models(_) => "warn".to_owned(),
         _ => "info".to_owned(),
     }
 }

@@ -40,13 +40,23 @@ pub struct LeaderboardEntry {
     pub windows: PerWindow<WindowScore>,
 }
 
+/// Rounds that are being scored again because the rule has changed: until it is done windows lack them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rescoring {
+    /// How many of the longest window are left.
+    pub rounds_left: u64,
+}
+
 /// The ranking of all models as of one instant, best first, models without a number last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Leaderboard {
     /// Rounds resolved up to here count.
     pub as_of: Timestamp,
-    /// The rule in force and its version, such as `crps/1`.
+    /// The rule in force: the stamp of the scores, such as `crps/1`.
     pub rule: String,
+    /// What is not scored by this rule yet; `None` when everything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rescoring: Option<Rescoring>,
     /// Best first.
     pub entries: Vec<LeaderboardEntry>,
 }
@@ -76,7 +86,7 @@ pub fn rank(standings: &Standings, rule: &str) -> Leaderboard {
     for (i, entry) in entries.iter_mut().enumerate() {
         entry.rank = (entry.group != RankingGroup::Unranked).then_some(i as u32 + 1);
     }
-    Leaderboard { as_of: standings.as_of, rule: rule.to_owned(), entries }
+    Leaderboard { as_of: standings.as_of, rule: rule.to_owned(), rescoring: None, entries }
 }
 
 /// The models with a number in `window`, ranked by it alone: full ones first, then provisional.

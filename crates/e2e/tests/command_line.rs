@@ -11,8 +11,18 @@ fn failure(arguments: &[&str]) -> (i32, String) {
 
 #[test]
 fn every_command_explains_itself() {
-    let commands =
-        ["up", "predict", "score", "report", "orchestrator", "model-host", "replay", "db", "config"];
+    let commands = [
+        "up",
+        "predict",
+        "score",
+        "report",
+        "orchestrator",
+        "models",
+        "model-host",
+        "replay",
+        "db",
+        "config",
+    ];
     let overview = condor_output(["--help"]);
     for command in commands {
         assert!(overview.contains(&format!("  {command} ")), "{command} is in the overview");

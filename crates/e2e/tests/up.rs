@@ -15,10 +15,10 @@ fn free_port() -> u16 {
 }
 
 fn up(folder: &Path, port: u16, more: &[&str]) -> Process {
-    let (port, orchestrator) = (port.to_string(), free_port().to_string());
+    let [port, orchestrator, deploy] = [port, free_port(), free_port()].map(|port| port.to_string());
     let data = folder.join("data").display().to_string();
-    let arguments = ["up", "--data-dir", &data, "--port", &port, "--orchestrator-port", &orchestrator];
-    Process::start("up", arguments.iter().chain(more))
+    let ports = ["--port", &port, "--orchestrator-port", &orchestrator, "--deploy-port", &deploy];
+    Process::start("up", ["up", "--data-dir", &data].iter().chain(&ports).chain(more))
 }
 
 /// The JSON behind a path, once the server answers; `None` for any answer but 200.

@@ -6,6 +6,8 @@ use protocol::commons::{Argument, Variant, VariantType};
 use protocol::dynamic_subclass::{CallRequest, SetupRequest};
 use protocol::{CALL_PATH, SETUP_PATH, Value};
 
+use crate::health::SETUP;
+
 /// A method call, ready to be sent to any number of models; cloning it copies no bytes.
 #[derive(Debug, Clone)]
 pub struct EncodedCall(pub(crate) Request);
@@ -51,7 +53,7 @@ impl EncodedSetup {
     /// Asks for the one instance of the submission's subclass of `class_name`, made without arguments.
     pub fn new(class_name: &str) -> Self {
         let message = SetupRequest { class_name: class_name.to_owned(), ..SetupRequest::default() };
-        EncodedSetup(Request { method: "setup", path: SETUP_PATH, framed: framed(&message) })
+        EncodedSetup(Request { method: SETUP, path: SETUP_PATH, framed: framed(&message) })
     }
 }
 

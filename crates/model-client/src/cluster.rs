@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,12 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use crate::config::ClusterConfig;
+use crate::desk::{Complaint, Desk, ReportingStatus};
 use crate::node::{Limits, ModelNode};
+use crate::outbox::Outbox;
 use crate::roster::{Change, Placement, Roster};
 use crate::tasks::Tasks;
 use crate::transport::in_words;
-
-/// Room for an `init` of some hundred thousand models.
-const MAX_MESSAGE_BYTES: usize = 128 * 1024 * 1024;
 
 /// What happened in the cluster, in this order.
 #[derive(Debug, Clone)]
@@ -56,6 +56,7 @@ pub enum ClusterEvent {
 #[derive(Debug)]
 pub struct Cluster {
     tasks: Tasks,
+    desk: Arc<Desk>,
     _stop: tokio_util::sync::DropGuard,
 }
 
@@ -65,16 +66,24 @@ impl Cluster {
         let (events, received) = unbounded_channel();
         let tasks = Tasks::default();
         tasks.spawn(config.security.clone().follow_files());
+        let desk = Arc::new(Desk::new(config.report_failures, config.report_hold));
         let follower = Follower {
-            config,
+            outbox: Outbox::new(config.max_waiting_reports),
+            config: Arc::new(config),
             tasks: tasks.clone(),
+            desk: desk.clone(),
             events,
             roster: Roster::default(),
             nodes: HashMap::new(),
         };
         tasks.spawn(follower.run());
         let stop = tasks.stop_on_drop();
-        (Cluster { tasks, _stop: stop }, received)
+        (Cluster { tasks, desk, _stop: stop }, received)
+    }
+
+    /// How the reporting of failures goes.
+    pub fn reporting(&self) -> Reporting {
+        Reporting(Arc::clone(&self.desk))
     }
 
     /// Ends all tasks and connections, also those of nodes that are still held, and waits until they have ended.
@@ -83,11 +92,24 @@ impl Cluster {
     }
 }
 
+/// Tells how the reporting of failures goes, for as long as it is held.
+#[derive(Debug, Clone)]
+pub struct Reporting(Arc<Desk>);
+
+impl Reporting {
+    /// How it goes now.
+    pub fn status(&self) -> ReportingStatus {
+        self.0.status()
+    }
+}
+
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 struct Follower {
-    config: ClusterConfig,
+    config: Arc<ClusterConfig>,
     tasks: Tasks,
+    desk: Arc<Desk>,
+    outbox: Outbox,
     events: UnboundedSender<ClusterEvent>,
     roster: Roster,
     nodes: HashMap<ModelId, Arc<ModelNode>>,
@@ -111,29 +133,28 @@ impl Follower {
             if failures == 1 {
                 self.tell(ClusterEvent::Disconnected { reason });
             }
-            sleep(pause).await;
+            self.meanwhile(sleep(pause)).await;
+        }
+    }
+
+    /// Does something else, and takes what is reported in the meantime.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let desk = self.desk.clone();
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                complaints = desk.due() => self.report(complaints),
+            }
         }
     }
 
     /// One connection from its beginning to its end; gives the reason of its end.
     async fn session(&mut self) -> String {
         self.roster.connected();
-        match self.connect().await {
+        match self.meanwhile(connect(self.config.clone())).await {
             Ok(socket) => self.listen(socket).await,
             Err(reason) => reason,
-        }
-    }
-
-    async fn connect(&self) -> Result<Socket, String> {
-        let ClusterConfig { connect_timeout, .. } = self.config;
-        let sizes = WebSocketConfig::default()
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES));
-        let connecting = connect_async_with_config(self.config.target(), Some(sizes), true);
-        match timeout(connect_timeout, connecting).await {
-            Ok(Ok((socket, _))) => Ok(socket),
-            Ok(Err(error)) => Err(format!("cannot connect: {}", in_words(&error))),
-            Err(_) => Err(format!("no connection within {connect_timeout:?}")),
         }
     }
 
@@ -143,8 +164,13 @@ impl Follower {
         let mut pings = interval(self.config.ping_every);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unanswered_pings = 0;
+        let desk = self.desk.clone();
         loop {
+            if let Err(error) = self.send_reports(&mut socket).await {
+                return error;
+            }
             tokio::select! {
+                complaints = desk.due() => self.report(complaints),
                 message = socket.next() => {
                     unanswered_pings = 0;
                     match message {
@@ -159,7 +185,8 @@ impl Follower {
                         return format!("silent for {:?}", self.config.ping_every * 2);
                     }
                     unanswered_pings += 1;
-                    if let Err(error) = ping(&mut socket, self.config.ping_every).await {
+                    let ping = Message::Ping(bytes::Bytes::new());
+                    if let Err(error) = send(&mut socket, ping, self.config.ping_every).await {
                         return error;
                     }
                 }
@@ -168,10 +195,46 @@ impl Follower {
     }
 
     fn apply(&mut self, text: &str) {
-        for change in self.roster.apply(text) {
-            let event = self.event(change);
-            event.into_iter().for_each(|event| self.tell(event));
+        let changes = self.roster.apply(text);
+        // A model that has ended by itself, or runs anew, must not be stopped for what it was.
+        self.outbox.retain(|model_id| self.roster.is_barred(model_id));
+        changes.into_iter().for_each(|change| self.follow(change));
+    }
+
+    fn follow(&mut self, change: Change) {
+        if let Some(event) = self.event(change) {
+            self.desk.connected(self.nodes.len());
+            self.tell(event);
         }
+    }
+
+    /// Reported models leave at once; their reports wait for the connection.
+    fn report(&mut self, complaints: Vec<Complaint>) {
+        for complaint in complaints {
+            let Complaint { model_id, deployment_id, address, code, reason, .. } = &complaint;
+            let words = format!("reported as {code}: {reason}");
+            let Some(left) = self.roster.report(model_id, deployment_id, address, words) else { continue };
+            self.desk.note_reported();
+            self.follow(left);
+            if let Some(dropped) = self.outbox.put(complaint) {
+                tracing::warn!(
+                    model = %dropped.model_id,
+                    "too many reports wait for the orchestrator: that on model {} is dropped", dropped.model_id
+                );
+                self.roster.reported(&dropped.model_id);
+            }
+        }
+    }
+
+    /// Sends what waits, once the connection has proved itself by an `init`.
+    async fn send_reports(&mut self, socket: &mut Socket) -> Result<(), String> {
+        if !self.roster.is_initialised() {
+            return Ok(());
+        }
+        let Some(message) = self.outbox.message() else { return Ok(()) };
+        send(socket, Message::text(message), self.config.ping_every).await?;
+        self.outbox.sent().for_each(|model_id| self.roster.reported(&model_id));
+        Ok(())
     }
 
     fn event(&mut self, change: Change) -> Option<ClusterEvent> {
@@ -185,13 +248,13 @@ impl Follower {
                 Some(ClusterEvent::Initialised)
             }
             Change::Joined { model_id, placement, infos } => {
-                let Placement { deployment_id, address } = placement;
+                let Placement { deployment_id, address } = &placement;
                 tracing::info!(model = %model_id, deployment = %deployment_id, %address, "model {model_id} runs at {address}");
-                let ClusterConfig { connect_timeout, max_answer_bytes, .. } = self.config;
-                let limits = Limits { connect_timeout, max_answer_bytes };
-                let (security, tasks) = (self.config.security.clone(), self.tasks.branch());
-                let node =
-                    ModelNode::new(model_id.clone(), deployment_id, infos, address, limits, security, tasks);
+                let ClusterConfig { connect_timeout, max_answer_bytes, health, .. } = *self.config;
+                let limits = Limits { connect_timeout, max_answer_bytes, health };
+                let (security, tasks, desk) =
+                    (self.config.security.clone(), self.tasks.branch(), self.desk.clone());
+                let node = ModelNode::new(model_id.clone(), placement, infos, limits, security, tasks, desk);
                 let node = Arc::new(node);
                 self.nodes.insert(model_id, node.clone());
                 Some(ClusterEvent::Joined(node))
@@ -225,8 +288,21 @@ impl Follower {
     }
 }
 
-async fn ping(socket: &mut Socket, patience: Duration) -> Result<(), String> {
-    match timeout(patience, socket.send(Message::Ping(bytes::Bytes::new()))).await {
+async fn connect(config: Arc<ClusterConfig>) -> Result<Socket, String> {
+    let ClusterConfig { connect_timeout, max_message_bytes, .. } = *config;
+    let sizes = WebSocketConfig::default()
+        .max_message_size(Some(max_message_bytes))
+        .max_frame_size(Some(max_message_bytes));
+    let connecting = connect_async_with_config(config.target(), Some(sizes), true);
+    match timeout(connect_timeout, connecting).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(error)) => Err(format!("cannot connect: {}", in_words(&error))),
+        Err(_) => Err(format!("no connection within {connect_timeout:?}")),
+    }
+}
+
+async fn send(socket: &mut Socket, message: Message, patience: Duration) -> Result<(), String> {
+    match timeout(patience, socket.send(message)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("the connection broke: {}", in_words(&error))),
         Err(_) => Err(format!("nothing could be sent for {patience:?}")),

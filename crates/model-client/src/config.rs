@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::health::HealthLimits;
 use crate::security::Security;
 
 /// How to follow an orchestrator and call its models.
@@ -21,11 +22,24 @@ pub struct ClusterConfig {
     pub ping_every: Duration,
     /// How models' nodes are connected to.
     pub security: Security,
+    /// The largest message of the orchestrator that is taken, in bytes; its `init` has some 400 for each model.
+    pub max_message_bytes: usize,
+    /// How much is borne from a model.
+    pub health: HealthLimits,
+    /// Models past those limits are reported to the orchestrator, which stops them. When this is off nothing is sent, and
+    /// they stay.
+    pub report_failures: bool,
+    /// How long each report is held before it counts, so that a fault that hits many models at once, and so is ours, is
+    /// recognised before anything is sent.
+    pub report_hold: Duration,
+    /// So many reports wait for a connection at most; beyond them the oldest are dropped.
+    pub max_waiting_reports: usize,
 }
 
 impl ClusterConfig {
-    /// The usual settings: 10 s to connect, answers of 4 MiB, pauses from half a second to half a minute, nodes
-    /// without TLS.
+    /// The usual settings: 10 s to connect, answers of 4 MiB, pauses from half a second to half a minute, nodes without
+    /// TLS, messages of 128 MiB (room for an `init` of some hundred thousand models), failures reported after 5 s, 1000
+    /// waiting reports.
     pub fn new(url: impl Into<String>, crunch_id: impl Into<String>) -> Self {
         ClusterConfig {
             url: url.into(),
@@ -35,6 +49,11 @@ impl ClusterConfig {
             reconnect: Backoff { initial: Duration::from_millis(500), max: Duration::from_secs(30) },
             ping_every: Duration::from_secs(20),
             security: Security::plain(),
+            max_message_bytes: 128 * 1024 * 1024,
+            health: HealthLimits::default(),
+            report_failures: true,
+            report_hold: Duration::from_secs(5),
+            max_waiting_reports: 1000,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! [`Cluster::start`] follows an orchestrator over its WebSocket and tells of every model that joins, is renamed or
 //! leaves. Each running model is a [`ModelNode`] with a connection of its own, so that no model waits for another.
-//! What became of a call is a [`CallOutcome`]: a bad model is data, never an error of ours.
+//! What became of a call is a [`CallOutcome`]: a bad model is data, never an error of ours. A model that goes on failing
+//! or timing out is left alone for a while, and in the end reported to the orchestrator: see [`HealthLimits`].
 //!
 //! ```no_run
 //! # async fn example() {
@@ -28,10 +29,15 @@
 
 mod address;
 mod call;
+mod check_up;
 mod cluster;
 mod config;
+mod desk;
+mod fuse;
 mod guard;
+mod health;
 mod node;
+mod outbox;
 mod outcome;
 mod roster;
 mod security;
@@ -40,8 +46,10 @@ mod tasks;
 mod transport;
 
 pub use call::{EncodedCall, EncodedSetup};
-pub use cluster::{Cluster, ClusterEvent};
+pub use cluster::{Cluster, ClusterEvent, Reporting};
 pub use config::{Backoff, ClusterConfig};
+pub use desk::ReportingStatus;
+pub use health::{FailureCode, HealthLimits};
 pub use node::ModelNode;
 pub use node_credentials::{CredentialsError, FileChecks};
 pub use outcome::{CallOutcome, Oversized};

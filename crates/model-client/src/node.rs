@@ -1,26 +1,34 @@
 //! One deployment of a model at one address, and the one call at a time that it takes.
 
 use std::ops::DerefMut;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{DeploymentId, ModelId, Stopwatch};
 use protocol::cluster::ModelInfos;
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::{Notify, OwnedMutexGuard, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::DropGuard;
 
 use crate::address::Address;
 use crate::call::{EncodedCall, EncodedSetup, Request};
+use crate::check_up::check_up;
+use crate::desk::{Complaint, Desk};
 use crate::guard::Guard;
+use crate::health::{FailureCode, Finding, Health, HealthLimits, Verdict};
 use crate::outcome::{CallOutcome, is_busy_answer};
+use crate::roster::Placement;
 use crate::security::Security;
 use crate::tasks::Tasks;
 use crate::transport::{Connection, Fault};
 
 /// What a message may have beyond the value that it carries: its status text above all.
 const ENVELOPE_BYTES: usize = 64 * 1024;
+
+/// The longest reason for a report; it is also the cause of each absence after it.
+const MAX_REASON_BYTES: usize = 1024;
 
 /// Pauses before a node that is busy with another caller is asked again.
 const FIRST_BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -30,12 +38,15 @@ const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(500);
 ///
 /// It connects by itself when it is called and has no connection. Dropping it closes the connection, and with it any call
 /// that is still open.
+///
+/// It keeps count of what becomes of its calls, for each method by itself. After timeouts it skips some calls
+/// ([`CallOutcome::CoolingDown`]), asks the node's health now and then, and connects anew when that is bad. A model that is
+/// past the [limits](crate::HealthLimits) is reported to the orchestrator and leaves the cluster.
 #[derive(Debug)]
 pub struct ModelNode {
-    model_id: ModelId,
-    deployment_id: DeploymentId,
     infos: Arc<RwLock<ModelInfos>>,
     line: Arc<Line>,
+    care: Arc<Care>,
     _hang_up: DropGuard,
 }
 
@@ -44,34 +55,52 @@ pub struct ModelNode {
 pub(crate) struct Limits {
     pub connect_timeout: Duration,
     pub max_answer_bytes: usize,
+    pub health: HealthLimits,
 }
 
 impl ModelNode {
     pub(crate) fn new(
         model_id: ModelId,
-        deployment_id: DeploymentId,
+        placement: Placement,
         infos: ModelInfos,
-        address: Address,
         limits: Limits,
         security: Security,
         tasks: Tasks,
+        desk: Arc<Desk>,
     ) -> Self {
         let hang_up = tasks.stop_on_drop();
+        let Placement { deployment_id, address } = placement;
         let infos = Arc::new(RwLock::new(infos));
-        let guard = Arc::new(Guard::new(security, model_id.clone(), infos.clone()));
-        let line =
-            Line { address, limits, guard, tasks, connection: Arc::default(), in_flight: Mutex::default() };
-        ModelNode { model_id, deployment_id, infos, line: Arc::new(line), _hang_up: hang_up }
+        let line = Arc::new(Line {
+            address,
+            limits,
+            guard: Arc::new(Guard::new(security, model_id.clone(), infos.clone())),
+            tasks,
+            connection: Arc::default(),
+            in_flight: Mutex::default(),
+            cut: Notify::new(),
+        });
+        let health = Mutex::new(Health::new(limits.health));
+        let care = Care {
+            model_id,
+            deployment_id,
+            line: Arc::clone(&line),
+            desk,
+            health,
+            is_checked: AtomicBool::new(false),
+            is_past_limits: AtomicBool::new(false),
+        };
+        ModelNode { infos, line, care: Arc::new(care), _hang_up: hang_up }
     }
 
     /// Which model.
     pub fn model_id(&self) -> &ModelId {
-        &self.model_id
+        &self.care.model_id
     }
 
     /// Which start of its code.
     pub fn deployment_id(&self) -> &DeploymentId {
-        &self.deployment_id
+        &self.care.deployment_id
     }
 
     /// Who is behind it, as last announced.
@@ -93,6 +122,21 @@ impl ModelNode {
         self.line.in_flight().is_some()
     }
 
+    /// The method of the call that is open, and for how long it has been.
+    pub fn busy_with(&self) -> Option<(&'static str, Duration)> {
+        self.line.in_flight().map(|InFlight { method, since }| (method, since.elapsed()))
+    }
+
+    /// Waits until no call is open; see [`ModelNode::is_busy`].
+    pub async fn until_free(&self) {
+        drop(self.line.connection.lock().await);
+    }
+
+    /// True when the next call of `method` will be skipped.
+    pub fn is_cooling_down(&self, method: &str) -> bool {
+        self.care.health().is_cooling_down(method)
+    }
+
     /// Makes the model's one instance; on a live instance this changes nothing. Otherwise as [`ModelNode::call`].
     pub async fn setup(&self, setup: &EncodedSetup, patience: Duration) -> CallOutcome {
         self.ask(&setup.0, patience).await
@@ -103,11 +147,42 @@ impl ModelNode {
     /// The outcome is there at the latest when `patience` (real time) has passed. A call that was sent by then stays open in
     /// the background until it is answered or broken, its late answer is dropped, and the model stays busy for that long;
     /// one that was not sent never will be. While the node is busy with another caller it is asked again, after short pauses.
+    ///
+    /// A model that cools down for this method is not called: the outcome is there at once, and counts as nothing.
     pub async fn call(&self, call: &EncodedCall, patience: Duration) -> CallOutcome {
+        if let Some(cool_down) = self.care.health().cool_down(call.method()) {
+            return CallOutcome::CoolingDown { message: cool_down.to_string() };
+        }
         self.ask(&call.0, patience).await
     }
 
+    /// Gives up a call of `method` whose time passed before the model was free for it: counts as a timeout, and says what
+    /// the model is busy with.
+    pub fn missed_call(&self, method: &'static str) -> CallOutcome {
+        let outcome = self.line.still_busy(method);
+        self.care.note(method, &outcome);
+        outcome
+    }
+
+    /// Says that the latest answer to `method` is of no use, for the reason given: counts as a failure.
+    pub fn unusable_answer(&self, method: &'static str, reason: &str) {
+        let verdict = self.care.health().unusable_answer(method, reason);
+        self.care.act_on(verdict, method);
+    }
+
     async fn ask(&self, request: &Request, patience: Duration) -> CallOutcome {
+        let mut outcome = self.exchange(request, patience).await;
+        // What ends with the client tells nothing about the model.
+        if !self.line.tasks.is_stopped() {
+            if let Some(excused) = outcome.refusal() {
+                *excused = self.care.health().excuses_refusal(request.method);
+            }
+            self.care.note(request.method, &outcome);
+        }
+        outcome
+    }
+
+    async fn exchange(&self, request: &Request, patience: Duration) -> CallOutcome {
         let waited = Stopwatch::start();
         let Ok(turn) = timeout(patience, self.line.clone().turn(request.method)).await else {
             return self.line.still_busy(request.method);
@@ -124,6 +199,83 @@ impl ModelNode {
     }
 }
 
+/// Whoever keeps count of a model's calls, and what that leads to.
+#[derive(Debug)]
+struct Care {
+    model_id: ModelId,
+    deployment_id: DeploymentId,
+    line: Arc<Line>,
+    desk: Arc<Desk>,
+    health: Mutex<Health>,
+    /// A health check is under way.
+    is_checked: AtomicBool,
+    /// With reporting off, this was logged already.
+    is_past_limits: AtomicBool,
+}
+
+impl Care {
+    fn health(&self) -> MutexGuard<'_, Health> {
+        lock(&self.health)
+    }
+
+    fn note(self: &Arc<Self>, method: &'static str, outcome: &CallOutcome) {
+        let Some(finding) = outcome.finding() else { return };
+        let (was_sound, verdict) = {
+            let mut health = self.health();
+            (health.is_sound(), health.note(method, finding, self.desk.now()))
+        };
+        // One good answer is not enough: its caller may find it unusable, or it may be a tick's.
+        if finding == Finding::Good && was_sound {
+            self.is_past_limits.store(false, Ordering::Relaxed);
+            self.desk.answered(&self.model_id);
+        }
+        self.act_on(verdict, method);
+    }
+
+    fn act_on(self: &Arc<Self>, verdict: Verdict, method: &'static str) {
+        match verdict {
+            Verdict::Ok => {}
+            Verdict::CheckUp => {
+                if !self.is_checked.swap(true, Ordering::SeqCst) {
+                    self.line.tasks.spawn(Arc::clone(self).check_up(method));
+                }
+            }
+            Verdict::Report(code, reason) => self.complain(code, reason),
+        }
+    }
+
+    fn complain(&self, code: FailureCode, mut reason: String) {
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+        if !self.desk.is_open() {
+            if !self.is_past_limits.swap(true, Ordering::Relaxed) {
+                let model = &self.model_id;
+                tracing::warn!(%model, %code, reason, "model {model} is past its limits ({code}) and stays, reporting is off: {reason}");
+            }
+            return;
+        }
+        self.desk.hand_in(Complaint {
+            model_id: self.model_id.clone(),
+            deployment_id: self.deployment_id.clone(),
+            address: self.line.address.to_string(),
+            host: self.line.address.socket().0.to_owned(),
+            code,
+            reason,
+        });
+    }
+
+    /// Asks the node's health after timeouts of `method`; when it is bad, the connection is made anew.
+    async fn check_up(self: Arc<Self>, method: &'static str) {
+        let Line { address, limits, guard, tasks, .. } = &*self.line;
+        let health = check_up(address, limits.connect_timeout, guard, tasks).await;
+        self.is_checked.store(false, Ordering::SeqCst);
+        let Err(reason) = health else { return };
+        tracing::warn!(model = %self.model_id, %address, reason, "model {} is connected to anew: {reason}", self.model_id);
+        let verdict = self.health().not_serving(method, &reason, self.desk.now());
+        self.line.hang_up();
+        self.act_on(verdict, method);
+    }
+}
+
 /// The connection to a node, and what is on it.
 #[derive(Debug)]
 struct Line {
@@ -134,6 +286,8 @@ struct Line {
     /// Held by the call in flight.
     connection: Arc<tokio::sync::Mutex<Option<Connection>>>,
     in_flight: Mutex<Option<InFlight>>,
+    /// Told when the call in flight is to be given up.
+    cut: Notify,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -154,6 +308,14 @@ impl Line {
         lock(&self.in_flight)
     }
 
+    /// Gives the connection up; the next call makes a new one.
+    fn hang_up(&self) {
+        match self.connection.try_lock() {
+            Ok(mut connection) => *connection = None,
+            Err(_) => self.cut.notify_waiters(),
+        }
+    }
+
     fn still_busy(&self, wanted: &str) -> CallOutcome {
         let message = match *self.in_flight() {
             Some(InFlight { method, since }) => {
@@ -164,7 +326,7 @@ impl Line {
             }
             None => format!("{wanted} was not sent: the model was busy"),
         };
-        CallOutcome::Timeout { message }
+        CallOutcome::Busy { message }
     }
 }
 
@@ -206,7 +368,7 @@ fn out_of_time(stage: Stage, method: &str, address: &Address, patience: Duration
             CallOutcome::Unreachable { message: format!("no connection to {address} within {patience:?}") }
         }
         Stage::Sent => CallOutcome::Timeout { message: format!("no answer to {method} within {patience:?}") },
-        Stage::BusyElsewhere => CallOutcome::Timeout {
+        Stage::BusyElsewhere => CallOutcome::Busy {
             message: format!("the node did not take {method} within {patience:?}: busy with another caller"),
         },
     }
@@ -274,7 +436,11 @@ impl Exchange {
         *lock(&self.stage) = Stage::Sent;
         let limit = line.limits.max_answer_bytes + ENVELOPE_BYTES;
         let watch = Stopwatch::start();
-        let result = connection.unary(&line.address, &self.request, limit).await;
+        let given_up = || Fault::Broken("given up: the node's health is bad".to_owned());
+        let result = tokio::select! {
+            result = connection.unary(&line.address, &self.request, limit) => result,
+            () = line.cut.notified() => Err(given_up()),
+        };
         if let Err(Fault::Broken(_) | Fault::NotSent(_) | Fault::NoConnection(_) | Fault::Credentials(_)) =
             &result
         {
@@ -288,6 +454,6 @@ impl Exchange {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,6 +8,7 @@ use protocol::commons::Status;
 use protocol::dynamic_subclass::CallResponse;
 use protocol::{Value, status};
 
+use crate::health::Finding;
 use crate::transport::Fault;
 
 /// What became of a call, with its cause in words that a person can act on.
@@ -36,11 +37,15 @@ pub enum CallOutcome {
     NotSetUp {
         /// The node's words.
         message: String,
+        /// Not held against the model. False when it answers so too often, and counts as failed.
+        excused: bool,
     },
-    /// The node found our request wrong: never held against the model.
+    /// The node found our request wrong.
     OurFault {
         /// The node's words.
         message: String,
+        /// Not held against the model. False when it answers so too often, and counts as failed.
+        excused: bool,
     },
     /// A message above a size limit.
     TooLarge {
@@ -59,14 +64,30 @@ pub enum CallOutcome {
         /// Whose credentials, what is wrong with them, and how to mend it.
         message: String,
     },
-    /// The caller's patience ended first.
+    /// The model took the call, and the caller's patience ended before its answer came.
     Timeout {
-        /// What the time went by with.
+        /// Which call, and how long.
         message: String,
     },
-    /// No connection, it broke before the answer was complete, or the node answered with an error of its own.
+    /// The model never took the call: until the caller's patience ended it was busy, with an earlier call of ours or with
+    /// another caller.
+    Busy {
+        /// With what, and since when.
+        message: String,
+    },
+    /// The call was under way when the connection broke, or the node answered with an error of its own.
+    Broken {
+        /// Why.
+        message: String,
+    },
+    /// There is no connection.
     Unreachable {
         /// Why.
+        message: String,
+    },
+    /// The call was skipped, since the model has timed out several times in a row.
+    CoolingDown {
+        /// After how many timeouts, and when it is tried again.
         message: String,
     },
 }
@@ -93,7 +114,59 @@ impl CallOutcome {
             | CallOutcome::OurFault { .. }
             | CallOutcome::CredentialsRefused { .. }
             | CallOutcome::Timeout { .. }
-            | CallOutcome::Unreachable { .. } => false,
+            | CallOutcome::Busy { .. }
+            | CallOutcome::Broken { .. }
+            | CallOutcome::Unreachable { .. }
+            | CallOutcome::CoolingDown { .. } => false,
+        }
+    }
+
+    /// The cause in words; empty when the model answered.
+    pub fn cause(&self) -> &str {
+        match self {
+            CallOutcome::Answered { .. } => "",
+            CallOutcome::Raised { message, .. }
+            | CallOutcome::BadImplementation { message }
+            | CallOutcome::NotSetUp { message, .. }
+            | CallOutcome::OurFault { message, .. }
+            | CallOutcome::TooLarge { message, .. }
+            | CallOutcome::BadAnswer { message }
+            | CallOutcome::CredentialsRefused { message }
+            | CallOutcome::Timeout { message }
+            | CallOutcome::Busy { message }
+            | CallOutcome::Broken { message }
+            | CallOutcome::Unreachable { message }
+            | CallOutcome::CoolingDown { message } => message,
+        }
+    }
+
+    /// What this tells about the model; `None` when it tells nothing.
+    pub(crate) fn finding(&self) -> Option<Finding<'_>> {
+        let cause = self.cause();
+        match self {
+            CallOutcome::Answered { .. } => Some(Finding::Good),
+            CallOutcome::Raised { .. }
+            | CallOutcome::BadAnswer { .. }
+            | CallOutcome::TooLarge { what: Oversized::Answer, .. }
+            | CallOutcome::NotSetUp { excused: false, .. }
+            | CallOutcome::OurFault { excused: false, .. } => Some(Finding::Failed(cause)),
+            CallOutcome::BadImplementation { .. } => Some(Finding::BadImplementation(cause)),
+            CallOutcome::CredentialsRefused { .. } => Some(Finding::CredentialsRefused(cause)),
+            CallOutcome::Timeout { .. } | CallOutcome::Busy { .. } => Some(Finding::TimedOut(cause)),
+            CallOutcome::Broken { .. } => Some(Finding::Broken(cause)),
+            CallOutcome::Unreachable { .. } => Some(Finding::NoConnection(cause)),
+            CallOutcome::TooLarge { what: Oversized::Request, .. }
+            | CallOutcome::NotSetUp { excused: true, .. }
+            | CallOutcome::OurFault { excused: true, .. }
+            | CallOutcome::CoolingDown { .. } => None,
+        }
+    }
+
+    /// Whether a refusal is excused, for outcomes that are one.
+    pub(crate) fn refusal(&mut self) -> Option<&mut bool> {
+        match self {
+            CallOutcome::NotSetUp { excused, .. } | CallOutcome::OurFault { excused, .. } => Some(excused),
+            _ => None,
         }
     }
 
@@ -124,18 +197,17 @@ impl CallOutcome {
         let message = bounded(&said.message);
         match said.code.as_str() {
             status::BAD_IMPLEMENTATION => CallOutcome::BadImplementation { message },
-            status::FAILED_PRECONDITION => CallOutcome::NotSetUp { message },
-            status::INVALID_ARGUMENT => CallOutcome::OurFault { message },
+            status::FAILED_PRECONDITION => CallOutcome::NotSetUp { message, excused: true },
+            status::INVALID_ARGUMENT => CallOutcome::OurFault { message, excused: true },
             code => CallOutcome::Raised { code: bounded(code), message },
         }
     }
 
     pub(crate) fn of_fault(fault: Fault, max_answer_bytes: usize) -> Self {
         match fault {
-            Fault::NoConnection(message) | Fault::NotSent(message) | Fault::Broken(message) => {
-                CallOutcome::Unreachable { message }
-            }
+            Fault::NoConnection(message) | Fault::NotSent(message) => CallOutcome::Unreachable { message },
             Fault::Credentials(message) => CallOutcome::CredentialsRefused { message },
+            Fault::Broken(message) => CallOutcome::Broken { message },
             Fault::TooLarge { bytes } => Self::oversized_answer(bytes, max_answer_bytes),
             Fault::Malformed(message) => bad_answer(message),
             Fault::Refused(status) => Self::of_grpc_status(&status),
@@ -154,9 +226,9 @@ impl CallOutcome {
                 let message = format!("the node refused our credentials: {}", bounded(status.message()));
                 CallOutcome::CredentialsRefused { message }
             }
-            Code::FailedPrecondition => CallOutcome::NotSetUp { message },
-            Code::InvalidArgument => CallOutcome::OurFault { message },
-            _ => CallOutcome::Unreachable { message },
+            Code::FailedPrecondition => CallOutcome::NotSetUp { message, excused: true },
+            Code::InvalidArgument => CallOutcome::OurFault { message, excused: true },
+            _ => CallOutcome::Broken { message },
         }
     }
 
@@ -223,8 +295,10 @@ mod tests {
             answer("BAD_IMPLEMENTATION", "why", None),
             CallOutcome::BadImplementation { message: message() }
         );
-        assert_eq!(answer("FAILED_PRECONDITION", "why", None), CallOutcome::NotSetUp { message: message() });
-        assert_eq!(answer("INVALID_ARGUMENT", "why", None), CallOutcome::OurFault { message: message() });
+        let (message, excused) = (message(), true);
+        let not_set_up = CallOutcome::NotSetUp { message: message.clone(), excused };
+        assert_eq!(answer("FAILED_PRECONDITION", "why", None), not_set_up);
+        assert_eq!(answer("INVALID_ARGUMENT", "why", None), CallOutcome::OurFault { message, excused });
     }
 
     #[test]
@@ -265,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_statuses_tell_busy_size_and_transport_apart() {
+    fn grpc_statuses_tell_busy_size_credentials_and_transport_apart() {
         use tonic::Status;
         let of = |status: Status| CallOutcome::of_fault(Fault::Refused(status), 1000);
         assert!(is_busy_answer(&Status::resource_exhausted("busy")));
@@ -279,8 +353,10 @@ mod tests {
             of(Status::out_of_range(tonic)),
             CallOutcome::TooLarge { what: Oversized::Request, .. }
         ));
-        assert!(matches!(of(Status::unavailable("")), CallOutcome::Unreachable { .. }));
-        assert!(matches!(of(Status::internal("")), CallOutcome::Unreachable { .. }));
+        assert!(matches!(of(Status::unavailable("")), CallOutcome::Broken { .. }));
+        assert!(matches!(of(Status::internal("")), CallOutcome::Broken { .. }));
+        assert!(matches!(of(Status::unauthenticated("")), CallOutcome::CredentialsRefused { .. }));
+        assert!(matches!(of(Status::permission_denied("")), CallOutcome::CredentialsRefused { .. }));
         assert!(matches!(of(Status::failed_precondition("")), CallOutcome::NotSetUp { .. }));
         assert!(matches!(of(Status::invalid_argument("")), CallOutcome::OurFault { .. }));
     }
@@ -294,6 +370,9 @@ mod tests {
         assert!(!CallOutcome::TooLarge { what: Oversized::Request, message: message() }.acknowledges());
         assert!(!CallOutcome::Timeout { message: message() }.acknowledges());
         assert!(!CallOutcome::Unreachable { message: message() }.acknowledges());
-        assert!(!CallOutcome::NotSetUp { message: message() }.acknowledges());
+        assert!(!CallOutcome::NotSetUp { message: message(), excused: true }.acknowledges());
+        assert!(!CallOutcome::Busy { message: message() }.acknowledges());
+        assert!(!CallOutcome::CoolingDown { message: message() }.acknowledges());
+        assert!(!CallOutcome::CredentialsRefused { message: message() }.acknowledges());
     }
 }

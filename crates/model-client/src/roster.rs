@@ -36,6 +36,8 @@ pub(crate) enum Change {
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     models: BTreeMap<ModelId, Held>,
+    /// Reported, and the report has not left yet: what the orchestrator says of these places it says without knowing.
+    barred: BTreeMap<ModelId, Vec<Placement>>,
     is_initialised: bool,
     remarks: Remarks,
 }
@@ -80,6 +82,35 @@ impl Roster {
                 Vec::new()
             }
         }
+    }
+
+    /// The model at this place is to be reported: it is gone, with all its places, and they are not taken again before
+    /// [`Roster::reported`]. `None` when it is not in use there any more.
+    pub fn report(
+        &mut self,
+        model_id: &ModelId,
+        deployment_id: &DeploymentId,
+        address: &str,
+        reason: String,
+    ) -> Option<Change> {
+        let placement = self.models.get(model_id).and_then(Held::in_use)?;
+        if placement.deployment_id != *deployment_id || placement.address.as_str() != address {
+            return None;
+        }
+        let placement = placement.clone();
+        let held = self.models.remove(model_id)?;
+        self.barred.insert(model_id.clone(), held.deployments);
+        Some(Change::Left { model_id: model_id.clone(), placement, reason })
+    }
+
+    /// The report has left, or will never leave: the model comes back with whatever announces it as running.
+    pub fn reported(&mut self, model_id: &ModelId) {
+        self.barred.remove(model_id);
+    }
+
+    /// True while the model is to be reported. Not any more when it has ended by itself or runs at another place.
+    pub fn is_barred(&self, model_id: &ModelId) -> bool {
+        self.barred.contains_key(model_id)
     }
 
     fn update(&mut self, data: &[Value]) -> Vec<Change> {
@@ -131,11 +162,19 @@ impl Roster {
             held.deployments.retain(|known| listed.contains(&(model_id, &known.deployment_id)));
         }
         self.models.retain(|_, held| !held.deployments.is_empty());
+        for (model_id, places) in &mut self.barred {
+            places.retain(|known| listed.contains(&(model_id, &known.deployment_id)));
+        }
+        self.barred.retain(|_, places| !places.is_empty());
     }
 
     /// A deployment that is known keeps its place in the order, so that a message about one that is not in use does not
     /// put it into use.
     fn announce(&mut self, Running { model_id, placement, infos }: Running) {
+        if self.barred.get(&model_id).is_some_and(|places| places.contains(&placement)) {
+            return;
+        }
+        self.barred.remove(&model_id);
         let held = self
             .models
             .entry(model_id)
@@ -150,6 +189,12 @@ impl Roster {
     }
 
     fn end(&mut self, model_id: &ModelId, deployment_id: &DeploymentId) {
+        if let Some(places) = self.barred.get_mut(model_id) {
+            places.retain(|known| known.deployment_id != *deployment_id);
+            if places.is_empty() {
+                self.barred.remove(model_id);
+            }
+        }
         let Some(held) = self.models.get_mut(model_id) else { return };
         held.deployments.retain(|known| known.deployment_id != *deployment_id);
         if held.deployments.is_empty() {
@@ -602,6 +647,59 @@ mod tests {
         }
         assert_eq!(roster.remarks(), Remarks::MOST);
         assert!(roster.0.remarks.0.iter().all(|remark| remark.len() <= Remarks::LONGEST_BYTES));
+    }
+
+    fn report(roster: &mut Told, model: &str, deployment: &str, port: u16) -> Option<String> {
+        let (model, deployment) = (ModelId::new(model).unwrap(), DeploymentId::new(deployment).unwrap());
+        let change = roster.0.report(&model, &deployment, &format!("h:{port}"), "reported".into())?;
+        Some(short(change))
+    }
+
+    fn reported(roster: &mut Told, model: &str) {
+        roster.0.reported(&ModelId::new(model).unwrap());
+    }
+
+    #[test]
+    fn a_reported_model_leaves_at_once_and_comes_back_when_it_is_announced_after_the_report() {
+        let mut roster = Told::with(&[running("1", "d1", 1)]);
+        assert_eq!(report(&mut roster, "1", "d1", 1).as_deref(), Some("-1 d1@h:1 (reported)"));
+        assert!(roster.init(&[running("1", "d1", 1)]).is_empty(), "the orchestrator cannot know yet");
+        assert!(roster.update(&[named(running("1", "d1", 1), "n")]).is_empty());
+        reported(&mut roster, "1");
+        assert_eq!(roster.update(&[running("1", "d1", 1)]), ["+1 d1@h:1"]);
+    }
+
+    #[test]
+    fn an_old_report_stops_nothing_that_runs_anew() {
+        let anew: [(&[Value], &str); 3] = [
+            (&[running("1", "d2", 1)], "+1 d2@h:1"),
+            (&[running("1", "d1", 2)], "+1 d1@h:2"),
+            (&[ended("1", "d1", "RECOVERING"), running("1", "d1", 1)], "+1 d1@h:1"),
+        ];
+        for (entries, expected) in anew {
+            let mut roster = Told::with(&[running("1", "d1", 1)]);
+            report(&mut roster, "1", "d1", 1);
+            assert!(roster.0.is_barred(&ModelId::new("1").unwrap()));
+            assert_eq!(roster.update(entries), [expected]);
+            assert!(!roster.0.is_barred(&ModelId::new("1").unwrap()), "{expected}");
+        }
+    }
+
+    #[test]
+    fn a_reported_model_that_is_gone_by_itself_needs_no_report() {
+        let mut roster = Told::with(&[running("1", "d1", 1)]);
+        report(&mut roster, "1", "d1", 1);
+        roster.init(&[]);
+        assert!(!roster.0.is_barred(&ModelId::new("1").unwrap()));
+    }
+
+    #[test]
+    fn a_report_takes_all_deployments_of_its_model_along_and_one_on_the_past_none() {
+        let mut roster = Told::with(&[running("1", "d1", 1), running("1", "d2", 2)]);
+        assert_eq!(report(&mut roster, "1", "d1", 1), None, "d2 is in use");
+        assert_eq!(report(&mut roster, "1", "d2", 2).as_deref(), Some("-1 d2@h:2 (reported)"));
+        assert!(roster.init(&[running("1", "d1", 1), running("1", "d2", 2)]).is_empty());
+        assert_eq!(report(&mut roster, "1", "d2", 2), None);
     }
 
     #[test]

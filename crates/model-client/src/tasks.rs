@@ -26,6 +26,11 @@ impl Tasks {
         self.running.spawn(until_stopped);
     }
 
+    /// True once this branch was stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Stops this branch when dropped.
     pub fn stop_on_drop(&self) -> DropGuard {
         self.stop.clone().drop_guard()

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{BRIEF, Client, PATIENT, json, predict, tick, timeout, unreachable_since};
+use common::{BRIEF, Client, PATIENT, broken, busy, json, predict, tick, timeout, unreachable_since};
 use model_client::{CallOutcome, EncodedCall, EncodedSetup, ModelNode, Oversized};
 use protocol::{Value, method, status};
 use testkit::{Behaviour, FakeModel, Reply, soon};
@@ -81,8 +81,14 @@ async fn the_nodes_own_status_codes_are_told_apart() {
     let of = |code| outcome_of(status_reply(code));
     let message = || "why".to_owned();
     assert_eq!(of(status::BAD_IMPLEMENTATION).await, CallOutcome::BadImplementation { message: message() });
-    assert_eq!(of(status::FAILED_PRECONDITION).await, CallOutcome::NotSetUp { message: message() });
-    assert_eq!(of(status::INVALID_ARGUMENT).await, CallOutcome::OurFault { message: message() });
+    assert_eq!(
+        of(status::FAILED_PRECONDITION).await,
+        CallOutcome::NotSetUp { message: message(), excused: true }
+    );
+    assert_eq!(
+        of(status::INVALID_ARGUMENT).await,
+        CallOutcome::OurFault { message: message(), excused: true }
+    );
 }
 
 #[tokio::test]
@@ -147,7 +153,7 @@ async fn a_request_that_the_node_finds_too_large_is_not_taken_for_a_busy_node() 
 
 #[tokio::test]
 async fn a_node_without_the_service_is_no_model_node() {
-    let words = unreachable_since(outcome_of(grpc_reply(tonic::Status::unimplemented("no such"))).await);
+    let words = broken(outcome_of(grpc_reply(tonic::Status::unimplemented("no such"))).await);
     assert_eq!(words, "the node answered Unimplemented: no such");
 }
 
@@ -174,8 +180,8 @@ async fn nothing_is_sent_to_a_model_that_has_not_answered() {
     let (_client, nodes) = Client::holding(&[&model]).await;
     assert_eq!(timeout(nodes[0].call(&predict(), BRIEF).await), "no answer to predict within 100ms");
     assert!(nodes[0].is_busy());
-    for _ in 0..3 {
-        let message = timeout(nodes[0].call(&tick(), BRIEF).await);
+    for _ in 0..2 {
+        let message = busy(nodes[0].call(&tick(), BRIEF).await);
         assert_eq!(message, "tick was not sent: still busy with predict since 0 s");
     }
     assert_eq!((model.methods(), model.refused()), (vec!["predict".to_owned()], 0));
@@ -264,7 +270,7 @@ async fn a_node_that_stays_busy_with_another_caller_times_out_and_is_not_asked_a
     let (_client, nodes) = Client::holding(&[&model]).await;
     let (_other_client, other_nodes) = Client::holding(&[&model]).await;
     timeout(other_nodes[0].call(&tick(), BRIEF).await);
-    let message = timeout(nodes[0].call(&predict(), BRIEF).await);
+    let message = busy(nodes[0].call(&predict(), BRIEF).await);
     assert_eq!(message, "the node did not take predict within 100ms: busy with another caller");
     until_free(&nodes[0]).await;
     assert_eq!(model.methods(), ["tick"]);
@@ -294,7 +300,7 @@ async fn a_call_whose_node_is_killed_is_not_sent_again() {
         model.restart().await;
     };
     let (outcome, ()) = tokio::join!(nodes[0].call(&call, PATIENT), kill);
-    let message = unreachable_since(outcome);
+    let message = broken(outcome);
     assert!(message.contains("broke"), "{message}");
     assert!(!nodes[0].is_busy());
     assert_eq!(model.methods().len(), 1);
@@ -305,7 +311,7 @@ async fn a_call_that_was_not_sent_in_time_is_never_sent() {
     let model = FakeModel::start(Behaviour::never_answer()).await;
     let (_client, nodes) = Client::holding(&[&model]).await;
     timeout(nodes[0].call(&predict(), BRIEF).await);
-    timeout(nodes[0].call(&tick(), BRIEF).await);
+    busy(nodes[0].call(&tick(), BRIEF).await);
     model.behave(Behaviour::answer("[]"));
     model.release();
     assert!(nodes[0].call(&predict(), PATIENT).await.acknowledges());
@@ -327,7 +333,7 @@ async fn a_server_that_accepts_and_stays_silent_times_out() {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_something_else_is_unreachable() {
+async fn a_server_that_speaks_something_else_breaks_the_call() {
     use tokio::io::AsyncWriteExt;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -343,7 +349,7 @@ async fn a_server_that_speaks_something_else_is_unreachable() {
     };
     let call = predict();
     let (outcome, _stream) = tokio::join!(node.call(&call, PATIENT), server);
-    unreachable_since(outcome);
+    broken(outcome);
 }
 
 #[tokio::test]

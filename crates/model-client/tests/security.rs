@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use common::{PATIENT, json, predict};
+use common::{BRIEF, Client, PATIENT, json, predict, timeout};
 use domain::{Clock, SystemClock};
 use http::HeaderMap;
-use model_client::{CallOutcome, Cluster, ClusterConfig, ClusterEvent, FileChecks, ModelNode, Security};
+use model_client::{CallOutcome, ClusterEvent, FileChecks, ModelNode, Security};
 use node_credentials::SignedDelegation;
 use protocol::cluster::ModelState;
 use rustls::ServerConfig;
@@ -18,9 +18,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use testkit::credentials::{Authority, Issued, Wallet, delegation_message, write_coordinator};
-use testkit::{Behaviour, FakeModel, FakeOrchestrator, FakeTls, Reply, soon};
+use testkit::{Behaviour, FakeModel, FakeTls, Reply, soon};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Keys take long to make: all tests share these.
 struct World {
@@ -81,29 +80,13 @@ async fn node_with(tls: FakeTls) -> FakeModel {
     model
 }
 
-struct Client {
-    orchestrator: FakeOrchestrator,
-    _cluster: Cluster,
-    events: UnboundedReceiver<ClusterEvent>,
+async fn client_with(security: Security) -> Client {
+    Client::start_with(|config| config.security = security).await
 }
 
-impl Client {
-    async fn start(security: Security) -> Self {
-        let orchestrator = FakeOrchestrator::start().await;
-        let config = ClusterConfig { security, ..ClusterConfig::new(orchestrator.url(), "condor") };
-        let (cluster, events) = Cluster::start(config);
-        Client { orchestrator, _cluster: cluster, events }
-    }
-
-    async fn announced(&mut self, state: ModelState) -> Arc<ModelNode> {
-        self.orchestrator.announce([state]);
-        loop {
-            match soon("a join", self.events.recv()).await.unwrap() {
-                ClusterEvent::Joined(node) => return node,
-                _ => continue,
-            }
-        }
-    }
+async fn announced(client: &mut Client, state: ModelState) -> Arc<ModelNode> {
+    client.orchestrator.announce([state]);
+    client.joined().await
 }
 
 fn state(model: &FakeModel) -> ModelState {
@@ -130,8 +113,8 @@ fn mutual_tls() -> (tempfile::TempDir, Security) {
 }
 
 async fn outcome_of(model: &FakeModel, security: Security) -> CallOutcome {
-    let mut client = Client::start(security).await;
-    let node = client.announced(state(model)).await;
+    let mut client = client_with(security).await;
+    let node = announced(&mut client, state(model)).await;
     node.call(&predict(), PATIENT).await
 }
 
@@ -157,8 +140,8 @@ async fn refused_with(delegation: SignedDelegation) -> String {
 async fn a_node_with_the_right_certificate_and_the_wallets_word_for_it_is_asked() {
     let model = node_with(good()).await;
     let (_files, security) = mutual_tls();
-    let mut client = Client::start(security).await;
-    let node = client.announced(state(&model)).await;
+    let mut client = client_with(security).await;
+    let node = announced(&mut client, state(&model)).await;
     for _ in 0..3 {
         assert_eq!(json(&node.call(&predict(), PATIENT).await), "[1]");
     }
@@ -194,8 +177,8 @@ async fn a_delegation_that_is_not_the_right_one_is_refused_with_its_fault() {
 async fn nothing_of_an_answer_without_delegation_is_used_whatever_it_says() {
     let (_files, security) = mutual_tls();
     let model = node_with(FakeTls { metadata: HeaderMap::new(), ..good() }).await;
-    let mut client = Client::start(security).await;
-    let node = client.announced(state(&model)).await;
+    let mut client = client_with(security).await;
+    let node = announced(&mut client, state(&model)).await;
     let statuses =
         [tonic::Status::failed_precondition("set me up"), tonic::Status::invalid_argument("your fault")];
     for status in statuses {
@@ -210,12 +193,12 @@ async fn nothing_of_an_answer_without_delegation_is_used_whatever_it_says() {
 async fn a_bare_status_of_a_nodes_grpc_layer_is_no_answer_and_no_refusal() {
     let (_files, security) = mutual_tls();
     let model = node_with(FakeTls { metadata: HeaderMap::new(), ..good() }).await;
-    let mut client = Client::start(security).await;
-    let node = client.announced(state(&model)).await;
+    let mut client = client_with(security).await;
+    let node = announced(&mut client, state(&model)).await;
     let busy = tonic::Status::resource_exhausted("Concurrent RPC limit exceeded!");
     model.behave(Behaviour::new(move |_, _| Reply::Grpc(busy.clone())));
     let outcome = node.call(&predict(), Duration::from_millis(200)).await;
-    assert!(matches!(&outcome, CallOutcome::Timeout { message } if message.contains("busy")), "{outcome:?}");
+    assert!(matches!(&outcome, CallOutcome::Busy { message } if message.contains("busy")), "{outcome:?}");
     let unauthenticated = tonic::Status::unauthenticated("hash not registered");
     model.behave(Behaviour::new(move |_, _| Reply::Grpc(unauthenticated.clone())));
     let message = refusal(node.call(&predict(), PATIENT).await);
@@ -243,10 +226,10 @@ async fn a_certificate_that_is_not_the_right_one_is_refused_with_its_fault() {
 async fn a_model_without_an_announced_wallet_is_trusted_by_nobody() {
     let model = node_with(good()).await;
     let (_files, security) = mutual_tls();
-    let mut client = Client::start(security).await;
+    let mut client = client_with(security).await;
     let mut state = state(&model);
     state.infos = None;
-    let node = client.announced(state).await;
+    let node = announced(&mut client, state).await;
     assert!(refusal(node.call(&predict(), PATIENT).await).contains("announced no wallet"));
 }
 
@@ -255,15 +238,15 @@ async fn bad_credentials_of_one_model_touch_no_other_and_are_mended_by_the_next_
     let (bad, fine) = (node_with(good()).await, node_with(good()).await);
     bad.speak_tls(FakeTls { metadata: HeaderMap::new(), ..good() });
     let (_files, security) = mutual_tls();
-    let mut client = Client::start(security).await;
-    let bad_node = client.announced(state(&bad)).await;
+    let mut client = client_with(security).await;
+    let bad_node = announced(&mut client, state(&bad)).await;
     let other_state = ModelState { model_id: "8".into(), ..state(&fine) };
     let message = delegation_message(&WORLD.other_node.public_key, "8", "hot");
     fine.speak_tls(FakeTls {
         config: server(&WORLD.authority, &WORLD.other_node),
         metadata: metadata(&owner().sign(&message)),
     });
-    let fine_node = client.announced(other_state).await;
+    let fine_node = announced(&mut client, other_state).await;
     let call = predict();
     let (refused, answered) = tokio::join!(bad_node.call(&call, PATIENT), fine_node.call(&call, PATIENT));
     refusal(refused);
@@ -273,11 +256,41 @@ async fn bad_credentials_of_one_model_touch_no_other_and_are_mended_by_the_next_
 }
 
 #[tokio::test]
+async fn a_model_with_refused_credentials_is_reported_at_once_with_the_cause() {
+    let model = node_with(FakeTls { metadata: HeaderMap::new(), ..good() }).await;
+    let (_files, security) = mutual_tls();
+    let mut client = client_with(security).await;
+    let node = announced(&mut client, state(&model)).await;
+    let cause = refusal(node.call(&predict(), PATIENT).await);
+    let reason = format!("refused credentials: {cause}");
+    assert_eq!(client.told().await, format!("-7 d1 (reported as CONNECTION_FAILED: {reason})"));
+    client.orchestrator.reported(1).await;
+    let report = client.orchestrator.reports().remove(0);
+    assert_eq!((report.failure_code.as_str(), report.failure_reason), ("CONNECTION_FAILED", Some(reason)));
+}
+
+#[tokio::test]
+async fn the_health_of_a_node_with_tls_is_asked_over_tls() {
+    let model = node_with(good()).await;
+    model.behave(Behaviour::never_answer());
+    let (_files, security) = mutual_tls();
+    let mut client = Client::start_with(|config| {
+        config.security = security;
+        config.health.max_consecutive_timeouts = 1;
+    })
+    .await;
+    let node = announced(&mut client, state(&model)).await;
+    timeout(node.call(&predict(), BRIEF).await);
+    model.health_checked(1).await;
+    assert_eq!(model.connections(), 2);
+}
+
+#[tokio::test]
 async fn an_owner_who_changes_while_connected_is_checked_anew() {
     let model = node_with(good()).await;
     let (_files, security) = mutual_tls();
-    let mut client = Client::start(security).await;
-    let node = client.announced(state(&model)).await;
+    let mut client = client_with(security).await;
+    let node = announced(&mut client, state(&model)).await;
     assert_eq!(json(&node.call(&predict(), PATIENT).await), "[1]");
     let mut sold = state(&model);
     sold.infos.as_mut().unwrap().cruncher_wallet_pubkey = Some(Wallet::of_seed(9).name());
@@ -322,11 +335,11 @@ async fn a_plain_node_that_is_gone_is_not_taken_for_one_with_tls() {
         }
     });
     let model = FakeModel::start(Behaviour::answer("[1]")).await;
-    let mut client = Client::start(Security::plain()).await;
-    let node = client.announced(ModelState { port: Some(address.port()), ..state(&model) }).await;
+    let mut client = client_with(Security::plain()).await;
+    let node = announced(&mut client, ModelState { port: Some(address.port()), ..state(&model) }).await;
     let outcome = node.call(&predict(), PATIENT).await;
-    let CallOutcome::Unreachable { message } = outcome else { panic!("{outcome:?}") };
-    assert!(!message.contains("TLS"), "{message}");
+    let is_gone = matches!(outcome, CallOutcome::Unreachable { .. } | CallOutcome::Broken { .. });
+    assert!(is_gone && !outcome.cause().contains("TLS"), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -336,8 +349,8 @@ async fn a_changed_certificate_of_ours_is_shown_without_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     write_coordinator(directory.path(), &WORLD.authority, &WORLD.coordinator);
     let often = FileChecks { every: Duration::from_millis(10), ..FileChecks::default() };
-    let mut client = Client::start(Security::mutual_tls(directory.path(), often, clock()).unwrap()).await;
-    let node = client.announced(state(&model)).await;
+    let mut client = client_with(Security::mutual_tls(directory.path(), often, clock()).unwrap()).await;
+    let node = announced(&mut client, state(&model)).await;
     assert!(refusal(node.call(&predict(), PATIENT).await).contains("it refused our certificate"));
     write_coordinator(directory.path(), &WORLD.authority, &stranger.issue("coordinator"));
     let accepted = async {

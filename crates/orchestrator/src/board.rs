@@ -89,6 +89,14 @@ impl Board {
         self.note_progress(&state);
     }
 
+    /// One model more shall run.
+    pub(crate) fn want_also(&self, model_id: &ModelId, infos: ModelInfos) {
+        let mut state = self.lock();
+        state.wanted.insert(model_id.clone());
+        state.infos.insert(model_id.clone(), infos);
+        self.note_progress(&state);
+    }
+
     /// One model shall not run any more.
     pub(crate) fn unwant(&self, model_id: &ModelId) {
         let mut state = self.lock();

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use crate::board::Board;
 use crate::models_file::{DesiredState, ModelEntry};
 use crate::runner::Runner;
-use crate::supervisor::Supervisor;
+use crate::status::Statuses;
+use crate::supervisor::{RestartPolicy, Supervisor};
 
 /// Names each start of a model's code.
 pub trait DeploymentIds: Send + 'static {
@@ -75,6 +76,8 @@ pub(crate) struct Fleet {
     runner: Arc<dyn Runner>,
     ids: Box<dyn DeploymentIds>,
     board: Arc<Board>,
+    statuses: Arc<Statuses>,
+    restarts: RestartPolicy,
     /// In the order of starting; a model that is being replaced has several, of which the last one counts.
     deployments: Vec<Deployment>,
     /// What was reported, with the entry that it ran: it stays stopped until that entry changes.
@@ -82,14 +85,22 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn new(runner: Arc<dyn Runner>, ids: Box<dyn DeploymentIds>, board: Arc<Board>) -> Self {
-        Fleet { runner, ids, board, deployments: Vec::new(), failed: BTreeMap::new() }
+    pub(crate) fn new(
+        runner: Arc<dyn Runner>,
+        ids: Box<dyn DeploymentIds>,
+        board: Arc<Board>,
+        statuses: Arc<Statuses>,
+        restarts: RestartPolicy,
+    ) -> Self {
+        Fleet { runner, ids, board, statuses, restarts, deployments: Vec::new(), failed: BTreeMap::new() }
     }
 
     /// Makes `entries` the complete list of models: starts, replaces, renames and stops what differs.
     pub(crate) fn apply(&mut self, entries: Vec<ModelEntry>) {
         self.deployments.retain(|deployment| !deployment.task.is_finished());
         self.failed.retain(|_, failed| entries.contains(failed));
+        self.statuses.apply(&entries);
+        self.runner.keep_only(&entries);
         let wanted: Vec<ModelEntry> = entries.into_iter().filter(|entry| self.shall_run(entry)).collect();
         let infos: BTreeMap<ModelId, ModelInfos> =
             wanted.iter().map(|entry| (entry.model_id.clone(), entry.infos.clone())).collect();
@@ -116,17 +127,35 @@ impl Fleet {
     fn start(&mut self, entry: ModelEntry) {
         let earlier = self.deployments.iter().filter(|deployment| deployment.is_of(&entry.model_id));
         let stop = CancellationToken::new();
+        let deployment_id = self.ids.next(&entry.model_id);
+        self.statuses.deployed(&entry.model_id, &deployment_id);
         let supervisor = Supervisor {
             model_id: entry.model_id.clone(),
-            deployment_id: self.ids.next(&entry.model_id),
+            deployment_id,
             program: entry.program.clone(),
             runner: self.runner.clone(),
             board: self.board.clone(),
+            statuses: self.statuses.clone(),
+            restarts: self.restarts,
             stop: stop.clone(),
             replaced: earlier.map(|deployment| deployment.stop.clone()).collect(),
         };
         let task = tokio::spawn(supervisor.run());
         self.deployments.push(Deployment { entry, stop, task });
+    }
+
+    /// Gives a model that shall run and has failed a fresh start now. One that runs is left alone.
+    pub(crate) fn start_again(&mut self, model_id: &ModelId) {
+        self.failed.remove(model_id);
+        let failed = self.statuses.get(model_id).filter(|model| model.status.has_failed());
+        let Some(entry) = failed.map(|model| model.entry).filter(|entry| self.shall_run(entry)) else {
+            return;
+        };
+        if let Some(current) = self.deployments.iter().rev().find(|deployment| deployment.is_of(model_id)) {
+            current.stop.cancel();
+        }
+        self.board.want_also(&entry.model_id, entry.infos.clone());
+        self.start(entry);
     }
 
     /// Stops a model that a coordinator reported; it stays stopped until its entry changes.
@@ -141,9 +170,14 @@ impl Fleet {
         };
         tracing::error!(
             %model_id, code, reason,
-            "model {model_id} was reported ({code}: {reason}) and stays stopped until its entry in the models file changes"
+            "model {model_id} was reported ({code}: {reason}) and stays stopped until its entry in the models file changes or \
+             it is started by hand"
         );
         self.failed.insert(model_id.clone(), current.entry.clone());
+        let message = format!(
+            "reported by a coordinator ({code}: {reason}); it stays stopped until it is changed or started"
+        );
+        self.statuses.condemn(model_id, message);
         self.board.unwant(model_id);
         let reported = self.deployments.iter().filter(|deployment| deployment.is_of(model_id));
         reported.for_each(|deployment| deployment.stop.cancel());

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::CrunchId;
+use domain::{CrunchId, ModelId};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -18,6 +18,8 @@ use crate::models_file::ModelEntry;
 use crate::models_watch::ModelsWatch;
 use crate::runner::Runner;
 use crate::server::Server;
+use crate::status::{ModelStatus, Statuses};
+use crate::supervisor::RestartPolicy;
 
 /// How often the models file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -37,6 +39,7 @@ pub enum ModelSource {
 pub struct LocalOrchestrator {
     address: SocketAddr,
     board: Arc<Board>,
+    control: Control,
     stop: DropGuard,
     models: JoinHandle<()>,
     clients: JoinHandle<()>,
@@ -52,16 +55,30 @@ impl LocalOrchestrator {
         runner: Arc<dyn Runner>,
         ids: impl DeploymentIds,
     ) -> io::Result<Self> {
+        Self::start_with(listener, source, crunch_id, runner, ids, RestartPolicy::default()).await
+    }
+
+    /// The same with a rule of one's own about models that die.
+    pub async fn start_with(
+        listener: TcpListener,
+        source: ModelSource,
+        crunch_id: CrunchId,
+        runner: Arc<dyn Runner>,
+        ids: impl DeploymentIds,
+        restarts: RestartPolicy,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let board = Arc::new(Board::new());
+        let (board, statuses) = (Arc::new(Board::new()), Arc::new(Statuses::default()));
         let (stop, clients_stop) = (CancellationToken::new(), CancellationToken::new());
-        let (reports, inbox) = mpsc::channel(REPORTS_WAITING);
+        let (reports, reports_inbox) = mpsc::channel(REPORTS_WAITING);
+        let (requests, requests_inbox) = mpsc::channel(1);
         let server =
             Server { crunch: crunch_id.clone(), board: board.clone(), reports, stop: clients_stop.clone() };
         let mut keeper = Keeper {
-            fleet: Fleet::new(runner, Box::new(ids), board.clone()),
+            fleet: Fleet::new(runner, Box::new(ids), board.clone(), statuses.clone(), restarts),
             watch: None,
-            reports: inbox,
+            reports: reports_inbox,
+            requests: requests_inbox,
             stop: stop.clone(),
             _clients: clients_stop.drop_guard(),
         };
@@ -70,10 +87,16 @@ impl LocalOrchestrator {
         Ok(LocalOrchestrator {
             address,
             board,
+            control: Control { statuses, requests },
             stop: stop.drop_guard(),
             models: tokio::spawn(keeper.run()),
             clients: tokio::spawn(server.run(listener)),
         })
+    }
+
+    /// What the deploy API needs of it.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Where coordinators connect.
@@ -97,11 +120,43 @@ impl LocalOrchestrator {
     }
 }
 
+/// Asks a running orchestrator about its models, and tells it that their list has changed.
+#[derive(Clone)]
+pub struct Control {
+    statuses: Arc<Statuses>,
+    requests: mpsc::Sender<Reload>,
+}
+
+/// The models file was changed, in one piece.
+struct Reload {
+    /// This model shall have a fresh start although it has failed.
+    forgive: Option<ModelId>,
+    done: oneshot::Sender<()>,
+}
+
+impl Control {
+    /// Every model of the list, in its order.
+    pub fn models(&self) -> Vec<ModelStatus> {
+        self.statuses.list()
+    }
+
+    /// Takes over the models file as it is now. A model that is forgiven is started even if it was quarantined or reported
+    /// and nothing of it has changed. The list has been read when this returns.
+    pub async fn reload(&self, forgive: Option<ModelId>) {
+        let (done, is_done) = oneshot::channel();
+        // an orchestrator that has stopped has nothing to take over
+        if self.requests.send(Reload { forgive, done }).await.is_ok() {
+            let _ = is_done.await;
+        }
+    }
+}
+
 /// The one task that changes the fleet.
 struct Keeper {
     fleet: Fleet,
     watch: Option<ModelsWatch>,
     reports: mpsc::Receiver<Report>,
+    requests: mpsc::Receiver<Reload>,
     stop: CancellationToken,
     /// Clients are served until the fleet has stopped, so that they hear of it.
     _clients: DropGuard,
@@ -125,6 +180,7 @@ impl Keeper {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(report) = self.reports.recv() => self.fleet.report(report),
+                Some(request) = self.requests.recv() => self.reload(request).await,
                 _ = looks.tick() => self.look().await,
             }
         }
@@ -138,5 +194,18 @@ impl Keeper {
         {
             self.fleet.apply(entries);
         }
+    }
+
+    async fn reload(&mut self, Reload { forgive, done }: Reload) {
+        if let Some(watch) = &mut self.watch
+            && let Some(entries) = watch.changed_now().await
+        {
+            self.fleet.apply(entries);
+        }
+        if let Some(model_id) = forgive {
+            self.fleet.start_again(&model_id);
+        }
+        // whoever asked may have left
+        let _ = done.send(());
     }
 }

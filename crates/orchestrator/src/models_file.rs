@@ -3,7 +3,7 @@
 //! ```yaml
 //! models:
 //!   - id: "1"                      # model_id
-//!     builtin: random-walk:scale=2 # NAME[:key=value,…] of a built-in model
+//!     submission_id: my-tracker    # a folder under the folder of submissions
 //!     crunch_id: condor            # optional, the orchestrator's own when left out
 //!     desired_state: RUNNING       # or STOPPED
 //!     model_name: light            # this and all below are optional
@@ -13,7 +13,8 @@
 //!     cruncher_hotkey: …
 //! ```
 //!
-//! This is the file of the public orchestrator's local mode, with `builtin` in the place of `submission_id`.
+//! This is the file of the public orchestrator's local mode. In the place of `submission_id` an entry may have
+//! `builtin: random-walk:scale=2`: NAME[:key=value,…] of a built-in model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_yaml_ng::Value;
 
 use crate::builtin::{BuiltinEntry, BuiltinSpec};
+use crate::submission_id::SubmissionId;
 
 /// What an entry wants of its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,8 @@ pub enum DesiredState {
 pub enum ModelProgram {
     /// A built-in model.
     Builtin(BuiltinSpec),
+    /// A Python submission.
+    Submission(SubmissionId),
 }
 
 /// One model that the orchestrator is in charge of.
@@ -125,7 +129,7 @@ struct Entry {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     builtin: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_text_or_number", skip_serializing_if = "Option::is_none")]
     submission_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     crunch_id: Option<CrunchId>,
@@ -143,10 +147,27 @@ struct Entry {
 
 /// People write `id: 1` as well as `id: "1"`.
 fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    optional_text_or_number(deserializer)?.ok_or_else(|| serde::de::Error::custom("id: expected a text"))
+}
+
+fn optional_text_or_number<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
     match Value::deserialize(deserializer)? {
-        Value::String(text) => Ok(text),
-        Value::Number(number) => Ok(number.to_string()),
-        _ => Err(serde::de::Error::custom("id: expected a text")),
+        Value::Null => Ok(None),
+        value => match as_id(&value) {
+            Some(id) => Ok(Some(id)),
+            None => Err(serde::de::Error::custom("an id: expected a text")),
+        },
+    }
+}
+
+/// An id as it is written, with or without quotes.
+pub(crate) fn as_id(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 
@@ -176,10 +197,9 @@ impl ModelsFile {
 }
 
 fn place(index: usize, value: &Value) -> String {
-    match value.get("id") {
-        Some(Value::String(id)) => format!("models[{index}] (id `{id}`)"),
-        Some(Value::Number(id)) => format!("models[{index}] (id `{id}`)"),
-        _ => format!("models[{index}]"),
+    match value.get("id").and_then(as_id) {
+        Some(id) => format!("models[{index}] (id `{id}`)"),
+        None => format!("models[{index}]"),
     }
 }
 
@@ -191,9 +211,12 @@ fn read_entry(value: Value, crunch: &CrunchId) -> Result<(ModelEntry, Vec<String
     }
     let program = match (&entry.builtin, &entry.submission_id) {
         (Some(spec), None) => ModelProgram::Builtin(spec.parse().map_err(|e| format!("builtin: {e}"))?),
+        (None, Some(id)) => {
+            ModelProgram::Submission(SubmissionId::new(id).map_err(|e| format!("submission_id: {e}"))?)
+        }
         (Some(_), Some(_)) => return Err("it has both `builtin` and `submission_id`: keep one".to_owned()),
-        (None, _) => {
-            return Err("this orchestrator runs built-in models only: write `builtin: NAME`".to_owned());
+        (None, None) => {
+            return Err("it says nothing to run: write `submission_id: FOLDER` or `builtin: NAME`".to_owned());
         }
     };
     let model_entry = ModelEntry {
@@ -211,13 +234,22 @@ fn read_entry(value: Value, crunch: &CrunchId) -> Result<(ModelEntry, Vec<String
     Ok((model_entry, entry.unknown.into_keys().collect()))
 }
 
-const HEADER: &str = "# The models that the local orchestrator runs; it notices changes within a second.\n\
-    # `builtin` is NAME[:key=value,…] as `condor model-host --help` lists them; desired_state is RUNNING or STOPPED.\n";
+const HEADER: &str = "# The models that the local orchestrator runs; it notices changes within a second. Comments in entries are\n\
+    # lost when the deploy API changes the file.\n\
+    # `submission_id` is a folder under --submissions; `builtin` is NAME[:key=value,…] as `condor model-host --help`\n\
+    # lists them; desired_state is RUNNING or STOPPED.\n";
 
 /// Writes the models file for `roster`, in one piece: a reader sees the old file or the new one.
 pub fn write_models_file(path: &Path, roster: &[BuiltinEntry]) -> io::Result<()> {
     let models: Vec<Entry> = roster.iter().map(written).collect();
-    let list = serde_yaml_ng::to_string(&BTreeMap::from([("models", models)])).map_err(io::Error::other)?;
+    write_document(path, &BTreeMap::from([("models", models)]))
+}
+
+/// Writes a whole models file in one piece.
+pub(crate) fn write_document(path: &Path, document: &impl Serialize) -> io::Result<()> {
+    let list = serde_yaml_ng::to_string(document).map_err(io::Error::other)?;
+    // what a link leads to is replaced, not the link
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let mut file = std::fs::File::create(&temporary)?;
@@ -273,27 +305,33 @@ models:
   - {id: 1, builtin: random-walk, desired_state: RUNNING, cruncher_id: abc, colour: red}
   - {id: b, builtin: no-such, desired_state: RUNNING}
   - just a text
-  - {id: c, submission_id: mine, desired_state: RUNNING}
+  - {id: c, desired_state: RUNNING}
   - {id: d, builtin: student-t, desired_state: ASLEEP}
   - {id: "1", builtin: student-t, desired_state: RUNNING}
   - {id: e, builtin: student-t, desired_state: RUNNING, crunch_id: other}
   - {id: "x\ny", builtin: student-t, desired_state: RUNNING}
   - {id: f, builtin: student-t, desired_state: STOPPED, crunch_id: condor}
+  - {id: g, submission_id: ../../etc, desired_state: RUNNING}
+  - {id: h, submission_id: 7, builtin: student-t, desired_state: RUNNING}
+  - {id: i, submission_id: 7, desired_state: RUNNING}
 "#;
         let file = ModelsFile::parse(text, &condor()).unwrap();
         let ids: Vec<&str> = file.entries.iter().map(|entry| entry.model_id.as_str()).collect();
-        assert_eq!(ids, ["1", "f"]);
+        assert_eq!(ids, ["1", "f", "i"]);
+        assert_eq!(file.entries[2].program, ModelProgram::Submission(SubmissionId::new("7").unwrap()));
         assert_eq!(file.entries[0].infos.cruncher_wallet_pubkey.as_deref(), Some("abc"));
         let faults: Vec<String> = file.faults.iter().map(ToString::to_string).collect();
         let expected = [
             ("models[0] (id `1`)", "`colour` is unknown"),
             ("models[1] (id `b`)", "there is no built-in model `no-such`: choose one of random-walk"),
             ("models[2]", ""),
-            ("models[3] (id `c`)", "write `builtin: NAME`"),
+            ("models[3] (id `c`)", "write `submission_id: FOLDER`"),
             ("models[4] (id `d`)", "ASLEEP"),
             ("models[5] (id `1`)", "the same id"),
             ("models[6] (id `e`)", "it belongs to the crunch `other`"),
             ("models[7] (id `x\ny`)", "control character"),
+            ("models[9] (id `g`)", "`../../etc` is no name"),
+            ("models[10] (id `h`)", "keep one"),
         ];
         assert_eq!(faults.len(), expected.len(), "{faults:#?}");
         for (fault, (place, why)) in faults.iter().zip(expected) {

@@ -26,17 +26,32 @@ impl ModelsWatch {
     /// never from the middle of a save; the first look counts at once. What is wrong is logged once for each change; an
     /// unreadable file leaves everything as it is.
     pub(crate) async fn changed(&mut self) -> Option<Vec<ModelEntry>> {
-        let read = Some(tokio::fs::read_to_string(&self.path).await.map_err(|error| error.to_string()));
-        let before = std::mem::replace(&mut self.last_seen, read.clone());
-        let is_settled = before.is_none() || before == read;
-        if !is_settled || read == self.last_taken {
+        let before = self.last_seen.take();
+        let read = self.read().await;
+        let is_settled = before.as_ref().is_none_or(|before| *before == read);
+        if is_settled { self.take(read) } else { None }
+    }
+
+    /// The same after a change that is known to be complete.
+    pub(crate) async fn changed_now(&mut self) -> Option<Vec<ModelEntry>> {
+        let read = self.read().await;
+        self.take(read)
+    }
+
+    async fn read(&mut self) -> Content {
+        let read = tokio::fs::read_to_string(&self.path).await.map_err(|error| error.to_string());
+        self.last_seen = Some(read.clone());
+        read
+    }
+
+    fn take(&mut self, read: Content) -> Option<Vec<ModelEntry>> {
+        if self.last_taken.as_ref() == Some(&read) {
             return None;
         }
-        self.last_taken = read;
-        match self.last_taken.as_ref()? {
-            Ok(text) => self.entries(text),
+        match self.last_taken.insert(read).clone() {
+            Ok(text) => self.entries(&text),
             Err(error) => {
-                self.complain(error);
+                self.complain(&error);
                 None
             }
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use domain::CrunchId;
 use futures::{SinkExt, StreamExt};
+use orchestrator::logs::ModelLogs;
 use orchestrator::runner::Runner;
 use orchestrator::{
     CountedIds, InProcessRunner, LocalOrchestrator, ModelEntry, ModelSource, ProcessRunner, RandomIds,
@@ -306,9 +307,9 @@ async fn plain_http_is_told_to_upgrade_and_pages_in_a_browser_are_kept_out() {
 /// A stand-in for the program: notes its arguments and its process id, and says that it listens.
 const FAKE_HOST: &str = r#"#!/bin/sh
 echo "$@" >> "$0.arguments"
+echo $$ >> "$0.pids"
 echo "a line before"
 echo "listening on 127.0.0.1:7001"
-echo $$ >> "$0.pids"
 exec cat > /dev/null
 "#;
 
@@ -316,11 +317,11 @@ fn executable(folder: &Path, script: &str) -> ProcessRunner {
     let executable = folder.join("host");
     std::fs::write(&executable, script).unwrap();
     std::fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o755)).unwrap();
-    ProcessRunner { executable }
+    ProcessRunner::new(executable, ModelLogs::in_folder(folder.join("logs")).unwrap())
 }
 
-fn pids(runner: &ProcessRunner) -> Vec<i32> {
-    let text = std::fs::read_to_string(runner.executable.with_extension("pids")).unwrap();
+fn pids(folder: &Path) -> Vec<i32> {
+    let text = std::fs::read_to_string(folder.join("host.pids")).unwrap_or_default();
     text.lines().map(|line| line.parse().unwrap()).collect()
 }
 
@@ -334,16 +335,15 @@ fn is_alive(pid: i32) -> bool {
 async fn a_process_that_dies_is_started_again_under_the_same_deployment_and_ends_with_the_orchestrator() {
     let folder = tempfile::tempdir().unwrap();
     let runner = executable(folder.path(), FAKE_HOST);
-    let orchestrator = start(entries(1), Arc::new(runner.clone())).await;
+    let orchestrator = start(entries(1), Arc::new(runner)).await;
     within(orchestrator.all_running()).await;
     let mut client = Coordinator::connect(&orchestrator).await;
     let running = client.next("init").await.remove(0);
     assert_eq!(running.address(), Some(("127.0.0.1", 7001)));
-    let arguments = std::fs::read_to_string(runner.executable.with_extension("arguments")).unwrap();
+    let arguments = std::fs::read_to_string(folder.path().join("host.arguments")).unwrap();
     assert_eq!(arguments.trim(), "model-host --builtin random-walk --listen 127.0.0.1:0 --exit-with-parent");
 
-    within(written(|| pids(&runner).len() == 1)).await;
-    let first = pids(&runner)[0];
+    let first = pids(folder.path())[0];
     let killed = std::process::Command::new("kill").args(["-9", &first.to_string()]).status().unwrap();
     assert!(killed.success());
     let recovering = client.update().await;
@@ -351,19 +351,11 @@ async fn a_process_that_dies_is_started_again_under_the_same_deployment_and_ends
     let recovered = client.update().await;
     assert_eq!(recovered, running, "the same deployment, announced again");
 
-    within(written(|| pids(&runner).len() == 2)).await;
-    let second = pids(&runner)[1];
+    let second = pids(folder.path())[1];
     assert!(is_alive(second));
     within(orchestrator.shutdown()).await;
     assert!(!is_alive(second), "a clean shutdown leaves no child behind");
     assert_eq!(client.update().await.state, RunState::Stopped);
-}
-
-/// Waits for something that another process does.
-async fn written(done: impl Fn() -> bool) {
-    while !done() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 #[tokio::test]

@@ -20,6 +20,22 @@ use crate::round::Collector;
 /// How often it is stored that a model is still connected.
 const SEEN_EVERY: Duration = Duration::from_secs(3600);
 
+impl Running {
+    /// The lane that takes questions.
+    fn answering(&self) -> &Lane {
+        let is_setting_up = matches!(self.lane.stage(), Stage::SettingUp { .. });
+        self.replaced.as_ref().filter(|_| is_setting_up).unwrap_or(&self.lane)
+    }
+
+    fn push_tick(&mut self, up_to: LedgerPosition) {
+        if !matches!(self.lane.stage(), Stage::SettingUp { .. }) {
+            self.replaced = None;
+        }
+        self.lane.push_tick(up_to);
+        self.replaced.iter().for_each(|lane| lane.push_tick(up_to));
+    }
+}
+
 /// The models, known and running.
 pub struct Fleet {
     context: Arc<LaneContext>,
@@ -35,12 +51,16 @@ struct State {
     started: bool,
     known: BTreeMap<ModelId, Model>,
     running: BTreeMap<ModelId, Running>,
+    /// Why those that ran before do not run now.
+    gone: BTreeMap<ModelId, String>,
     seen_stored_at: Option<Timestamp>,
 }
 
 /// A deployment in use.
 struct Running {
     lane: Lane,
+    /// The deployment that it replaces, which answers until this one is set up or has failed.
+    replaced: Option<Lane>,
     /// It was in no field before: until it is set up, has failed or had its time it is in none.
     is_newcomer: bool,
 }
@@ -54,6 +74,7 @@ impl Fleet {
             started: false,
             known,
             running: BTreeMap::new(),
+            gone: BTreeMap::new(),
             seen_stored_at: None,
         };
         Fleet { context, recorder, state: Mutex::new(state), settled: Arc::new(Notify::new()) }
@@ -68,8 +89,8 @@ impl Fleet {
                 ClusterEvent::Renamed(node) => {
                     self.note_model(&mut self.lock(), &node);
                 }
-                ClusterEvent::Left { model_id, deployment_id, address, .. } => {
-                    self.leave(&model_id, &deployment_id, &address);
+                ClusterEvent::Left { model_id, deployment_id, address, reason } => {
+                    self.leave(&model_id, &deployment_id, &address, reason);
                 }
                 ClusterEvent::Disconnected { reason } => {
                     tracing::warn!(reason, "lost the orchestrator; running models are still asked");
@@ -102,7 +123,7 @@ impl Fleet {
 
     /// Queues a tick for every running model.
     pub fn push_tick(&self, up_to: LedgerPosition) {
-        self.lock().running.values().for_each(|running| running.lane.push_tick(up_to));
+        self.lock().running.values_mut().for_each(|running| running.push_tick(up_to));
     }
 
     /// Puts the questions of one instant, in their order, to the field as it is at `now`.
@@ -112,20 +133,20 @@ impl Fleet {
         for model in state.known.values().filter(in_field) {
             match state.running.get(&model.id) {
                 Some(running) => self.ask_one(running, model, rounds),
-                None => note_all(
-                    rounds,
-                    model,
-                    None,
-                    PredictionStatus::Absent,
-                    "the orchestrator does not run it",
-                ),
+                None => {
+                    let mut reason = "the orchestrator does not run it".to_owned();
+                    if let Some(why) = state.gone.get(&model.id) {
+                        reason = format!("{reason}: {why}");
+                    }
+                    note_all(rounds, model, None, PredictionStatus::Absent, &printable(&reason));
+                }
             }
         }
     }
 
     /// Why a model has not answered.
     pub fn why_silent(&self, id: &ModelId) -> String {
-        let lane_says = self.lock().running.get(id).map(|running| running.lane.why_silent());
+        let lane_says = self.lock().running.get(id).map(|running| running.answering().why_silent());
         lane_says.unwrap_or_else(|| "its deployment went away before it answered".to_owned())
     }
 
@@ -133,7 +154,7 @@ impl Fleet {
     pub async fn idle(&self) {
         let barriers: Vec<oneshot::Receiver<()>> = {
             let state = self.lock();
-            let lanes = state.running.values().map(|running| &running.lane);
+            let lanes = state.running.values().map(Running::answering);
             lanes.filter(|lane| matches!(lane.stage(), Stage::Ready)).map(Lane::barrier).collect()
         };
         for barrier in barriers {
@@ -164,7 +185,8 @@ impl Fleet {
         self.lock().running.len()
     }
 
-    fn ask_one(&self, Running { lane, is_newcomer }: &Running, model: &Model, rounds: &mut [Collector]) {
+    fn ask_one(&self, running: &Running, model: &Model, rounds: &mut [Collector]) {
+        let lane = running.answering();
         let deployment = lane.node.deployment_id();
         match lane.stage() {
             Stage::Ready => {
@@ -176,7 +198,7 @@ impl Fleet {
                 let outcome = fault.prediction(&model.id, deployment);
                 rounds.iter_mut().for_each(|round| outcome.iter().for_each(|it| round.note(it.clone())));
             }
-            Stage::SettingUp { .. } if *is_newcomer && self.is_joining(lane) => {}
+            Stage::SettingUp { .. } if running.is_newcomer && self.is_joining(lane) => {}
             Stage::SettingUp { since } => {
                 let reason = format!("its set-up has not finished after {:.0?}", since.elapsed());
                 note_all(rounds, model, Some(deployment), PredictionStatus::Absent, &reason);
@@ -201,16 +223,21 @@ impl Fleet {
         let is_newcomer = self.note_model(&mut state, &node);
         let lane = Lane::start(Arc::clone(&node), Arc::clone(&self.context), Arc::clone(&self.settled));
         lane.push_tick(self.context.ledger.end());
-        // An earlier deployment's lane finishes what was queued for it.
-        state.running.insert(node.model_id().clone(), Running { lane, is_newcomer });
+        state.gone.remove(node.model_id());
+        // The lane of a deployment that is not set up finishes what was queued for it, and ends.
+        let replaced = state.running.remove(node.model_id());
+        let replaced = replaced
+            .and_then(|before| [Some(before.lane), before.replaced].into_iter().flatten().find(is_ready));
+        state.running.insert(node.model_id().clone(), Running { lane, replaced, is_newcomer });
     }
 
     /// A model that has been replaced in the meantime stays.
-    fn leave(&self, id: &ModelId, deployment: &DeploymentId, address: &str) {
+    fn leave(&self, id: &ModelId, deployment: &DeploymentId, address: &str, reason: String) {
         let mut state = self.lock();
         let is_gone = |node: &ModelNode| node.deployment_id() == deployment && node.address() == address;
         if state.running.get(id).is_some_and(|running| is_gone(&running.lane.node)) {
             state.running.remove(id);
+            state.gone.insert(id.clone(), reason);
         }
     }
 
@@ -238,6 +265,10 @@ impl Fleet {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_ready(lane: &Lane) -> bool {
+    matches!(lane.stage(), Stage::Ready)
 }
 
 fn note_all(

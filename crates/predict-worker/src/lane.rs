@@ -66,7 +66,6 @@ struct Shared {
     queue: Mutex<Queue>,
     arrived: Notify,
     stage: Mutex<Stage>,
-    activity: Mutex<Option<(&'static str, Stopwatch)>>,
 }
 
 #[derive(Default)]
@@ -86,7 +85,6 @@ impl Lane {
             queue: Mutex::default(),
             arrived: Notify::new(),
             stage: Mutex::new(Stage::SettingUp { since: Stopwatch::start() }),
-            activity: Mutex::new(None),
         });
         let task = LaneTask {
             node: Arc::clone(&node),
@@ -131,10 +129,8 @@ impl Lane {
 
     /// Why the model has not answered yet.
     pub fn why_silent(&self) -> String {
-        match lock(&self.shared.activity).as_ref() {
-            Some((what, since)) => {
-                format!("no answer by the deadline: busy with {what} for {:.1?}", since.elapsed())
-            }
+        match self.node.busy_with() {
+            Some((method, time)) => format!("no answer by the deadline: busy with {method} for {time:.1?}"),
             None => "no answer by the deadline".to_owned(),
         }
     }
@@ -178,7 +174,7 @@ enum Delivery {
     /// It comes again with the next question or tick.
     NotAcknowledged,
     /// The process has forgotten its set-up.
-    FreshProcess { message: String },
+    FreshProcess { message: String, excused: bool },
 }
 
 struct LaneTask {
@@ -213,9 +209,7 @@ impl LaneTask {
 
     async fn set_up(&mut self) -> Result<(), SetupFault> {
         let patience = self.context.settings.setup_timeout.as_duration();
-        self.begin("Setup");
         let outcome = self.node.setup(&self.context.setup, patience).await;
-        self.end();
         let fault = SetupFault::of(outcome);
         *lock(&self.shared.stage) = fault.clone().map_or(Stage::Ready, Stage::Broken);
         self.settled.notify_waiters();
@@ -264,6 +258,10 @@ impl LaneTask {
     }
 
     async fn bring_up_to_date(&mut self) {
+        if self.node.is_busy() {
+            // A call of ours hangs: these prices come with the next tick or question.
+            return;
+        }
         let patience = self.context.settings.call_timeout.as_duration();
         if let Delivery::FreshProcess { .. } = self.deliver(patience).await {
             match self.set_up().await {
@@ -278,11 +276,11 @@ impl LaneTask {
     async fn deliver(&mut self, patience: Duration) -> Delivery {
         while let Some((reached, call)) = self.context.ledger.tick(self.cursor, self.bound, self.max_entries)
         {
-            self.begin("tick");
             let outcome = self.node.call(&call, patience).await;
-            self.end();
             match outcome {
-                CallOutcome::NotSetUp { message } => return Delivery::FreshProcess { message },
+                CallOutcome::NotSetUp { message, excused } => {
+                    return Delivery::FreshProcess { message, excused };
+                }
                 CallOutcome::TooLarge { what: Oversized::Request, .. }
                     if self.max_entries > MIN_TICK_ENTRIES =>
                 {
@@ -309,7 +307,7 @@ impl LaneTask {
 
     async fn answer(&mut self, ask: Ask) {
         let mut outcome = self.ask(&ask).await;
-        if let Some(CallOutcome::NotSetUp { .. }) = outcome {
+        if let CallOutcome::NotSetUp { .. } = outcome {
             if let Err(fault) = self.set_up().await {
                 // Before the recovery, in which it may be told later prices.
                 ask.settle(self.without_it(&fault));
@@ -317,10 +315,8 @@ impl LaneTask {
             }
             outcome = self.ask(&ask).await;
         }
-        let Some(outcome) = outcome else {
-            return ask.settle(Some(self.too_late()));
-        };
         ask.arrived();
+        let was_answered = matches!(outcome, CallOutcome::Answered { .. });
         let reply = Reply {
             model_id: self.node.model_id().clone(),
             deployment_id: self.node.deployment_id().clone(),
@@ -328,38 +324,39 @@ impl LaneTask {
             received_at: self.context.clock.now(),
         };
         let prediction = reply.into_prediction(&ask.question, &self.context.settings.limits).await;
+        let refused = prediction.as_ref().filter(|it| was_answered && it.status == PredictionStatus::Failed);
+        if let Some(reason) = refused.and_then(|prediction| prediction.reason.as_deref()) {
+            self.node.unusable_answer(ask.call.method(), reason);
+        }
         ask.settle(prediction);
     }
 
-    fn too_late(&self) -> Prediction {
-        let (model, deployment) = (self.node.model_id().clone(), self.node.deployment_id().clone());
-        let reason = "not asked: it was busy until the deadline";
-        Prediction::unanswered(model, Some(deployment), PredictionStatus::Timeout, reason)
+    /// Puts the question, after what the model may know and has not acknowledged. When its time passes before that, the
+    /// question counts as not answered in time.
+    async fn ask(&mut self, ask: &Ask) -> CallOutcome {
+        match self.try_to_ask(ask).await {
+            Some(outcome) => outcome,
+            None => self.node.missed_call(ask.call.method()),
+        }
     }
 
-    /// Puts the question, after what the model may know and has not acknowledged; `None` when it is too late to ask.
-    async fn ask(&mut self, ask: &Ask) -> Option<CallOutcome> {
-        if let Delivery::FreshProcess { message } = self.deliver(self.time_left(ask)?).await {
-            return Some(CallOutcome::NotSetUp { message });
+    async fn try_to_ask(&mut self, ask: &Ask) -> Option<CallOutcome> {
+        let patience = self.time_left(ask)?;
+        if self.node.is_cooling_down(ask.call.method()) {
+            return Some(self.node.call(&ask.call, patience).await);
+        }
+        // A call that hangs is told of by its own name, and not by the tick that waits behind it.
+        tokio::time::timeout(patience, self.node.until_free()).await.ok()?;
+        if let Delivery::FreshProcess { message, excused } = self.deliver(self.time_left(ask)?).await {
+            return Some(CallOutcome::NotSetUp { message, excused });
         }
         let patience = self.time_left(ask)?;
-        self.begin(ask.question.method.as_str());
-        let outcome = self.node.call(&ask.call, patience).await;
-        self.end();
-        Some(outcome)
+        Some(self.node.call(&ask.call, patience).await)
     }
 
     /// `None` when the round has closed or its deadline has come.
     fn time_left(&self, ask: &Ask) -> Option<Duration> {
         let left = ask.deadline.since(self.context.clock.now());
         Some(left).filter(|left| !left.is_zero() && ask.is_open())
-    }
-
-    fn begin(&self, what: &'static str) {
-        *lock(&self.shared.activity) = Some((what, Stopwatch::start()));
-    }
-
-    fn end(&self) {
-        *lock(&self.shared.activity) = None;
     }
 }

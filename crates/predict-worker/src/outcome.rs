@@ -39,15 +39,22 @@ impl Reply {
             CallOutcome::Raised { code, message } => (Failed, format!("raised ({code}): {message}")),
             CallOutcome::BadImplementation { message } => (Failed, format!("bad implementation: {message}")),
             CallOutcome::TooLarge { message, .. } | CallOutcome::BadAnswer { message } => (Failed, message),
-            CallOutcome::NotSetUp { message } => {
-                (Absent, format!("its process is fresh and not set up: {message}"))
+            CallOutcome::NotSetUp { message, excused } => {
+                let status = if excused { Absent } else { Failed };
+                (status, format!("its process is fresh and not set up: {message}"))
             }
-            CallOutcome::Timeout { message } => (Timeout, message),
-            CallOutcome::Unreachable { message } => (Absent, format!("cannot be reached: {message}")),
+            CallOutcome::Timeout { message } | CallOutcome::Busy { message } => (Timeout, message),
+            CallOutcome::Broken { message } | CallOutcome::Unreachable { message } => {
+                (Absent, format!("cannot be reached: {message}"))
+            }
             CallOutcome::CredentialsRefused { message } => {
                 (Absent, format!("refused credentials: {message}"))
             }
-            CallOutcome::OurFault { message } => {
+            CallOutcome::CoolingDown { message } => (Absent, message),
+            CallOutcome::OurFault { message, excused: false } => {
+                (Failed, format!("refuses our questions more often than is excused: {message}"))
+            }
+            CallOutcome::OurFault { message, excused: true } => {
                 tracing::error!(model = %self.model_id, round = %question.id, %message, "the node refused our question: left out of the round");
                 return None;
             }
@@ -84,13 +91,17 @@ impl SetupFault {
             CallOutcome::BadAnswer { message } | CallOutcome::TooLarge { message, .. } => {
                 (Some(Failed), format!("odd answer to the set-up: {message}"))
             }
-            CallOutcome::Timeout { message } => (Some(Absent), format!("set-up: {message}")),
-            CallOutcome::Unreachable { message } => (Some(Absent), format!("cannot be reached: {message}")),
+            CallOutcome::Timeout { message }
+            | CallOutcome::Busy { message }
+            | CallOutcome::CoolingDown { message } => (Some(Absent), format!("set-up: {message}")),
+            CallOutcome::Broken { message } | CallOutcome::Unreachable { message } => {
+                (Some(Absent), format!("cannot be reached: {message}"))
+            }
             CallOutcome::CredentialsRefused { message } => {
                 (Some(Absent), format!("refused credentials: {message}"))
             }
-            CallOutcome::NotSetUp { message } | CallOutcome::OurFault { message } => {
-                (None, format!("the node refused our set-up: {message}"))
+            CallOutcome::NotSetUp { message, excused } | CallOutcome::OurFault { message, excused } => {
+                ((!excused).then_some(Failed), format!("the node refused our set-up: {message}"))
             }
         };
         Some(SetupFault { status, reason: printable(&reason) })

@@ -9,8 +9,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use domain::{
     Asset, CrunchId, Cruncher, DeploymentId, Leaderboard, Model, ModelId, ModelStanding, Parameter,
-    ParameterStanding, PerWindow, Schedules, SimulatedClock, Span, Standings, StatusCounts, Timestamp,
-    Weights, WindowScore, rank,
+    ParameterStanding, PerWindow, Rescoring, Schedules, SimulatedClock, Span, Standings, StatusCounts,
+    Timestamp, Weights, WindowScore, rank,
 };
 use serde_json::{Value, json};
 use storage::{Counts, FeedStatus, Result, StorageError};
@@ -27,6 +27,7 @@ const HOSTILE: &str = "</script><script>alert('x')</script> & \"Zoë\" \u{202e}"
 #[derive(Default)]
 struct Fake {
     standings: Option<Standings>,
+    rescoring: Option<Rescoring>,
     models: Vec<Model>,
     counts: Counts,
     feeds: Vec<FeedStatus>,
@@ -53,7 +54,11 @@ impl FakeSource {
 #[async_trait]
 impl Source for FakeSource {
     async fn latest_leaderboard(&self) -> Result<Option<Leaderboard>> {
-        self.read(|fake| fake.standings.as_ref().map(|standings| rank(standings, "crps/1")))
+        let board = |fake: &Fake, standings: &Standings| Leaderboard {
+            rescoring: fake.rescoring,
+            ..rank(standings, "crps/1")
+        };
+        self.read(|fake| fake.standings.as_ref().map(|standings| board(fake, standings)))
     }
     async fn latest_standings(&self) -> Result<Option<Standings>> {
         self.read(|fake| fake.standings.clone())
@@ -247,8 +252,8 @@ async fn ranking(router: &Router, path: &str) -> Value {
 async fn the_leaderboard_has_the_agreed_fields_and_ranks_by_the_recent_window_unless_told() {
     let (router, _) = start(sample());
     let expected = json!({
-        "window": "recent", "count": 2, "total": 3, "as_of": "2025-05-29T00:00:00Z", "rule": "crps/1", "stale": false,
-        "models": [
+        "window": "recent", "count": 2, "total": 3, "as_of": "2025-05-29T00:00:00Z", "rule": "crps/1", "rescoring": null,
+        "stale": false, "models": [
             {"rank": 1, "model_id": "good", "model_name": "Good one", "cruncher_name": "Ann",
              "score": 0.5, "raw_score": 3.0, "prediction_count": 10, "full": true},
             {"rank": 2, "model_id": "zero", "model_name": "zero", "cruncher_name": null,
@@ -258,6 +263,16 @@ async fn the_leaderboard_has_the_agreed_fields_and_ranks_by_the_recent_window_un
     let answer = get(&router, "/leaderboard?limit=2").await;
     assert_eq!((answer.status, answer.json()), (StatusCode::OK, expected));
     assert_eq!(answer.header(header::CONTENT_TYPE), "application/json");
+}
+
+#[tokio::test]
+async fn both_leaderboards_say_that_rounds_are_being_scored_by_another_rule() {
+    let rescoring = Some(Rescoring { rounds_left: 4711 });
+    let (router, _) = start(Fake { rescoring, ..sample() });
+    for path in ["/leaderboard", "/api/v1/leaderboard"] {
+        let answer = get(&router, path).await.json();
+        assert_eq!(answer["rescoring"], json!({ "rounds_left": 4711 }), "{path}");
+    }
 }
 
 #[tokio::test]

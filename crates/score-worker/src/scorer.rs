@@ -14,6 +14,8 @@ const BATCH: usize = 64;
 pub struct Scorer {
     store: Arc<dyn Store>,
     settings: Arc<ScoreSettings>,
+    /// The stamp of its scores.
+    rule: String,
 }
 
 enum Verdict {
@@ -24,21 +26,44 @@ enum Verdict {
 
 impl Scorer {
     pub fn new(store: Arc<dyn Store>, settings: ScoreSettings) -> Self {
-        Scorer { store, settings: Arc::new(settings) }
+        let rule = settings.stamp();
+        Scorer { store, settings: Arc::new(settings), rule }
     }
 
     /// Scores, voids or defers every round that is due.
-    pub async fn score_due(&self, now: Timestamp) -> Result<Progress> {
-        let mut progress = Progress::default();
+    pub async fn score_due(&self, now: Timestamp, progress: &mut Progress) -> Result<()> {
         loop {
             let due = self.store.fetch_ready_to_score(now, BATCH).await?;
             for question in &due {
-                self.score_one(question, now, &mut progress).await?;
+                self.score_one(question, now, progress).await?;
             }
             if due.len() < BATCH {
-                return Ok(progress);
+                return Ok(());
             }
         }
+    }
+
+    /// Does the same for a few rounds resolved after `resolved_after` that another rule scored or voided, the latest
+    /// first: so the shortest window is whole again soonest. Returns how many it took.
+    pub async fn rescore_some(
+        &self,
+        resolved_after: Timestamp,
+        now: Timestamp,
+        progress: &mut Progress,
+    ) -> Result<usize> {
+        let outdated = self.store.fetch_outdated(&self.rule, resolved_after, now, BATCH).await?;
+        let mut again = Progress::default();
+        for question in &outdated {
+            self.score_one(question, now, &mut again).await?;
+        }
+        progress.rescored += again.scored + again.void;
+        progress.waiting += again.waiting;
+        Ok(outdated.len())
+    }
+
+    /// How many such rounds are left.
+    pub async fn outdated_count(&self, resolved_after: Timestamp) -> Result<u64> {
+        self.store.outdated_count(&self.rule, resolved_after).await
     }
 
     async fn score_one(&self, question: &Question, now: Timestamp, progress: &mut Progress) -> Result<()> {
@@ -58,7 +83,7 @@ impl Scorer {
             }
             Verdict::Void(reason) => {
                 tracing::warn!(round = %question.id, reason, "void: {question}");
-                self.store.void_round(question.id, now, &reason).await?;
+                self.store.void_round(question.id, &self.rule, now, &reason).await?;
                 progress.void += 1;
             }
             Verdict::Waiting => {
@@ -77,8 +102,9 @@ impl Scorer {
         };
         let predictions = self.store.predictions(question.id).await?;
         let (round, settings) = (question.clone(), Arc::clone(&self.settings));
+        let judged_by = JudgedBy { rule: self.rule.clone(), at: now };
         let scoring =
-            tokio::task::spawn_blocking(move || score(&round, &predictions, &steps, &settings, now));
+            tokio::task::spawn_blocking(move || score(&round, &predictions, &steps, &settings, judged_by));
         Ok(scoring.await.unwrap_or_else(|error| {
             // A fault of ours: the round stays closed for a program without it, and the others go on.
             tracing::error!(round = %question.id, %error, "cannot score {question}, putting it off");
@@ -91,14 +117,20 @@ impl Scorer {
         // Read before the closes: prices that arrive in between must not make one of them look missing for good.
         let newest = self.store.newest_close_at(&question.asset, now).await?;
         let resolves_at = question.resolves_at();
-        if newest.is_none_or(|newest| newest + settings.interval <= resolves_at) {
+        if newest.is_none_or(|newest| newest + settings.max_price_age <= resolves_at) {
             // In an outage rounds pile up, so none reads a day of closes only to learn that the last is missing.
             return Ok(Settlement::Waiting { instant: resolves_at });
         }
-        let from = question.performed_at - settings.interval;
-        let closes = self.store.closes(&question.asset, from, resolves_at).await?;
+        let (after, up_to) = settings.needed_closes(question, now);
+        let closes = self.store.closes(&question.asset, after, up_to).await?;
         Ok(settle(question, &closes, settings, now, newest))
     }
+}
+
+/// What scores say of how they came about.
+struct JudgedBy {
+    rule: String,
+    at: Timestamp,
 }
 
 fn score(
@@ -106,28 +138,27 @@ fn score(
     predictions: &[Prediction],
     steps: &[SettledStep],
     settings: &ScoreSettings,
-    now: Timestamp,
+    judged_by: JudgedBy,
 ) -> Verdict {
     let answers: Vec<Option<&str>> =
         predictions.iter().map(|prediction| prediction.answer.as_deref()).collect();
     let outcome = score_round(question, &answers, steps, &settings.scoring);
-    to_verdict(outcome, question, predictions, settings, now)
+    to_verdict(outcome, question, predictions, judged_by)
 }
 
 fn to_verdict(
     outcome: RoundOutcome,
     question: &Question,
     predictions: &[Prediction],
-    settings: &ScoreSettings,
-    now: Timestamp,
+    judged_by: JudgedBy,
 ) -> Verdict {
     match outcome {
         RoundOutcome::Void { reason } => Verdict::Void(reason),
         RoundOutcome::Scored { best, q95, predictions: scores } => {
             let scores = RoundScores {
                 round_id: question.id,
-                rule: settings.scoring.rule.to_string(),
-                scored_at: now,
+                rule: judged_by.rule,
+                scored_at: judged_by.at,
                 best,
                 q95,
                 scores: predictions.iter().zip(scores).map(to_record).collect(),

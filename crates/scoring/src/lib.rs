@@ -5,19 +5,30 @@
 //! realised moves, a [`Rule`] scores one density against one move, and [`score_round`] does a whole round.
 
 mod answer;
+mod batch;
 pub mod distribution;
+mod explain;
 mod grid;
 mod raw;
 mod relative;
 mod round;
 pub mod rule;
 mod settlement;
+mod stamp;
+mod vectors;
 
-pub use answer::{Answer, Expected, Limits, Refusal, StepAnswer, parse_answer, parse_buckets, parse_density};
+pub use answer::{
+    Answer, Expected, Limits, Refusal, StepAnswer, parse_answer, parse_buckets, parse_density,
+    parse_quantiles, parse_samples,
+};
+pub use batch::{UnequalLengths, normal_crps_batch, normal_crps_batch_with};
 pub use distribution::{Density, Distribution};
+pub use explain::{ExplainedIncrement, ExplainedStep, Explanation, Place, SettledRound, explain};
 pub use grid::{Grid, InvalidGrid, grid_crps};
-pub use raw::{RawScore, ScoreFailure, StepMean, raw_score};
+pub use raw::{Aggregation, RawScore, ScoreFailure, StepMean, raw_score};
 pub use relative::{RelativeScores, relative_scores};
 pub use round::{DEFAULT_OUTLIER_CAP, PredictionScore, RoundOutcome, ScoreSettings, score_round};
-pub use rule::{Rule, rule};
-pub use settlement::{Increment, SettledStep, Settlement, SettlementSettings, settle};
+pub use rule::{GridSettings, InvalidRule, Rule, RuleSettings, rule};
+pub use settlement::{Increment, PriceChoice, SettledStep, Settlement, SettlementSettings, settle};
+pub use stamp::stamp;
+pub use vectors::Vectors;

@@ -5,6 +5,12 @@
 pub struct RelativeScores {
     /// The best raw score.
     pub best: f64,
+    /// The median of the valid raw scores.
+    pub median: f64,
+    /// What raw scores were capped at; `None` without an outlier cap.
+    pub cap: Option<f64>,
+    /// The worst raw score after capping, with which those without a valid answer count.
+    pub worst: f64,
     /// The 95 % quantile of the raw scores over the whole field.
     pub q95: f64,
     /// In the order of the raw scores: 1 for the best to 0 for the worst 5 % and for those without a valid answer.
@@ -19,15 +25,16 @@ pub fn relative_scores(raw: &[Option<f64>], outlier_cap: Option<f64>) -> Option<
     let mut sorted: Vec<f64> = raw.iter().flatten().copied().collect();
     sorted.sort_by(f64::total_cmp);
     let median = quantile(&sorted, 0.5)?;
-    let cap = outlier_cap.map_or(f64::INFINITY, |factor| factor * median);
-    sorted.iter_mut().for_each(|score| *score = score.min(cap));
+    let cap = outlier_cap.map(|factor| factor * median);
+    let capped = |score: f64| cap.map_or(score, |cap| score.min(cap));
+    sorted.iter_mut().for_each(|score| *score = capped(*score));
     let (best, worst) = (*sorted.first()?, *sorted.last()?);
     sorted.resize(raw.len(), worst);
     let q95 = quantile(&sorted, 0.95)?;
     let relative =
         |score: f64| if q95 == best { 1.0 } else { ((q95 - score) / (q95 - best)).clamp(0.0, 1.0) };
-    let scores = raw.iter().map(|score| score.map_or(0.0, |score| relative(score.min(cap)))).collect();
-    Some(RelativeScores { best, q95, scores })
+    let scores = raw.iter().map(|score| score.map_or(0.0, |score| relative(capped(score)))).collect();
+    Some(RelativeScores { best, median, cap, worst, q95, scores })
 }
 
 /// The quantile between the order statistics on both sides, linearly (type 7 of Hyndman and Fan 1996).

@@ -1,10 +1,14 @@
 //! A whole round.
 
-use domain::Question;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::{Asset, Question};
 use rayon::prelude::*;
 
 use crate::{
-    Expected, Limits, RawScore, Rule, SettledStep, StepMean, parse_answer, raw_score, relative_scores,
+    Aggregation, Expected, InvalidRule, Limits, RawScore, Rule, RuleSettings, SettledStep, StepMean,
+    parse_answer, raw_score, relative_scores, rule,
 };
 
 /// How many times the round's median raw score the worst may count.
@@ -14,14 +18,43 @@ pub const DEFAULT_OUTLIER_CAP: f64 = 10.0;
 const PARALLEL_FROM: usize = 16;
 
 /// How a round is scored.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ScoreSettings {
     /// The scoring rule.
-    pub rule: &'static dyn Rule,
+    pub rule: Arc<dyn Rule>,
+    /// How the scores of all increments become one.
+    pub aggregation: Aggregation,
+    /// Raw scores are divided by their asset's; 1 unless set.
+    pub asset_scales: BTreeMap<Asset, f64>,
     /// Raw scores are capped at this many times their median, unless the rule can be negative.
     pub outlier_cap: f64,
-    /// What an answer may hold.
-    pub limits: Limits,
+}
+
+impl ScoreSettings {
+    /// Everything but the rule at its default.
+    pub fn new(rule: Arc<dyn Rule>) -> Self {
+        ScoreSettings {
+            rule,
+            aggregation: Aggregation::default(),
+            asset_scales: BTreeMap::new(),
+            outlier_cap: DEFAULT_OUTLIER_CAP,
+        }
+    }
+
+    /// The same for the rule of this name, without settings of its own.
+    pub fn with_rule(id: &str) -> Result<Self, InvalidRule> {
+        Ok(ScoreSettings::new(rule(id, &RuleSettings::default())?))
+    }
+
+    /// How many times their median raw scores may count; `None` where multiples of a median mean nothing.
+    pub fn cap(&self) -> Option<f64> {
+        (!self.rule.can_be_negative()).then_some(self.outlier_cap)
+    }
+
+    /// What raw scores of an asset are divided by.
+    pub fn scale_of(&self, asset: &Asset) -> f64 {
+        self.asset_scales.get(asset).copied().unwrap_or(1.0)
+    }
 }
 
 /// What became of a settled round.
@@ -56,7 +89,8 @@ pub struct PredictionScore {
     pub steps: Vec<StepMean>,
 }
 
-/// Scores a settled round as a whole. `answers` are the texts that were accepted, `None` for any other outcome.
+/// Scores a settled round as a whole. `answers` are the texts that were accepted, `None` for any other outcome. What was
+/// accepted once counts, however the limits of a competition are set by now.
 ///
 /// The answers of large rounds are scored in parallel on rayon's current pool; the result is the same to the bit on any number of threads.
 pub fn score_round(
@@ -66,7 +100,9 @@ pub fn score_round(
     settings: &ScoreSettings,
 ) -> RoundOutcome {
     let expected = Expected::from(question);
-    let score = |answer: &Option<&str>| answer.map(|text| score_answer(text, &expected, settled, settings));
+    let asset = &question.asset;
+    let score =
+        |answer: &Option<&str>| answer.map(|text| score_answer(text, &expected, asset, settled, settings));
     let scores: Vec<Option<Result<RawScore, String>>> = if answers.len() < PARALLEL_FROM {
         answers.iter().map(score).collect()
     } else {
@@ -74,8 +110,7 @@ pub fn score_round(
     };
     let raw: Vec<Option<f64>> =
         scores.iter().map(|score| score.as_ref()?.as_ref().ok().map(|score| score.value)).collect();
-    let outlier_cap = (!settings.rule.can_be_negative()).then_some(settings.outlier_cap);
-    let Some(relative) = relative_scores(&raw, outlier_cap) else {
+    let Some(relative) = relative_scores(&raw, settings.cap()) else {
         return RoundOutcome::Void { reason: nobody_valid(&scores) };
     };
     let predictions = scores
@@ -89,12 +124,13 @@ pub fn score_round(
 fn score_answer(
     text: &str,
     expected: &Expected,
+    asset: &Asset,
     settled: &[SettledStep],
     settings: &ScoreSettings,
 ) -> Result<RawScore, String> {
-    let answer = parse_answer(text.as_bytes(), expected, &settings.limits)
+    let answer = parse_answer(text.as_bytes(), expected, &Limits::NONE)
         .map_err(|refusal| format!("the stored answer is not accepted: {refusal}"))?;
-    raw_score(&answer, settled, settings.rule).map_err(|failure| failure.to_string())
+    raw_score(&answer, settled, asset, settings).map_err(|failure| failure.to_string())
 }
 
 fn nobody_valid(scores: &[Option<Result<RawScore, String>>]) -> String {

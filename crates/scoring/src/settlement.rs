@@ -1,17 +1,64 @@
 //! From prices to realised moves, the same for every model of a round.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domain::{PricePoint, Question, Span, Target, Timestamp, TimestampExt};
 use serde::{Deserialize, Serialize};
 
+/// Which close is the price of an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriceChoice {
+    /// The last one at or before it.
+    #[default]
+    Last,
+    /// The nearest one, of two equally near the earlier: it may be of the future. For games that need those numbers.
+    Nearest,
+}
+
 /// How a round is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettlementSettings {
-    /// The price interval: the price of an instant is less than this old.
+    /// The price interval.
     pub interval: Span,
+    /// Which close is the price of an instant.
+    pub choice: PriceChoice,
+    /// The price of an instant is less than this away from it.
+    pub max_price_age: Span,
     /// How long after a round's resolution missing prices are waited for.
     pub settle_timeout: Span,
+}
+
+impl SettlementSettings {
+    /// The defaults where closes are an `interval` apart.
+    pub const fn new(interval: Span) -> Self {
+        let settle_timeout = Span::hours(6);
+        SettlementSettings { interval, choice: PriceChoice::Last, max_price_age: interval, settle_timeout }
+    }
+
+    /// The closes that settle a round as of `now`: after the first and up to the second instant.
+    pub fn needed_closes(&self, question: &Question, now: Timestamp) -> (Timestamp, Timestamp) {
+        let resolves_at = question.resolves_at();
+        let until = match self.choice {
+            PriceChoice::Last => resolves_at,
+            PriceChoice::Nearest => now.min(resolves_at + self.max_price_age),
+        };
+        (question.performed_at - self.max_price_age, until)
+    }
+
+    /// The one of `closes`, oldest first, that is the price of an instant; `None` when it would be too far away.
+    pub fn price_at(&self, closes: &[PricePoint], instant: Timestamp) -> Option<PricePoint> {
+        let (before, after) = closes.split_at(closes.partition_point(|close| close.at <= instant));
+        let (last, next) = (before.last(), after.first());
+        let chosen = match self.choice {
+            PriceChoice::Last => last,
+            PriceChoice::Nearest => {
+                last.into_iter().chain(next).min_by_key(|close| distance(close.at, instant))
+            }
+        };
+        chosen.copied().filter(|close| distance(close.at, instant) < self.max_price_age.as_duration())
+    }
 }
 
 /// What the prices of a round say.
@@ -78,9 +125,10 @@ impl Increment {
 
 /// Settles a round as of `now`.
 ///
-/// `closes` are those of its asset, oldest first, from one interval before the question to the resolution; further ones
-/// are ignored. `newest_close_at` is the asset's newest close in the ledger as of `now`: an instant whose price is missing is
-/// waited for until `settle_timeout` after the resolution, and for as long as there is no price later than it.
+/// `closes` are those of its asset, oldest first, at least those of [`SettlementSettings::needed_closes`].
+/// `newest_close_at` is the asset's newest close in the ledger as of `now`. An instant whose price is missing, or an
+/// interval or more away from it, is waited for until `settle_timeout` after the resolution, and for as long as there is
+/// no close later than it.
 pub fn settle(
     question: &Question,
     closes: &[PricePoint],
@@ -91,16 +139,44 @@ pub fn settle(
     if now < question.resolves_at() {
         return Settlement::Waiting { instant: question.resolves_at() };
     }
-    let prices = prices_by_instant(question, closes, settings.interval);
-    let given_up_at = question.resolves_at() + settings.settle_timeout;
-    let may_still_come =
-        |instant: Timestamp| now < given_up_at || newest_close_at.is_none_or(|newest| newest <= instant);
-    let missing = prices.iter().filter(|(_, price)| price.is_none()).map(|(&instant, _)| instant);
-    if let Some(instant) = missing.into_iter().find(|&instant| may_still_come(instant)) {
+    let closes = &closes[..closes.partition_point(|close| close.at <= now)];
+    let ledger = Ledger { closes, newest_close_at, settings };
+    let prices = prices_by_instant(question, &ledger);
+    let is_given_up = now >= question.resolves_at() + settings.settle_timeout;
+    let is_awaited = |(&instant, &price): (&Timestamp, &Option<PricePoint>)| {
+        !ledger.is_final(price, instant) && (!is_given_up || ledger.ends_by(instant))
+    };
+    if let Some((&instant, _)) = prices.iter().find(|price| is_awaited(*price)) {
         return Settlement::Waiting { instant };
     }
     let steps: Vec<SettledStep> = question.steps.iter().map(|&step| moves(question, step, &prices)).collect();
     keep_full_steps(steps)
+}
+
+/// The prices of one asset, as far as they are known.
+struct Ledger<'a> {
+    closes: &'a [PricePoint],
+    newest_close_at: Option<Timestamp>,
+    settings: &'a SettlementSettings,
+}
+
+impl Ledger<'_> {
+    /// True when no close that is yet to come can be the price in its place.
+    fn is_final(&self, price: Option<PricePoint>, instant: Timestamp) -> bool {
+        let Some(price) = price else { return false };
+        let may_be_beaten =
+            self.settings.choice == PriceChoice::Nearest && price.at != instant && self.ends_by(instant);
+        distance(price.at, instant) < self.settings.interval.as_duration() && !may_be_beaten
+    }
+
+    /// True while there is no close later than `instant`.
+    fn ends_by(&self, instant: Timestamp) -> bool {
+        self.newest_close_at.is_none_or(|newest| newest <= instant)
+    }
+}
+
+fn distance(a: Timestamp, b: Timestamp) -> Duration {
+    a.since(b).max(b.since(a))
 }
 
 /// The instants between which moves over `step` are taken.
@@ -110,19 +186,9 @@ fn instants(question: &Question, step: Span) -> impl Iterator<Item = Timestamp> 
     (0..=count).map(move |k| start + step.times(k))
 }
 
-fn prices_by_instant(
-    question: &Question,
-    closes: &[PricePoint],
-    interval: Span,
-) -> BTreeMap<Timestamp, Option<PricePoint>> {
+fn prices_by_instant(question: &Question, ledger: &Ledger<'_>) -> BTreeMap<Timestamp, Option<PricePoint>> {
     let all = question.steps.iter().flat_map(|&step| instants(question, step));
-    all.map(|instant| (instant, price_at(closes, instant, interval))).collect()
-}
-
-/// The last close at or before `instant` and less than one `interval` older.
-fn price_at(closes: &[PricePoint], instant: Timestamp, interval: Span) -> Option<PricePoint> {
-    let known = closes.partition_point(|close| close.at <= instant);
-    closes[..known].last().copied().filter(|close| instant.since(close.at) < interval.as_duration())
+    all.map(|instant| (instant, ledger.settings.price_at(ledger.closes, instant))).collect()
 }
 
 fn moves(question: &Question, step: Span, prices: &BTreeMap<Timestamp, Option<PricePoint>>) -> SettledStep {
@@ -158,8 +224,7 @@ mod tests {
 
     use super::*;
 
-    const SETTINGS: SettlementSettings =
-        SettlementSettings { interval: Span::minutes(1), settle_timeout: Span::hours(6) };
+    const SETTINGS: SettlementSettings = SettlementSettings::new(Span::minutes(1));
 
     fn start() -> Timestamp {
         Timestamp::from_unix_seconds(1_747_699_200).unwrap()
@@ -236,7 +301,7 @@ mod tests {
 
     #[test]
     fn one_and_the_same_price_at_both_ends_is_no_move() {
-        let settings = SettlementSettings { interval: Span::minutes(5), ..SETTINGS };
+        let settings = SettlementSettings::new(Span::minutes(5));
         let question = question(Span::minutes(4), &[Span::minutes(1)], Target::LogReturn);
         let closes = [close(0, 100.0), close(60, 101.0), close(120, 101.0), close(240, 104.0)];
         let now = start() + Span::minutes(4);
@@ -290,5 +355,90 @@ mod tests {
         let early = question.resolves_at() - Span::seconds(1);
         let waiting = Settlement::Waiting { instant: question.resolves_at() };
         assert_eq!(settle(&question, &minutes_without(&[]), &SETTINGS, early, Some(early)), waiting);
+    }
+
+    fn with_age(choice: PriceChoice, age: Span) -> SettlementSettings {
+        SettlementSettings { choice, max_price_age: age, ..SETTINGS }
+    }
+
+    /// The seconds after the start of the closes between which the one move over two minutes lies, long after.
+    fn ends(closes: &[PricePoint], settings: &SettlementSettings) -> Option<(i64, i64)> {
+        let question = question(Span::minutes(2), &[Span::minutes(2)], Target::PriceChange);
+        let long_after = start() + Span::days(2);
+        match settle(&question, closes, settings, long_after, Some(long_after)) {
+            Settlement::Settled(steps) => {
+                let seconds = |point: PricePoint| (point.at - start()).num_seconds();
+                steps[0].increments[0].map(|increment| (seconds(increment.from), seconds(increment.to)))
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn an_older_price_counts_as_far_as_the_setting_says() {
+        let closes = [close(0, 100.0), close(10, 101.0)];
+        let age = |seconds| with_age(PriceChoice::Last, Span::seconds(seconds));
+        assert_eq!(ends(&closes, &age(110)), None);
+        assert_eq!(ends(&closes, &age(111)), Some((0, 10)));
+    }
+
+    #[test]
+    fn the_nearest_price_is_the_earlier_of_two_equally_near_and_never_too_far() {
+        let nearest = |age| with_age(PriceChoice::Nearest, Span::seconds(age));
+        let closes = |around: &[u32]| -> Vec<PricePoint> {
+            [0].iter().chain(around).map(|&seconds| close(seconds, 100.0 + f64::from(seconds))).collect()
+        };
+        assert_eq!(ends(&closes(&[100, 139]), &nearest(60)), Some((0, 139)));
+        assert_eq!(ends(&closes(&[100, 140]), &nearest(60)), Some((0, 100)));
+        assert_eq!(ends(&closes(&[100, 141]), &nearest(60)), Some((0, 100)));
+        assert_eq!(ends(&closes(&[120, 121]), &nearest(60)), Some((0, 120)));
+        assert_eq!(ends(&closes(&[179]), &nearest(60)), Some((0, 179)));
+        assert_eq!(ends(&closes(&[180]), &nearest(60)), None);
+        assert_eq!(ends(&closes(&[180]), &nearest(61)), Some((0, 180)));
+        assert_eq!(ends(&closes(&[140]), &SETTINGS), None, "by default none of the future");
+    }
+
+    /// Whether it is settled early or late, the price is the same.
+    #[test]
+    fn a_price_that_another_may_still_replace_is_waited_for() {
+        let question = question(Span::minutes(2), &[Span::minutes(2)], Target::PriceChange);
+        let end = question.resolves_at();
+        let as_of = |closes: &[PricePoint], settings: &SettlementSettings, now: Timestamp| {
+            let newest = closes.last().map(|close| close.at);
+            match settle(&question, closes, settings, now, newest) {
+                Settlement::Settled(steps) => steps[0].increments[0].map(|increment| increment.move_),
+                Settlement::Waiting { instant } => {
+                    assert_eq!(instant, end);
+                    None
+                }
+                Settlement::Void { reason } => panic!("{reason}"),
+            }
+        };
+        let nearest = with_age(PriceChoice::Nearest, Span::minutes(1));
+        let before = [close(0, 100.0), close(90, 101.0)];
+        let after = [close(0, 100.0), close(90, 101.0), close(125, 102.0)];
+        assert_eq!(as_of(&before, &nearest, end), None);
+        assert_eq!(as_of(&after, &nearest, end + Span::seconds(5)), Some(2.0));
+        assert_eq!(as_of(&[close(0, 100.0), close(120, 103.0)], &nearest, end), Some(3.0), "none is nearer");
+        assert_eq!(as_of(&after, &nearest, end + Span::seconds(4)), Some(1.0), "it is not known yet");
+
+        let old = with_age(PriceChoice::Last, Span::minutes(10));
+        let stale = [close(0, 100.0), close(60, 101.0)];
+        assert_eq!(as_of(&stale, &old, end + Span::hours(7)), None, "the outage is not over");
+        let with_later = [close(0, 100.0), close(60, 101.0), close(180, 109.0)];
+        assert_eq!(as_of(&with_later, &old, end + Span::hours(5)), None);
+        assert_eq!(as_of(&with_later, &old, end + Span::hours(6)), Some(1.0));
+    }
+
+    #[test]
+    fn closes_are_read_as_far_as_they_can_count() {
+        let question = question(Span::minutes(2), &[Span::minutes(2)], Target::PriceChange);
+        let (from, end) = (question.performed_at, question.resolves_at());
+        let long_after = end + Span::hours(1);
+        let five = Span::minutes(5);
+        assert_eq!(SETTINGS.needed_closes(&question, long_after), (from - Span::minutes(1), end));
+        let nearest = with_age(PriceChoice::Nearest, five);
+        assert_eq!(nearest.needed_closes(&question, long_after), (from - five, end + five));
+        assert_eq!(nearest.needed_closes(&question, end), (from - five, end));
     }
 }

@@ -4,8 +4,9 @@
 
 use domain::{Asset, CrunchId, Method, Price, PricePoint, Question, Span, Target, Timestamp, TimestampExt};
 use scoring::{
-    DEFAULT_OUTLIER_CAP, Limits, PredictionScore, RoundOutcome, ScoreSettings, SettledStep, Settlement,
-    SettlementSettings, rule, score_round, settle,
+    Aggregation, DEFAULT_OUTLIER_CAP, Grid, GridSettings, Limits, PredictionScore, RoundOutcome,
+    RuleSettings, ScoreSettings, SettledStep, Settlement, SettlementSettings, StepMean, grid_crps,
+    parse_density, rule, score_round, settle,
 };
 
 fn question(steps: &[Span]) -> Question {
@@ -24,7 +25,7 @@ fn settled(question: &Question, missing: std::ops::Range<u32>) -> Settlement {
             price: Price::new(100.0 + 0.1 * f64::from(minute * 7 % 11)).unwrap(),
         })
         .collect();
-    let settings = SettlementSettings { interval: Span::minutes(1), settle_timeout: Span::hours(6) };
+    let settings = SettlementSettings::new(Span::minutes(1));
     let much_later = question.resolves_at() + Span::hours(7);
     settle(question, &closes, &settings, much_later, Some(much_later))
 }
@@ -37,7 +38,7 @@ fn all_settled(question: &Question) -> Vec<SettledStep> {
 }
 
 fn settings() -> ScoreSettings {
-    ScoreSettings { rule: rule("crps").unwrap(), outlier_cap: DEFAULT_OUTLIER_CAP, limits: Limits::default() }
+    ScoreSettings::with_rule("crps").unwrap()
 }
 
 fn normals(count: usize, scale: f64) -> String {
@@ -47,7 +48,15 @@ fn normals(count: usize, scale: f64) -> String {
 }
 
 fn scores(question: &Question, answers: &[Option<&str>]) -> Vec<PredictionScore> {
-    match score_round(question, answers, &all_settled(question), &settings()) {
+    scores_under(&settings(), question, answers)
+}
+
+fn scores_under(
+    settings: &ScoreSettings,
+    question: &Question,
+    answers: &[Option<&str>],
+) -> Vec<PredictionScore> {
+    match score_round(question, answers, &all_settled(question), settings) {
         RoundOutcome::Scored { predictions, .. } => predictions,
         void => panic!("{void:?}"),
     }
@@ -88,6 +97,25 @@ fn a_stored_answer_that_is_no_longer_accepted_fails_alone() {
         Some("the stored answer is not accepted: expected 12 densities, got 0")
     );
     assert_eq!(scores[1].relative, 1.0);
+}
+
+/// Limits may be tightened while a round is open, or before one is scored again.
+#[test]
+fn what_was_accepted_once_counts_however_large_it_is() {
+    let question = question(&[Span::minutes(5)]);
+    let (one, mut nested) = (normals(1, 0.003), normals(1, 0.003));
+    for _ in 0..10 {
+        let inner = nested.trim_matches(['[', ']']);
+        nested = format!(
+            r#"[{{"type": "mixture", "components": [{{"weight": 1, "density": {inner}}}, {{"weight": 1, "density": {}}}]}}]"#,
+            one.trim_matches(['[', ']'])
+        );
+    }
+    let nested =
+        format!("[{}]", [nested.strip_prefix('[').unwrap().strip_suffix(']').unwrap(); 12].join(","));
+    let all = scores(&question, &[Some(&normals(12, 0.003)), Some(&nested)]);
+    assert_eq!(all[1].failure, None);
+    assert!((all[1].raw.unwrap() / all[0].raw.unwrap() - 1.0).abs() < 1e-9, "all leaves are the same");
 }
 
 #[test]
@@ -139,60 +167,177 @@ fn several_steps_count_alike_whatever_their_number_of_increments() {
     assert_eq!(score.raw, Some((score.steps[0].mean + score.steps[1].mean) / 2.0));
 }
 
-/// A hundred models of which one answers absurdly wide and six are absent.
 #[test]
-fn one_absurd_answer_does_not_flatten_a_field_of_a_hundred() {
-    let question = question(&[Span::minutes(5)]);
-    let sane: Vec<String> = (0..93).map(|k| normals(12, 0.002 + 0.0003 * f64::from(k))).collect();
-    let absurd = normals(12, 1e50);
-    let mut answers: Vec<Option<&str>> = sane.iter().map(|answer| Some(answer.as_str())).collect();
-    answers.push(Some(&absurd));
-    answers.extend([None; 6]);
-    let relative = |outlier_cap| -> Vec<f64> {
-        let settings = ScoreSettings { outlier_cap, ..settings() };
-        match score_round(&question, &answers, &all_settled(&question), &settings) {
-            RoundOutcome::Scored { predictions, .. } => {
-                predictions.iter().map(|score| score.relative).collect()
-            }
-            void => panic!("{void:?}"),
-        }
-    };
-    let spread = |relative: &[f64]| 1.0 - relative[..93].iter().fold(1.0_f64, |low, &score| low.min(score));
-    let capped = relative(DEFAULT_OUTLIER_CAP);
-    // Seven of a hundred count with ten times the median, and so does the 95 % quantile.
-    assert!(spread(&capped) > 0.1, "{}", spread(&capped));
-    assert!(capped[93..].iter().all(|&score| score == 0.0));
-    assert!(spread(&relative(f64::INFINITY)) < 1e-12);
+fn a_sum_counts_every_increment_alike_and_a_scale_divides_it() {
+    let question = question(&[Span::minutes(30), Span::minutes(5)]);
+    let answer = format!(r#"{{"300": {}, "1800": {}}}"#, normals(12, 0.003), normals(2, 0.009));
+    let mean = scores(&question, &[Some(&answer)]).remove(0);
+    let mut in_sum = ScoreSettings { aggregation: Aggregation::Sum, ..settings() };
+    let sum = scores_under(&in_sum, &question, &[Some(&answer)]).remove(0);
+    let total = |means: &[StepMean]| means.iter().map(|s| s.mean * f64::from(s.increments)).sum::<f64>();
+    assert!((sum.raw.unwrap() / total(&mean.steps) - 1.0).abs() < 1e-14);
+    assert_eq!(sum.steps, mean.steps, "steps are shown as means all the same");
+
+    in_sum.asset_scales.insert(question.asset.clone(), 0.004);
+    in_sum.asset_scales.insert("ETH".parse().unwrap(), 7.0);
+    let scaled = scores_under(&in_sum, &question, &[Some(&answer)]).remove(0);
+    assert_eq!(scaled.raw, Some(sum.raw.unwrap() / 0.004));
+    assert_eq!((scaled.relative, scaled.steps), (sum.relative, sum.steps));
 }
 
 #[test]
-fn the_bits_are_the_same_on_any_number_of_threads_and_in_every_run() {
+fn sums_and_means_leave_out_the_same_increments() {
     let question = question(&[Span::minutes(5)]);
-    let settled = all_settled(&question);
-    let mixtures: Vec<String> = (1..40)
-        .map(|k| {
-            let k = f64::from(k);
-            let density = format!(
-                r#"{{"type": "mixture", "components": [
-                    {{"density": {{"type": "scipy", "name": "t", "params": {{"df": {:e}, "scale": 0.002}}}}, "weight": {k}}},
-                    {{"density": {{"type": "scipy", "name": "laplace", "params": {{"scale": {:e}}}}}, "weight": 7}}]}}"#,
-                0.7 + k / 9.0,
-                0.001 + k / 1e4,
-            );
-            format!("[{}]", vec![density; 12].join(","))
+    let Settlement::Settled(with_gap) = settled(&question, 13..17) else { panic!() };
+    let answer = normals(12, 0.003);
+    let raw = |aggregation| {
+        let settings = ScoreSettings { aggregation, ..settings() };
+        match score_round(&question, &[Some(&answer)], &with_gap, &settings) {
+            RoundOutcome::Scored { predictions, .. } => predictions[0].raw.unwrap(),
+            void => panic!("{void:?}"),
+        }
+    };
+    assert!((raw(Aggregation::Sum) / raw(Aggregation::Mean) - 10.0).abs() < 1e-13);
+}
+
+#[test]
+fn under_the_log_score_certainty_fails_and_outliers_are_not_capped() {
+    let question = question(&[Span::minutes(5)]);
+    let certain = format!("[{}]", [r#"{"type": "buckets", "probabilities": {"0.001": 1}}"#; 12].join(","));
+    let answers = [normals(12, 0.004), normals(12, 0.006), normals(12, 1e50), certain];
+    let answers: Vec<Option<&str>> = answers.iter().map(|answer| Some(answer.as_str())).collect();
+    let settings = ScoreSettings::with_rule("log_score").unwrap();
+    let scores = scores_under(&settings, &question, &answers);
+    assert!(scores[0].raw.unwrap() < 0.0 && scores[0].relative == 1.0);
+    assert!(scores[1].relative > 0.99, "115 nats away the absurd one counts as it is");
+    assert_eq!((scores[2].relative, scores[3].relative), (0.0, 0.0));
+    assert_eq!((scores[3].raw, &scores[3].steps[..]), (None, &[][..]));
+    let failure = scores[3].failure.as_deref().unwrap();
+    assert!(failure.starts_with("the log_score score of density [0] of step 5m at "), "{failure}");
+    assert!(failure.ends_with("is not finite: inf"), "{failure}");
+}
+
+#[test]
+fn under_the_grid_rule_each_step_has_bounds_of_its_own() {
+    let question = question(&[Span::minutes(30), Span::minutes(5)]);
+    let grid = GridSettings {
+        bounds: [(question.asset.clone(), 0.02)].into_iter().collect(),
+        ..GridSettings::default()
+    };
+    let rule = rule("crps_grid", &RuleSettings { crps_grid: grid }).unwrap();
+    let answer = format!(r#"{{"300": {}, "1800": {}}}"#, normals(12, 0.003), normals(2, 0.009));
+    let on_grid = scores_under(&ScoreSettings::new(rule), &question, &[Some(&answer)]).remove(0);
+    let density =
+        parse_density(normals(1, 0.009)[1..].trim_end_matches(']').as_bytes(), &Limits::NONE).unwrap();
+    let bound = 0.02 * 6.0_f64.sqrt();
+    let moves = all_settled(&question)[0].increments.clone();
+    let expected: Vec<f64> = moves
+        .iter()
+        .map(|increment| {
+            grid_crps(&density, increment.unwrap().move_, Grid::new(-bound, bound, 1024).unwrap())
         })
         .collect();
-    let answers: Vec<Option<&str>> = mixtures.iter().map(|answer| Some(answer.as_str())).collect();
-    let on_threads = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let outcome = pool.install(|| score_round(&question, &answers, &settled, &settings()));
-        let RoundOutcome::Scored { predictions, .. } = outcome else { panic!() };
-        predictions
-            .iter()
-            .map(|score| (score.raw.unwrap().to_bits(), score.relative.to_bits()))
-            .collect::<Vec<_>>()
+    assert_eq!(on_grid.steps[0].mean, (expected[0] + expected[1]) / 2.0);
+    let exact = scores(&question, &[Some(&answer)]).remove(0);
+    assert!((on_grid.raw.unwrap() / exact.raw.unwrap() - 1.0).abs() < 0.02, "it approximates the CRPS");
+}
+
+#[test]
+fn an_asset_that_the_grid_rule_has_no_bound_for_has_no_scores() {
+    let question = question(&[Span::minutes(5)]);
+    let rule = rule("crps_grid", &RuleSettings::default()).unwrap();
+    let answer = normals(12, 0.003);
+    match score_round(&question, &[Some(&answer)], &all_settled(&question), &ScoreSettings::new(rule)) {
+        RoundOutcome::Void { reason } => {
+            assert!(
+                reason
+                    .ends_with("the rule crps_grid has no settings for BTC: add them in [scoring.crps_grid]"),
+                "{reason}"
+            );
+        }
+        scored => panic!("{scored:?}"),
+    }
+}
+
+#[test]
+fn a_model_alone_and_two_that_are_equal_get_one_each() {
+    let question = question(&[Span::minutes(5)]);
+    let (answer, wide) = (normals(12, 0.003), normals(12, 1e50));
+    let relative = |answers: &[Option<&str>]| -> Vec<f64> {
+        scores(&question, answers).iter().map(|score| score.relative).collect()
     };
-    let one = on_threads(1);
-    assert_eq!(one, on_threads(4));
-    assert_eq!(one, on_threads(1));
+    assert_eq!(relative(&[Some(&answer)]), [1.0]);
+    assert_eq!(relative(&[Some(&wide)]), [1.0], "it is the best and the worst");
+    assert_eq!(relative(&[Some(&answer), Some(&answer)]), [1.0, 1.0]);
+    assert_eq!(relative(&[None, Some(&answer), None, Some(&answer)]), [0.0, 1.0, 0.0, 1.0]);
+}
+
+/// A hundred models of which one answers absurdly wide and six are absent: the 95 % quantile is the cap, ten times the
+/// median, so the sane ones share the upper part of the scale; without the cap nothing would tell them apart.
+#[test]
+fn one_absurd_answer_does_not_flatten_a_field_of_a_hundred() {
+    let question = question(&[Span::minutes(5)]);
+    let mut sane: Vec<String> = (0..93).map(|k| normals(12, 0.004 + 0.0003 * f64::from(k))).collect();
+    sane.push(normals(12, 1e50));
+    let mut answers: Vec<Option<&str>> = sane.iter().map(|answer| Some(answer.as_str())).collect();
+    answers.extend([None; 6]);
+    let relative = |outlier_cap| -> Vec<f64> {
+        let settings = ScoreSettings { outlier_cap, ..settings() };
+        scores_under(&settings, &question, &answers).iter().map(|score| score.relative).collect()
+    };
+    let capped = relative(DEFAULT_OUTLIER_CAP);
+    assert_eq!(capped[0], 1.0);
+    assert!(capped[..93].windows(2).all(|pair| pair[0] > pair[1]), "each is told from the next: {capped:?}");
+    let spread = capped[0] - capped[92];
+    assert!((0.12..0.13).contains(&spread), "{spread}");
+    assert!(capped[93..].iter().all(|&score| score == 0.0));
+    let flat = relative(f64::INFINITY);
+    assert!(flat[..93].iter().all(|&score| 1.0 - score < 1e-40), "{flat:?}");
+}
+
+/// A large round of several steps and of every kind of answer and outcome.
+fn hundred_answers() -> (Question, Vec<Option<String>>) {
+    let question = question(&[Span::minutes(30), Span::minutes(5)]);
+    let mixture = |k: f64, count: usize| {
+        let density = format!(
+            r#"{{"type": "mixture", "components": [
+                {{"density": {{"type": "scipy", "name": "t", "params": {{"df": {:e}, "scale": 0.002}}}}, "weight": {k}}},
+                {{"density": {{"type": "scipy", "name": "laplace", "params": {{"scale": {:e}}}}}, "weight": 7}}]}}"#,
+            0.7 + k / 9.0,
+            0.001 + k / 1e4,
+        );
+        format!("[{}]", vec![density; count].join(","))
+    };
+    let answer = |k: u32| match k % 10 {
+        0 => None,
+        1 => Some("[]".to_owned()),
+        2 => Some(format!(r#"{{"300": {}, "1800": {}}}"#, normals(12, 1e50), normals(2, 1e50))),
+        _ => {
+            let scale = f64::from(k + 1);
+            Some(format!(r#"{{"300": {}, "1800": {}}}"#, mixture(scale, 12), mixture(scale, 2)))
+        }
+    };
+    (question, (0..100).map(answer).collect())
+}
+
+#[test]
+fn the_bits_of_a_large_round_of_several_steps_are_the_same_on_any_number_of_threads() {
+    let (question, answers) = hundred_answers();
+    let answers: Vec<Option<&str>> = answers.iter().map(Option::as_deref).collect();
+    for id in ["crps", "log_score", "mean_density"] {
+        let on_threads = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let settings = ScoreSettings::with_rule(id).unwrap();
+            let scores = pool.install(|| scores_under(&settings, &question, &answers));
+            let bits = |score: &PredictionScore| {
+                let steps: Vec<u64> = score.steps.iter().map(|step| step.mean.to_bits()).collect();
+                (score.raw.map(f64::to_bits), score.relative.to_bits(), steps, score.failure.clone())
+            };
+            scores.iter().map(bits).collect::<Vec<_>>()
+        };
+        let one = on_threads(1);
+        assert_eq!(one.iter().filter(|(raw, ..)| raw.is_some()).count(), 80, "{id}");
+        assert_eq!(one, on_threads(4), "{id}");
+        assert_eq!(one, on_threads(1), "{id}: a rerun");
+    }
 }

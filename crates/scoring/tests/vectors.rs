@@ -3,12 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
-use scoring::{Density, Distribution, Limits, parse_buckets, parse_density, relative_scores};
+use scoring::{
+    Density, Distribution, Limits, parse_buckets, parse_density, parse_quantiles, parse_samples,
+    relative_scores,
+};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn rows<'a, T: Deserialize<'a>>(text: &'a str) -> Vec<T> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -128,6 +132,122 @@ fn bucket_dictionaries_agree_to_1e_9() {
 }
 
 #[test]
+fn histograms_agree_to_1e_9_wherever_the_edges_of_their_bins_are() {
+    #[derive(Deserialize)]
+    struct Row<'a> {
+        id: &'a str,
+        buckets: BTreeMap<String, f64>,
+        realised: f64,
+        crps_hist_centre: Option<f64>,
+        crps_hist_left: Option<f64>,
+        crps_hist_right: Option<f64>,
+    }
+    let text = unpack(include_bytes!("vectors/buckets.jsonl.gz"));
+    let rows: Vec<Row<'_>> = rows(&text);
+    let (mut checked, mut failures) = (0, Vec::new());
+    for row in rows.iter().filter(|row| row.buckets.len() > 1) {
+        let mut buckets: Vec<(f64, f64)> =
+            row.buckets.iter().map(|(key, mass)| (key.parse().unwrap(), *mass)).collect();
+        buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (values, probabilities): (Vec<f64>, Vec<f64>) = buckets.into_iter().unzip();
+        for (name, edges, truth) in [
+            ("centre", centred_edges(&values), row.crps_hist_centre),
+            ("left", left_edges(&values), row.crps_hist_left),
+            ("right", right_edges(&values), row.crps_hist_right),
+        ] {
+            let spec = json!({"type": "histogram", "edges": edges, "probabilities": probabilities});
+            let (ours, truth) = (density(&spec).crps(row.realised), truth.unwrap());
+            let gap = gap(ours, truth);
+            if gap.is_nan() || gap > 1e-9 {
+                failures.push(format!("{} {name}: {ours:e}, not {truth:e} ({gap:e})", row.id));
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 1000, "{checked}");
+    report(failures);
+}
+
+/// Midpoints; the outer bins are symmetric about their bucket.
+fn centred_edges(values: &[f64]) -> Vec<f64> {
+    let last = values.len() - 1;
+    let mut edges = vec![values[0] - 0.5 * (values[1] - values[0])];
+    edges.extend(values.windows(2).map(|pair| pair[0] + 0.5 * (pair[1] - pair[0])));
+    edges.push(values[last] + 0.5 * (values[last] - values[last - 1]));
+    edges
+}
+
+/// Each bucket is the left edge of its bin; the last bin is as wide as the one before.
+fn left_edges(values: &[f64]) -> Vec<f64> {
+    let last = values.len() - 1;
+    [values, &[values[last] + (values[last] - values[last - 1])]].concat()
+}
+
+/// Each bucket is the right edge of its bin; the first bin is as wide as the second.
+fn right_edges(values: &[f64]) -> Vec<f64> {
+    [&[values[0] - (values[1] - values[0])], values].concat()
+}
+
+#[test]
+fn samples_agree_to_1e_9_with_and_without_weights() {
+    #[derive(Deserialize)]
+    struct Row<'a> {
+        id: &'a str,
+        samples: Value,
+        weights: Value,
+        x: f64,
+        crps_ecdf: f64,
+        crps_weighted: Option<f64>,
+    }
+    let text = unpack(include_bytes!("vectors/samples.jsonl.gz"));
+    let rows: Vec<Row<'_>> = rows(&text);
+    assert_eq!(rows.len(), 320);
+    let mut failures = Vec::new();
+    for row in rows {
+        let mut check = |weights: &Value, truth: f64| {
+            let alone = json!({"samples": row.samples, "weights": weights}).to_string();
+            let leaf = json!({"type": "samples", "values": row.samples, "weights": weights});
+            let ours = parse_samples(alone.as_bytes(), &Limits::default()).unwrap().crps(row.x);
+            assert_eq!(ours.to_bits(), density(&leaf).crps(row.x).to_bits(), "{}", row.id);
+            let gap = gap(ours, truth);
+            if gap.is_nan() || gap > 1e-9 {
+                failures.push(format!("{}: {ours:e}, not {truth:e} ({gap:e})", row.id));
+            }
+        };
+        check(&Value::Null, row.crps_ecdf);
+        if let Some(truth) = row.crps_weighted {
+            check(&row.weights, truth);
+        }
+    }
+    report(failures);
+}
+
+#[test]
+fn quantiles_agree_to_1e_9() {
+    #[derive(Deserialize)]
+    struct Row<'a> {
+        id: &'a str,
+        levels: Value,
+        values: Value,
+        x: f64,
+        crps_linear: f64,
+    }
+    let text = unpack(include_bytes!("vectors/quantiles.jsonl.gz"));
+    let rows: Vec<Row<'_>> = rows(&text);
+    assert_eq!(rows.len(), 300);
+    let check = |row: Row<'_>| {
+        let alone = json!({"levels": row.levels, "values": row.values}).to_string();
+        let leaf = json!({"type": "quantiles", "levels": row.levels, "values": row.values});
+        let ours = parse_quantiles(alone.as_bytes(), &Limits::default()).unwrap().crps(row.x);
+        assert_eq!(ours.to_bits(), density(&leaf).crps(row.x).to_bits(), "{}", row.id);
+        let gap = gap(ours, row.crps_linear);
+        (gap.is_nan() || gap > 1e-9)
+            .then(|| format!("{}: {ours:e}, not {:e} ({gap:e})", row.id, row.crps_linear))
+    };
+    report(rows.into_iter().filter_map(check).collect());
+}
+
+#[test]
 fn everything_invalid_is_refused_with_a_reason() {
     #[derive(Deserialize)]
     struct Row {
@@ -140,7 +260,12 @@ fn everything_invalid_is_refused_with_a_reason() {
     let rows: Vec<Row> = rows(&text);
     assert_eq!(rows.len(), 400);
     let check = |row: Row| {
-        let parse = if row.kind == "bucket" { parse_buckets } else { parse_density };
+        let parse = match row.kind.as_str() {
+            "bucket" => parse_buckets,
+            "samples" => parse_samples,
+            "quantiles" => parse_quantiles,
+            _ => parse_density,
+        };
         match parse(row.raw.as_bytes(), &Limits::default()) {
             Ok(_) => Some(format!("{} ({}) is accepted: {}", row.id, row.reason, row.raw)),
             Err(refusal) if refusal.reason.is_empty() => Some(format!("{} has no reason", row.id)),

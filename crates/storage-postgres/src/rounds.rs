@@ -37,6 +37,13 @@ macro_rules! insert_rounds {
               AS asked (round_id, asset, horizon_s, steps, method, target, performed_at, resolves_at)"
     };
 }
+/// The rounds that were scored or voided by another rule than $1 and resolved after $2.
+macro_rules! outdated {
+    () => {
+        "state IN ('scored', 'void') AND resolves_at > $2 AND rule IS DISTINCT FROM $1"
+    };
+}
+
 #[async_trait]
 impl RoundRepository for PostgresStore {
     async fn mark_asked(&self, questions: &[Question], asked_at: Timestamp) -> Result<Vec<RoundId>> {
@@ -111,13 +118,16 @@ impl RoundRepository for PostgresStore {
     }
 
     async fn defer_scoring(&self, id: RoundId, until: Timestamp) -> Result<()> {
-        sqlx::query("UPDATE rounds SET score_after = $2 WHERE round_id = $1 AND state = 'closed'")
-            .bind(id.as_uuid())
-            .bind(stored(until))
-            .execute(&self.pool)
-            .await
-            .map_err(failed)
-            .map(drop)
+        sqlx::query(
+            "UPDATE rounds SET score_after = $2
+             WHERE round_id = $1 AND state IN ('closed', 'scored', 'void')",
+        )
+        .bind(id.as_uuid())
+        .bind(stored(until))
+        .execute(&self.pool)
+        .await
+        .map_err(failed)
+        .map(drop)
     }
 
     async fn predictions(&self, id: RoundId) -> Result<Vec<Prediction>> {
@@ -139,19 +149,56 @@ impl RoundRepository for PostgresStore {
         transaction.commit().await.map_err(failed)
     }
 
-    async fn void_round(&self, id: RoundId, at: Timestamp, reason: &str) -> Result<()> {
+    async fn void_round(&self, id: RoundId, rule: &str, at: Timestamp, reason: &str) -> Result<()> {
         let mut transaction = self.begin().await?;
-        if state_of(&mut transaction, id).await? == Some(RoundState::Closed) {
+        let round = round_to_judge(&mut transaction, id).await?;
+        if round.is_some_and(|round| round.may_be_judged_by(rule)) {
+            delete_scores(&mut transaction, id).await?;
             count_change(&mut transaction).await?;
-            mark_void(&mut transaction, id, at, reason).await?;
+            mark_void(&mut transaction, id, rule, at, reason).await?;
         }
         transaction.commit().await.map_err(failed)
+    }
+
+    async fn fetch_outdated(
+        &self,
+        rule: &str,
+        resolved_after: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Question>> {
+        let sql = concat!(
+            "SELECT * FROM rounds WHERE ",
+            outdated!(),
+            " AND (score_after IS NULL OR score_after <= $3) ORDER BY resolves_at DESC, round_id LIMIT $4"
+        );
+        let rows = sqlx::query(sql)
+            .bind(rule)
+            .bind(stored(resolved_after))
+            .bind(stored(now))
+            .bind(limit_of(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(rows::question).collect()
+    }
+
+    async fn outdated_count(&self, rule: &str, resolved_after: Timestamp) -> Result<u64> {
+        let sql = concat!("SELECT count(*) FROM rounds WHERE ", outdated!());
+        let count: i64 = sqlx::query_scalar(sql)
+            .bind(rule)
+            .bind(stored(resolved_after))
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok(count.unsigned_abs())
     }
 
     async fn score_changes(
         &self,
         after: ChangeNumber,
         resolved_after: Timestamp,
+        rule: &str,
         limit: usize,
     ) -> Result<Vec<ScoreChange>> {
         // Most often nothing has changed: that is one statement instead of a transaction.
@@ -161,11 +208,11 @@ impl RoundRepository for PostgresStore {
             return Ok(Vec::new());
         }
         let mut snapshot = self.snapshot().await?;
-        let mut changes = changes_without_scores(&mut snapshot, after, resolved_after, limit).await?;
+        let mut changes = changes_without_scores(&mut snapshot, after, resolved_after, rule, limit).await?;
         let Some(last) = changes.last().map(|change| change.number) else {
             return Ok(changes);
         };
-        let mut scores = changed_scores(&mut snapshot, after, last, resolved_after).await?;
+        let mut scores = changed_scores(&mut snapshot, after, last, resolved_after, rule).await?;
         for round in changes.iter_mut().filter_map(|change| change.scored.as_mut()) {
             round.scores = scores.remove(&round.id).unwrap_or_default();
         }
@@ -356,32 +403,26 @@ async fn insert_refused(connection: &mut PgConnection, id: RoundId, refused: &[(
     .map(drop)
 }
 
-/// The state of a round, which nobody else changes before the transaction ends.
-async fn state_of(connection: &mut PgConnection, id: RoundId) -> Result<Option<RoundState>> {
-    let sql = "SELECT round_id, state FROM rounds WHERE round_id = $1 FOR NO KEY UPDATE";
+/// A round as it is now; nobody else changes it before the transaction ends.
+async fn round_to_judge(connection: &mut PgConnection, id: RoundId) -> Result<Option<RoundRecord>> {
+    let sql = "SELECT * FROM rounds WHERE round_id = $1 FOR NO KEY UPDATE";
     let row = sqlx::query(sql).bind(id.as_uuid()).fetch_optional(connection).await.map_err(failed)?;
-    row.map(|row| Reader::rounds(&row).parse("state")).transpose()
+    row.as_ref().map(rows::round).transpose()
 }
 
-/// True when a round can have scores and has not these. Nobody else changes it before the transaction ends.
+/// True when a round can have scores and has not these.
 async fn must_store(connection: &mut PgConnection, scores: &RoundScores) -> Result<bool> {
-    let sql = "SELECT * FROM rounds WHERE round_id = $1 FOR NO KEY UPDATE";
-    let row = sqlx::query(sql)
-        .bind(scores.round_id.as_uuid())
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let Some(round) = row.as_ref().map(rows::round).transpose()? else {
+    let Some(round) = round_to_judge(connection, scores.round_id).await? else {
         return Ok(false);
     };
-    match round.state {
-        RoundState::Closed => Ok(true),
-        RoundState::Scored => {
-            let stored = scores_of(connection, scores.round_id).await?;
-            Ok(!scores.are_stored_as(&round, &stored))
-        }
-        RoundState::Asked | RoundState::Void | RoundState::Interrupted | RoundState::Missed => Ok(false),
+    if round.may_be_judged_by(&scores.rule) {
+        return Ok(true);
     }
+    if round.state != RoundState::Scored {
+        return Ok(false);
+    }
+    let stored = scores_of(connection, scores.round_id).await?;
+    Ok(!scores.are_stored_as(&round, &stored))
 }
 
 async fn scores_of(connection: &mut PgConnection, id: RoundId) -> Result<Vec<ScoreRecord>> {
@@ -390,12 +431,13 @@ async fn scores_of(connection: &mut PgConnection, id: RoundId) -> Result<Vec<Sco
     rows.iter().map(rows::score).collect()
 }
 
+async fn delete_scores(connection: &mut PgConnection, id: RoundId) -> Result<()> {
+    let sql = "DELETE FROM scores WHERE round_id = $1";
+    sqlx::query(sql).bind(id.as_uuid()).execute(connection).await.map_err(failed).map(drop)
+}
+
 async fn replace_scores(connection: &mut PgConnection, scores: &RoundScores) -> Result<()> {
-    sqlx::query("DELETE FROM scores WHERE round_id = $1")
-        .bind(scores.round_id.as_uuid())
-        .execute(&mut *connection)
-        .await
-        .map_err(failed)?;
+    delete_scores(connection, scores.round_id).await?;
     insert_scores(connection, scores.round_id, &scores.as_stored()).await
 }
 
@@ -434,7 +476,7 @@ async fn count_change(connection: &mut PgConnection) -> Result<()> {
 
 async fn mark_scored(connection: &mut PgConnection, scores: &RoundScores) -> Result<()> {
     sqlx::query(
-        "UPDATE rounds SET state = 'scored', scored_at = $2, rule = $3, best = $4, q95 = $5,
+        "UPDATE rounds SET state = 'scored', reason = NULL, scored_at = $2, rule = $3, best = $4, q95 = $5,
                            change_number = (SELECT last_number FROM change_counter)
          WHERE round_id = $1",
     )
@@ -449,14 +491,22 @@ async fn mark_scored(connection: &mut PgConnection, scores: &RoundScores) -> Res
     .map(drop)
 }
 
-async fn mark_void(connection: &mut PgConnection, id: RoundId, at: Timestamp, reason: &str) -> Result<()> {
+async fn mark_void(
+    connection: &mut PgConnection,
+    id: RoundId,
+    rule: &str,
+    at: Timestamp,
+    reason: &str,
+) -> Result<()> {
     sqlx::query(
-        "UPDATE rounds SET state = 'void', scored_at = $2, reason = $3,
+        "UPDATE rounds SET state = 'void', scored_at = $2, rule = $3, reason = $4,
+                           best = NULL, q95 = NULL,
                            change_number = (SELECT last_number FROM change_counter)
          WHERE round_id = $1",
     )
     .bind(id.as_uuid())
     .bind(stored(at))
+    .bind(rule)
     .bind(storable_text(reason))
     .execute(connection)
     .await
@@ -468,6 +518,7 @@ async fn changes_without_scores(
     connection: &mut PgConnection,
     after: ChangeNumber,
     resolved_after: Timestamp,
+    rule: &str,
     limit: usize,
 ) -> Result<Vec<ScoreChange>> {
     let sql = "SELECT * FROM rounds WHERE change_number > $1 AND resolves_at > $2
@@ -479,7 +530,7 @@ async fn changes_without_scores(
         .fetch_all(connection)
         .await
         .map_err(failed)?;
-    rows.iter().map(rows::score_change).collect()
+    rows.iter().map(|row| rows::score_change(row, rule)).collect()
 }
 
 /// The scores of the rounds with changes after `after` up to `last`, by round, each in the order of model ids.
@@ -488,15 +539,18 @@ async fn changed_scores(
     after: ChangeNumber,
     last: ChangeNumber,
     resolved_after: Timestamp,
+    rule: &str,
 ) -> Result<HashMap<RoundId, Vec<ScoredPrediction>>> {
     let sql = "SELECT round_id, model_id, raw, relative FROM scores
                WHERE round_id IN (SELECT round_id FROM rounds
-                                  WHERE change_number > $1 AND change_number <= $2 AND resolves_at > $3)
+                                  WHERE change_number > $1 AND change_number <= $2 AND resolves_at > $3
+                                        AND rule = $4)
                ORDER BY round_id, model_id";
     let rows = sqlx::query(sql)
         .bind(after.0)
         .bind(last.0)
         .bind(stored(resolved_after))
+        .bind(rule)
         .fetch_all(connection)
         .await
         .map_err(failed)?;

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use domain::{Leaderboard, Standings, Timestamp};
 use serde::Serialize;
-use storage::{Result, StandingsRepository, encode_document};
+use storage::{Result, ScoringChange, StandingsRepository, encode_document};
 
 use crate::PostgresStore;
 use crate::errors::{failed, unstorable};
-use crate::rows::{Reader, limit_of, stored};
+use crate::rows::{self, Reader, limit_of, stored};
 
 #[async_trait]
 impl StandingsRepository for PostgresStore {
@@ -90,7 +90,37 @@ impl StandingsRepository for PostgresStore {
             .map_err(failed)?;
         rows.iter().map(|row| Reader::documents(row, "snapshots").document()).collect()
     }
+
+    async fn record_scoring_change(&self, change: &ScoringChange) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        // Of two workers that start at once the second must see what the first recorded.
+        sqlx::query("LOCK TABLE scoring_changes IN EXCLUSIVE MODE")
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        sqlx::query(RECORD_CHANGE)
+            .bind(stored(change.at))
+            .bind(change.rule.as_str())
+            .bind(change.settings.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn scoring_changes(&self) -> Result<Vec<ScoringChange>> {
+        let sql = "SELECT number, at, rule, settings FROM scoring_changes ORDER BY number";
+        let rows = sqlx::query(sql).fetch_all(&self.pool).await.map_err(failed)?;
+        rows.iter().map(rows::scoring_change).collect()
+    }
 }
+
+/// Appends a change, unless the newest one is the same.
+const RECORD_CHANGE: &str = "INSERT INTO scoring_changes (number, at, rule, settings)
+     SELECT coalesce((SELECT max(number) FROM scoring_changes), 0) + 1, $1::timestamptz, $2::text, $3::text
+     WHERE NOT EXISTS (SELECT 1 FROM scoring_changes
+                       WHERE number = (SELECT max(number) FROM scoring_changes)
+                         AND rule = $2 AND settings = $3)";
 
 fn pack(document: &impl Serialize) -> Result<Vec<u8>> {
     encode_document(document).map_err(unstorable)

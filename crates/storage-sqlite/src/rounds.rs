@@ -25,6 +25,13 @@ struct Entry<'a> {
     counts: StatusCounts,
 }
 
+/// The rounds that were scored or voided by another rule than ?1 and resolved after ?2.
+macro_rules! outdated {
+    () => {
+        "state IN ('scored', 'void') AND resolves_at > ?2 AND rule IS DISTINCT FROM ?1"
+    };
+}
+
 #[async_trait]
 impl RoundRepository for SqliteStore {
     async fn mark_asked(&self, questions: &[Question], asked_at: Timestamp) -> Result<Vec<RoundId>> {
@@ -102,12 +109,15 @@ impl RoundRepository for SqliteStore {
 
     async fn defer_scoring(&self, id: RoundId, until: Timestamp) -> Result<()> {
         let mut turn = self.writer.turn().await?;
-        sqlx::query("UPDATE rounds SET score_after = ?2 WHERE round_id = ?1 AND state = 'closed'")
-            .bind(id.as_uuid())
-            .bind(micros(until))
-            .execute(&mut *turn)
-            .await
-            .map_err(failed)?;
+        sqlx::query(
+            "UPDATE rounds SET score_after = ?2
+             WHERE round_id = ?1 AND state IN ('closed', 'scored', 'void')",
+        )
+        .bind(id.as_uuid())
+        .bind(micros(until))
+        .execute(&mut *turn)
+        .await
+        .map_err(failed)?;
         turn.finish().await
     }
 
@@ -130,19 +140,56 @@ impl RoundRepository for SqliteStore {
         turn.finish().await
     }
 
-    async fn void_round(&self, id: RoundId, at: Timestamp, reason: &str) -> Result<()> {
+    async fn void_round(&self, id: RoundId, rule: &str, at: Timestamp, reason: &str) -> Result<()> {
         let mut turn = self.writer.begin().await?;
-        if state_of(&mut turn, id).await? == Some(RoundState::Closed) {
+        let round = round_to_judge(&mut turn, id).await?;
+        if round.is_some_and(|round| round.may_be_judged_by(rule)) {
+            delete_scores(&mut turn, id).await?;
             count_change(&mut turn).await?;
-            mark_void(&mut turn, id, at, reason).await?;
+            mark_void(&mut turn, id, rule, at, reason).await?;
         }
         turn.finish().await
+    }
+
+    async fn fetch_outdated(
+        &self,
+        rule: &str,
+        resolved_after: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Question>> {
+        let sql = concat!(
+            "SELECT * FROM rounds WHERE ",
+            outdated!(),
+            " AND (score_after IS NULL OR score_after <= ?3) ORDER BY resolves_at DESC, round_id LIMIT ?4"
+        );
+        let rows = sqlx::query(sql)
+            .bind(rule)
+            .bind(micros(resolved_after))
+            .bind(micros(now))
+            .bind(limit_of(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(rows::question).collect()
+    }
+
+    async fn outdated_count(&self, rule: &str, resolved_after: Timestamp) -> Result<u64> {
+        let sql = concat!("SELECT count(*) FROM rounds WHERE ", outdated!());
+        let count: i64 = sqlx::query_scalar(sql)
+            .bind(rule)
+            .bind(micros(resolved_after))
+            .fetch_one(&self.readers)
+            .await
+            .map_err(failed)?;
+        Ok(count.unsigned_abs())
     }
 
     async fn score_changes(
         &self,
         after: ChangeNumber,
         resolved_after: Timestamp,
+        rule: &str,
         limit: usize,
     ) -> Result<Vec<ScoreChange>> {
         // Most often nothing has changed: that is one statement instead of a transaction.
@@ -153,11 +200,11 @@ impl RoundRepository for SqliteStore {
             return Ok(Vec::new());
         }
         let mut snapshot = self.snapshot().await?;
-        let mut changes = changes_without_scores(&mut snapshot, after, resolved_after, limit).await?;
+        let mut changes = changes_without_scores(&mut snapshot, after, resolved_after, rule, limit).await?;
         let Some(last) = changes.last().map(|change| change.number) else {
             return Ok(changes);
         };
-        let mut scores = changed_scores(&mut snapshot, after, last, resolved_after).await?;
+        let mut scores = changed_scores(&mut snapshot, after, last, resolved_after, rule).await?;
         for round in changes.iter_mut().filter_map(|change| change.scored.as_mut()) {
             round.scores = scores.remove(&round.id).unwrap_or_default();
         }
@@ -351,31 +398,26 @@ async fn insert_refused(
     sql.build().execute(connection).await.map_err(failed).map(drop)
 }
 
-async fn state_of(connection: &mut SqliteConnection, id: RoundId) -> Result<Option<RoundState>> {
-    let sql = "SELECT round_id, state FROM rounds WHERE round_id = ?1";
+/// A round as it is now, within a transaction that writes.
+async fn round_to_judge(connection: &mut SqliteConnection, id: RoundId) -> Result<Option<RoundRecord>> {
+    let sql = "SELECT * FROM rounds WHERE round_id = ?1";
     let row = sqlx::query(sql).bind(id.as_uuid()).fetch_optional(connection).await.map_err(failed)?;
-    row.map(|row| Reader::rounds(&row).parse("state")).transpose()
+    row.as_ref().map(rows::round).transpose()
 }
 
 /// True when a round can have scores and has not these.
 async fn must_store(connection: &mut SqliteConnection, scores: &RoundScores) -> Result<bool> {
-    let sql = "SELECT * FROM rounds WHERE round_id = ?1";
-    let row = sqlx::query(sql)
-        .bind(scores.round_id.as_uuid())
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let Some(round) = row.as_ref().map(rows::round).transpose()? else {
+    let Some(round) = round_to_judge(connection, scores.round_id).await? else {
         return Ok(false);
     };
-    match round.state {
-        RoundState::Closed => Ok(true),
-        RoundState::Scored => {
-            let stored = scores_of(connection, scores.round_id).await?;
-            Ok(!scores.are_stored_as(&round, &stored))
-        }
-        RoundState::Asked | RoundState::Void | RoundState::Interrupted | RoundState::Missed => Ok(false),
+    if round.may_be_judged_by(&scores.rule) {
+        return Ok(true);
     }
+    if round.state != RoundState::Scored {
+        return Ok(false);
+    }
+    let stored = scores_of(connection, scores.round_id).await?;
+    Ok(!scores.are_stored_as(&round, &stored))
 }
 
 async fn scores_of(connection: &mut SqliteConnection, id: RoundId) -> Result<Vec<ScoreRecord>> {
@@ -384,12 +426,13 @@ async fn scores_of(connection: &mut SqliteConnection, id: RoundId) -> Result<Vec
     rows.iter().map(rows::score).collect()
 }
 
+async fn delete_scores(connection: &mut SqliteConnection, id: RoundId) -> Result<()> {
+    let sql = "DELETE FROM scores WHERE round_id = ?1";
+    sqlx::query(sql).bind(id.as_uuid()).execute(connection).await.map_err(failed).map(drop)
+}
+
 async fn replace_scores(connection: &mut SqliteConnection, scores: &RoundScores) -> Result<()> {
-    sqlx::query("DELETE FROM scores WHERE round_id = ?1")
-        .bind(scores.round_id.as_uuid())
-        .execute(&mut *connection)
-        .await
-        .map_err(failed)?;
+    delete_scores(connection, scores.round_id).await?;
     for chunk in scores.as_stored().chunks(ROWS_PER_STATEMENT) {
         insert_scores(connection, scores.round_id, chunk).await?;
     }
@@ -427,7 +470,7 @@ async fn count_change(connection: &mut SqliteConnection) -> Result<()> {
 
 async fn mark_scored(connection: &mut SqliteConnection, scores: &RoundScores) -> Result<()> {
     sqlx::query(
-        "UPDATE rounds SET state = 'scored', scored_at = ?2, rule = ?3, best = ?4, q95 = ?5,
+        "UPDATE rounds SET state = 'scored', reason = NULL, scored_at = ?2, rule = ?3, best = ?4, q95 = ?5,
                            change_number = (SELECT last_number FROM change_counter)
          WHERE round_id = ?1",
     )
@@ -445,16 +488,19 @@ async fn mark_scored(connection: &mut SqliteConnection, scores: &RoundScores) ->
 async fn mark_void(
     connection: &mut SqliteConnection,
     id: RoundId,
+    rule: &str,
     at: Timestamp,
     reason: &str,
 ) -> Result<()> {
     sqlx::query(
-        "UPDATE rounds SET state = 'void', scored_at = ?2, reason = ?3,
+        "UPDATE rounds SET state = 'void', scored_at = ?2, rule = ?3, reason = ?4,
+                           best = NULL, q95 = NULL,
                            change_number = (SELECT last_number FROM change_counter)
          WHERE round_id = ?1",
     )
     .bind(id.as_uuid())
     .bind(micros(at))
+    .bind(rule)
     .bind(storable_text(reason))
     .execute(connection)
     .await
@@ -466,6 +512,7 @@ async fn changes_without_scores(
     connection: &mut SqliteConnection,
     after: ChangeNumber,
     resolved_after: Timestamp,
+    rule: &str,
     limit: usize,
 ) -> Result<Vec<ScoreChange>> {
     let sql = "SELECT * FROM rounds WHERE change_number > ?1 AND resolves_at > ?2
@@ -477,7 +524,7 @@ async fn changes_without_scores(
         .fetch_all(connection)
         .await
         .map_err(failed)?;
-    rows.iter().map(rows::score_change).collect()
+    rows.iter().map(|row| rows::score_change(row, rule)).collect()
 }
 
 /// The scores of the rounds with changes after `after` up to `last`, by round, each in the order of model ids.
@@ -486,15 +533,18 @@ async fn changed_scores(
     after: ChangeNumber,
     last: ChangeNumber,
     resolved_after: Timestamp,
+    rule: &str,
 ) -> Result<HashMap<RoundId, Vec<ScoredPrediction>>> {
     let sql = "SELECT round_id, model_id, raw, relative FROM scores
                WHERE round_id IN (SELECT round_id FROM rounds
-                                  WHERE change_number > ?1 AND change_number <= ?2 AND resolves_at > ?3)
+                                  WHERE change_number > ?1 AND change_number <= ?2 AND resolves_at > ?3
+                                        AND rule = ?4)
                ORDER BY round_id, model_id";
     let rows = sqlx::query(sql)
         .bind(after.0)
         .bind(last.0)
         .bind(micros(resolved_after))
+        .bind(rule)
         .fetch_all(connection)
         .await
         .map_err(failed)?;

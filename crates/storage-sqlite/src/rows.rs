@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, SqliteConnection, Type};
 use storage::{
-    ChangeNumber, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord, StorageError, decode_document,
-    decode_steps, decode_text,
+    ChangeNumber, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord, ScoringChange, StorageError,
+    decode_document, decode_steps, decode_text,
 };
 use uuid::Uuid;
 
@@ -56,6 +56,9 @@ impl<'r> Reader<'r> {
     }
     pub(crate) fn refused_answers(row: &'r SqliteRow) -> Self {
         Reader { row, table: "refused_answers", key: outcome_key }
+    }
+    pub(crate) fn scoring_changes(row: &'r SqliteRow) -> Self {
+        Reader { row, table: "scoring_changes", key: number_key }
     }
     pub(crate) fn scores(row: &'r SqliteRow) -> Self {
         Reader { row, table: "scores", key: outcome_key }
@@ -140,6 +143,10 @@ fn model_key(row: &SqliteRow) -> String {
 
 fn price_key(row: &SqliteRow) -> String {
     shown::<i64>(row, "position")
+}
+
+fn number_key(row: &SqliteRow) -> String {
+    shown::<i64>(row, "number")
 }
 
 fn round_key(row: &SqliteRow) -> String {
@@ -274,10 +281,11 @@ pub(crate) fn scored_prediction(row: &SqliteRow) -> Result<(RoundId, ScoredPredi
 }
 
 /// A change without its scores, which come from a table of their own.
-pub(crate) fn score_change(row: &SqliteRow) -> Result<ScoreChange> {
+pub(crate) fn score_change(row: &SqliteRow, rule: &str) -> Result<ScoreChange> {
     let row = Reader::rounds(row);
     let round_id = row.round_id()?;
     let is_scored = row.parse::<domain::RoundState>("state")? == domain::RoundState::Scored;
+    let is_by_rule = row.get::<Option<&str>>("rule")? == Some(rule);
     let scored = ScoredRound {
         id: round_id,
         parameter: Parameter { asset: row.parse("asset")?, horizon: row.span("horizon_s")? },
@@ -288,7 +296,7 @@ pub(crate) fn score_change(row: &SqliteRow) -> Result<ScoreChange> {
     Ok(ScoreChange {
         number: ChangeNumber(row.get("change_number")?),
         round_id,
-        scored: is_scored.then_some(scored),
+        scored: (is_scored && is_by_rule).then_some(scored),
     })
 }
 
@@ -297,4 +305,9 @@ pub(crate) fn first_scored(row: &SqliteRow) -> Result<Option<(ModelId, Timestamp
     let first = Reader::rounds(row).instant_if_any("first_scored_at")?;
     let model: ModelId = Reader::models(row).parse("model_id")?;
     Ok(first.map(|first| (model, first)))
+}
+
+pub(crate) fn scoring_change(row: &SqliteRow) -> Result<ScoringChange> {
+    let row = Reader::scoring_changes(row);
+    Ok(ScoringChange { at: row.instant("at")?, rule: row.get("rule")?, settings: row.get("settings")? })
 }

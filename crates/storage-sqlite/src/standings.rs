@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use domain::{Leaderboard, Standings, Timestamp};
 use serde::Serialize;
-use storage::{Result, StandingsRepository, encode_document};
+use storage::{Result, ScoringChange, StandingsRepository, encode_document};
 
 use crate::SqliteStore;
 use crate::errors::{failed, unstorable};
-use crate::rows::{Reader, limit_of, micros};
+use crate::rows::{self, Reader, limit_of, micros};
 
 #[async_trait]
 impl StandingsRepository for SqliteStore {
@@ -92,7 +92,32 @@ impl StandingsRepository for SqliteStore {
             .map_err(failed)?;
         rows.iter().map(|row| Reader::documents(row, "snapshots").document()).collect()
     }
+
+    async fn record_scoring_change(&self, change: &ScoringChange) -> Result<()> {
+        let mut turn = self.writer.turn().await?;
+        sqlx::query(RECORD_CHANGE)
+            .bind(micros(change.at))
+            .bind(change.rule.as_str())
+            .bind(change.settings.as_str())
+            .execute(&mut *turn)
+            .await
+            .map_err(failed)?;
+        turn.finish().await
+    }
+
+    async fn scoring_changes(&self) -> Result<Vec<ScoringChange>> {
+        let sql = "SELECT number, at, rule, settings FROM scoring_changes ORDER BY number";
+        let rows = sqlx::query(sql).fetch_all(&self.readers).await.map_err(failed)?;
+        rows.iter().map(rows::scoring_change).collect()
+    }
 }
+
+/// Appends a change, unless the newest one is the same.
+const RECORD_CHANGE: &str = "INSERT INTO scoring_changes (number, at, rule, settings)
+     SELECT coalesce((SELECT max(number) FROM scoring_changes), 0) + 1, ?1, ?2, ?3
+     WHERE NOT EXISTS (SELECT 1 FROM scoring_changes
+                       WHERE number = (SELECT max(number) FROM scoring_changes)
+                         AND rule = ?2 AND settings = ?3)";
 
 fn pack(document: &impl Serialize) -> Result<Vec<u8>> {
     encode_document(document).map_err(unstorable)

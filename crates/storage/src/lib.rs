@@ -38,7 +38,7 @@ pub use rounds::{
     ChangeNumber, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores, ScoreChange,
     ScoreRecord, StepScore,
 };
-pub use standings::StandingsRepository;
+pub use standings::{ScoringChange, StandingsRepository};
 
 use domain::{StatusCounts, Timestamp};
 

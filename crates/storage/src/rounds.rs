@@ -29,12 +29,23 @@ pub struct RoundRecord {
     pub scored_at: Option<Timestamp>,
     /// How its predictions ended.
     pub counts: StatusCounts,
-    /// Rule and version of its scores, such as `crps/1`.
+    /// By which rule it was scored or voided: the stamp of its scores, such as `crps/1`.
     pub rule: Option<String>,
     /// The best raw score in it.
     pub best: Option<f64>,
     /// The 95 % quantile of the raw scores over the whole field.
     pub q95: Option<f64>,
+}
+
+impl RoundRecord {
+    /// True for a closed round, and for one that was scored or voided by another rule than this.
+    pub fn may_be_judged_by(&self, rule: &str) -> bool {
+        match self.state {
+            RoundState::Closed => true,
+            RoundState::Scored | RoundState::Void => self.rule.as_deref() != Some(rule),
+            RoundState::Asked | RoundState::Interrupted | RoundState::Missed => false,
+        }
+    }
 }
 
 /// One model's score over the increments of one step size.
@@ -70,7 +81,7 @@ pub struct ScoreRecord {
 pub struct RoundScores {
     /// Which round.
     pub round_id: RoundId,
-    /// Rule and version, such as `crps/1`.
+    /// The stamp of the rule and its settings, such as `crps/1`.
     pub rule: String,
     /// When they were computed.
     pub scored_at: Timestamp,
@@ -205,7 +216,7 @@ pub struct ScoreChange {
     pub number: ChangeNumber,
     /// Which round.
     pub round_id: RoundId,
-    /// The scores; `None` when it is void now.
+    /// The scores; `None` when it is void now, or scored by another rule than was asked for.
     pub scored: Option<ScoredRound>,
 }
 
@@ -239,7 +250,7 @@ pub trait RoundRepository {
     /// resolution and id.
     async fn fetch_ready_to_score(&self, now: Timestamp, limit: usize) -> Result<Vec<Question>>;
 
-    /// Leaves a closed round alone until `until`, because its prices are not there yet.
+    /// Leaves a round that can be judged alone until `until`, because its prices are not there yet.
     async fn defer_scoring(&self, id: RoundId, until: Timestamp) -> Result<()>;
 
     /// The predictions of a round, in the order of model ids, answers included.
@@ -247,18 +258,32 @@ pub trait RoundRepository {
 
     /// Stores a round's scores and marks it scored; replaces the scores of a round scored before. Nothing changes (no
     /// new [`ChangeNumber`] either) when the same scores are stored again, whenever they were computed. A round that is
-    /// neither closed nor scored stays as it is. Scores that are not finite are refused.
+    /// neither closed nor scored, nor void by another rule, stays as it is. Scores that are not finite are refused.
     async fn store_scores(&self, scores: &RoundScores) -> Result<()>;
 
-    /// Marks a closed round void.
-    async fn void_round(&self, id: RoundId, at: Timestamp, reason: &str) -> Result<()>;
+    /// Marks a round void by `rule`: a closed one, or one that was scored or voided by another rule, whose scores go.
+    async fn void_round(&self, id: RoundId, rule: &str, at: Timestamp, reason: &str) -> Result<()>;
+
+    /// Up to `limit` rounds that resolved after `resolved_after`, were scored or voided by another rule than `rule`, and
+    /// are not deferred beyond `now`; the latest resolution first, then by id.
+    async fn fetch_outdated(
+        &self,
+        rule: &str,
+        resolved_after: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Question>>;
+
+    /// How many such rounds there are, deferred ones included.
+    async fn outdated_count(&self, rule: &str, resolved_after: Timestamp) -> Result<u64>;
 
     /// Up to `limit` changes after `after` to rounds that resolved after `resolved_after`, in the order of their
-    /// numbers. Numbers are given in commit order: none appears later below one that was seen.
+    /// numbers, with the scores by `rule`. Numbers are given in commit order: none appears later below one that was seen.
     async fn score_changes(
         &self,
         after: ChangeNumber,
         resolved_after: Timestamp,
+        rule: &str,
         limit: usize,
     ) -> Result<Vec<ScoreChange>>;
 

@@ -2,10 +2,29 @@
 
 use async_trait::async_trait;
 use domain::{Leaderboard, Standings, Timestamp};
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 
 use crate::Result;
 
-/// Window scores, leaderboards and snapshots. Only the score worker writes them.
+/// From when on how predictions were scored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ScoringChange {
+    /// When a score worker first worked so.
+    pub at: Timestamp,
+    /// The stamp of the scores, such as `crps/1`.
+    pub rule: String,
+    /// All settings of scoring, as JSON.
+    #[serde(serialize_with = "as_json")]
+    pub settings: String,
+}
+
+fn as_json<S: Serializer>(text: &str, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    let value: serde_json::Value = serde_json::from_str(text).map_err(S::Error::custom)?;
+    value.serialize(serializer)
+}
+
+/// Window scores, leaderboards and snapshots, and how they came about. Only the score worker writes them.
 #[async_trait]
 pub trait StandingsRepository {
     /// Stores a leaderboard and, as the latest window scores, the standings that it was made from. One of the same
@@ -29,4 +48,10 @@ pub trait StandingsRepository {
 
     /// Snapshots with `from <= as_of < to`, oldest first.
     async fn snapshots(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Standings>>;
+
+    /// Appends a change of how predictions are scored, unless the newest on record has the same rule and settings.
+    async fn record_scoring_change(&self, change: &ScoringChange) -> Result<()>;
+
+    /// Every change of how predictions are scored, in the order in which they were recorded.
+    async fn scoring_changes(&self) -> Result<Vec<ScoringChange>>;
 }

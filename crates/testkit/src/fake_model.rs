@@ -59,6 +59,8 @@ impl FakeModel {
             wants_setup: AtomicBool::new(false),
             max_message_bytes: AtomicUsize::new(usize::MAX),
             tls: Mutex::new(None),
+            is_serving: AtomicBool::new(true),
+            health_checks: watch::Sender::new(0),
         });
         let port = Port::open(Node::server(node.clone())).await;
         FakeModel { port, node }
@@ -87,6 +89,26 @@ impl FakeModel {
     /// Speaks TLS from the next connection on.
     pub fn speak_tls(&self, tls: FakeTls) {
         *lock(&self.node.tls) = Some(tls);
+    }
+
+    /// Answers health checks so from the next one on; without this it says that it is serving.
+    pub fn on_health_check(&self, is_serving: bool) {
+        self.node.is_serving.store(is_serving, Ordering::SeqCst);
+    }
+
+    /// How many health checks it has answered.
+    pub fn health_checks(&self) -> usize {
+        *self.node.health_checks.borrow()
+    }
+
+    /// Waits until it has answered at least `count` health checks.
+    ///
+    /// # Panics
+    /// When they do not come within ten seconds.
+    pub async fn health_checked(&self, count: usize) {
+        let mut checks = self.node.health_checks.subscribe();
+        let what = format!("{count} health checks");
+        let _ = soon(&what, checks.wait_for(|checks| *checks >= count)).await;
     }
 
     /// Lets all calls go on that hang at this moment.
@@ -158,6 +180,8 @@ impl FakeModel {
     }
 }
 
+const HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
+
 /// What stays over restarts.
 #[derive(Debug)]
 struct Node {
@@ -170,6 +194,8 @@ struct Node {
     wants_setup: AtomicBool,
     max_message_bytes: AtomicUsize,
     tls: Mutex<Option<FakeTls>>,
+    is_serving: AtomicBool,
+    health_checks: watch::Sender<usize>,
 }
 
 /// How a fake model speaks TLS, good or bad.
@@ -198,6 +224,17 @@ impl Node {
             process.node.connections.fetch_add(1, Ordering::SeqCst);
             Box::pin(serve(process.clone(), stream, scope))
         }
+    }
+
+    /// `SERVING` is 1 and `NOT_SERVING` 2, in the first field of the answer.
+    async fn health(&self, request: http::Request<Incoming>) -> http::Response<tonic::body::Body> {
+        let status = if self.is_serving.load(Ordering::SeqCst) { 1 } else { 2 };
+        let handler = tower::service_fn(move |_: tonic::Request<Bytes>| async move {
+            Ok::<_, tonic::Status>(tonic::Response::new(Bytes::copy_from_slice(&[0x08, status])))
+        });
+        let answer = tonic::server::Grpc::new(BytesCodec).unary(handler, request).await;
+        self.health_checks.send_modify(|count| *count += 1);
+        answer
     }
 
     fn record(&self, method: String, arguments: Vec<Value>) {
@@ -242,6 +279,9 @@ async fn route(
     request: http::Request<Incoming>,
 ) -> http::Response<tonic::body::Body> {
     let path = request.uri().path().to_owned();
+    if path == HEALTH_PATH {
+        return process.node.health(request).await;
+    }
     if path != SETUP_PATH && path != CALL_PATH {
         return tonic::Status::unimplemented(path).into_http();
     }

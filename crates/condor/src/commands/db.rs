@@ -117,6 +117,7 @@ async fn export(
                 }
             }
         }
+        ExportKind::ScoringChanges => out.print_all(&store.scoring_changes().await?)?,
         ExportKind::Rounds | ExportKind::Predictions | ExportKind::Scores => {
             export_by_round(what, store.as_ref(), range, &mut out).await?;
         }

@@ -2,7 +2,9 @@
 
 pub mod config;
 pub mod db;
+pub mod eval;
 pub mod model_host;
+pub mod models;
 pub mod orchestrator;
 pub mod predict;
 pub mod replay;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::{Clock, SystemClock, Timestamp, TimestampExt};
 use feeds::{FeedError, PriceFeed, RecordedPrices, SimulatedMarket};
-use model_client::{Cluster, ClusterConfig};
+use model_client::{Cluster, ClusterConfig, Reporting};
 use predict_worker::{PredictSettings, PredictWorker};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     let starting = PredictWorker::start(settings(&config)?, store, Arc::clone(&clock), feed, events);
     let Some(worker) = shutdown.run_until_cancelled(starting).await else { return Ok(()) };
     let worker = worker?;
-    let readiness = PredictReadiness { status: worker.status(), clock };
+    let readiness = PredictReadiness { status: worker.status(), reporting: cluster.reporting(), clock };
     admin::serve(args.admin_listen, "predict", Arc::new(readiness), shutdown.clone()).await?;
     predict_worker::run(worker, shutdown).await;
     cluster.shutdown().await;
@@ -50,23 +50,18 @@ pub fn settings(config: &Config) -> Result<PredictSettings, ConfigError> {
         join_grace: config.models.join_grace,
         history: config.prices.history,
         leave_after: config.scoring.leave_after,
-        limits: limits(config),
+        limits: config.models.limits(),
     })
-}
-
-/// What a model may answer.
-pub fn limits(config: &Config) -> scoring::Limits {
-    scoring::Limits {
-        max_answer_bytes: config.models.max_answer_bytes,
-        max_leaves: config.models.max_components,
-        ..scoring::Limits::default()
-    }
 }
 
 /// How the orchestrator at `url` is followed, and its models called without TLS.
 pub fn cluster_config(config: &Config, url: &str) -> ClusterConfig {
     let mut cluster = ClusterConfig::new(url, config.crunch_id.as_str());
-    cluster.max_answer_bytes = config.models.max_answer_bytes;
+    let models = &config.models;
+    cluster.max_answer_bytes = models.max_answer_bytes;
+    cluster.health.max_consecutive_failures = models.max_consecutive_failures;
+    cluster.health.max_consecutive_timeouts = models.max_consecutive_timeouts;
+    cluster.report_failures = models.report_failures;
     cluster
 }
 
@@ -84,6 +79,7 @@ pub fn feed(config: &Config) -> Result<Arc<dyn PriceFeed>, ConfigError> {
 
 struct PredictReadiness {
     status: predict_worker::Status,
+    reporting: Reporting,
     clock: Arc<dyn Clock>,
 }
 
@@ -93,7 +89,11 @@ impl Readiness for PredictReadiness {
     /// count, since writes wait for it.
     async fn check(&self) -> (bool, Value) {
         let age = |at: Option<Timestamp>| at.map(|at| self.clock.now().since(at).as_secs());
+        let reporting = self.reporting.status();
         let details = json!({
+            "reporting_paused": reporting.is_paused,
+            "models_reported": reporting.reported,
+            "reports_withheld": reporting.withheld,
             "models": self.status.running_models(),
             "started": self.status.is_started(),
             "unstored_writes": self.status.unstored_writes(),

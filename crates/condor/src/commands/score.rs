@@ -1,16 +1,17 @@
 //! `condor score`
 
+mod explain;
+mod table;
+
 use std::sync::Arc;
 
 use anyhow::bail;
 use domain::SystemClock;
-use score_worker::{ScoreSettings, ScoreWorker};
-use scoring::SettlementSettings;
+use score_worker::{Progress, ScoreSettings, ScoreWorker};
 use serde_json::{Value, json};
 use storage::Store;
 use tokio_util::sync::CancellationToken;
 
-use super::predict::limits;
 use crate::admin::{self, Readiness};
 use crate::cli::ScoreArgs;
 use crate::config::{Config, ConfigError, load};
@@ -20,6 +21,10 @@ use crate::store;
 pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config =
         load(args.worker.settings.config.as_deref(), args.worker.settings.database.as_deref())?.config;
+    if let Some(id) = &args.explain {
+        let explained = shutdown.run_until_cancelled(explain::run(id, args.json, &config)).await;
+        return explained.unwrap_or_else(|| bail!("stopped"));
+    }
     let Some(store) = shutdown.run_until_cancelled(store::open_for_worker(&config.database.url)).await else {
         return Ok(());
     };
@@ -30,10 +35,8 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
             bail!("stopped: what was scored so far is stored");
         };
         let progress = progress?;
-        println!(
-            "scored {}, void {}, waiting for prices {}",
-            progress.scored, progress.void, progress.waiting
-        );
+        let Progress { scored, void, rescored, waiting, .. } = progress;
+        println!("scored {scored}, void {void}, scored again {rescored}, waiting for prices {waiting}");
         return Ok(());
     }
     let readiness = Arc::new(ScoreReadiness { store });
@@ -46,13 +49,11 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
 pub fn settings(config: &Config) -> Result<ScoreSettings, ConfigError> {
     let scoring = scoring::ScoreSettings {
         rule: config.rule()?,
-        limits: limits(config),
+        aggregation: config.scoring.aggregation,
+        asset_scales: config.scoring.asset_scales.clone(),
         outlier_cap: config.scoring.outlier_cap,
     };
-    let settlement = SettlementSettings {
-        interval: config.prices.interval,
-        settle_timeout: config.scoring.settle_timeout,
-    };
+    let settlement = config.settlement();
     Ok(ScoreSettings { scoring, settlement, weights: config.weights(), retry_after: config.prices.interval })
 }
 

@@ -23,6 +23,7 @@ use supervisor::{Part, Supervisor};
 pub async fn run(args: UpArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     check_port(args.port, "--port")?;
     check_port(args.orchestrator_port, "--orchestrator-port")?;
+    check_port(args.deploy_port, "--deploy-port")?;
     let data = DataDir::open(&args)?;
     let config = data.config()?;
     let store = store::open(&config.database.url).await?;
@@ -85,7 +86,11 @@ impl Parts {
         };
         let models = data.models_file().display().to_string();
         let orchestrator_address = loopback(args.orchestrator_port);
-        let orchestrator = ["orchestrator", "--models", &models, "--listen", &orchestrator_address];
+        let (submissions, deploy_address) =
+            (data.submissions().display().to_string(), loopback(args.deploy_port));
+        let mut orchestrator = vec!["orchestrator", "--models", &models, "--listen", &orchestrator_address];
+        orchestrator.extend(["--submissions", &submissions, "--deploy-listen", &deploy_address]);
+        orchestrator.extend(["--base-class", &config.models.base_class]);
         let orchestrator_url = ("CONDOR_ORCHESTRATOR__URL", format!("ws://{orchestrator_address}"));
         Ok(Parts {
             report: worker("report", "--listen", args.port),
@@ -99,6 +104,7 @@ impl Parts {
 
     fn print_addresses(&self, args: &UpArgs) {
         eprintln!("orchestrator ws://127.0.0.1:{}/condor", args.orchestrator_port);
+        eprintln!("deploy API   http://127.0.0.1:{}/models", args.deploy_port);
         eprintln!("predict      http://127.0.0.1:{}/readyz", self.predict_admin);
         eprintln!("score        http://127.0.0.1:{}/readyz", self.score_admin);
     }

@@ -25,14 +25,22 @@ pub fn config(orchestrator: &FakeOrchestrator) -> ClusterConfig {
     ClusterConfig {
         max_answer_bytes: 1_000_000,
         reconnect: quick,
+        report_hold: Duration::from_millis(20),
         ..ClusterConfig::new(orchestrator.url(), "condor")
     }
 }
 
 impl Client {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A client with other settings.
+    pub async fn start_with(change: impl FnOnce(&mut ClusterConfig)) -> Self {
         let orchestrator = FakeOrchestrator::start().await;
-        let (cluster, events) = Cluster::start(config(&orchestrator));
+        let mut config = config(&orchestrator);
+        change(&mut config);
+        let (cluster, events) = Cluster::start(config);
         let mut client = Client { orchestrator, cluster, events };
         assert_eq!(client.told().await, "initialised");
         client
@@ -99,6 +107,20 @@ pub fn timeout(outcome: CallOutcome) -> String {
     match outcome {
         CallOutcome::Timeout { message } => message,
         other => panic!("expected a timeout, got {other:?}"),
+    }
+}
+
+pub fn busy(outcome: CallOutcome) -> String {
+    match outcome {
+        CallOutcome::Busy { message } => message,
+        other => panic!("expected a busy model, got {other:?}"),
+    }
+}
+
+pub fn broken(outcome: CallOutcome) -> String {
+    match outcome {
+        CallOutcome::Broken { message } => message,
+        other => panic!("expected a broken call, got {other:?}"),
     }
 }
 

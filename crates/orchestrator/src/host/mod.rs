@@ -1,25 +1,32 @@
 //! The model host: serves one model as a gRPC node, as live model nodes do.
 
 mod arguments;
+mod builtin;
 mod gateway;
 mod parent;
+mod reply;
 mod security;
-mod service;
+mod submission;
 mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use protocol::dynamic_subclass::dynamic_subclass_service_server::DynamicSubclassServiceServer;
+use protocol::dynamic_subclass::dynamic_subclass_service_server::{
+    DynamicSubclassService, DynamicSubclassServiceServer,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 pub use parent::wait_for_parent_exit;
 pub use security::NodeSecurity;
+pub(crate) use submission::installers_see;
+pub use submission::{EnvironmentError, Environments, Submission};
 
 use crate::builtin::BuiltinModel;
-use service::Node;
+use builtin::Node;
+use submission::SubmissionNode;
 
 /// The largest message that a host takes and sends: thirty days of prices of many assets in one piece.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
@@ -40,8 +47,34 @@ pub async fn serve_builtin(
     security: NodeSecurity,
     shutdown: CancellationToken,
 ) -> Result<(), HostError> {
+    serve(listener, Node::new(model), security, shutdown).await
+}
+
+/// Serves a Python submission as [`serve_builtin`] serves a built-in model. Its process has ended when this returns.
+pub async fn serve_submission(
+    listener: TcpListener,
+    submission: Submission,
+    security: NodeSecurity,
+    shutdown: CancellationToken,
+) -> Result<(), HostError> {
+    let stop = CancellationToken::new();
+    let node = SubmissionNode::new(submission, stop.clone());
+    let end = node.end();
+    let served = serve(listener, node, security, shutdown).await;
+    stop.cancel();
+    end.await;
+    served
+}
+
+/// The one place where the gRPC server is built.
+async fn serve(
+    listener: TcpListener,
+    node: impl DynamicSubclassService,
+    security: NodeSecurity,
+    shutdown: CancellationToken,
+) -> Result<(), HostError> {
     let (_, health) = tonic_health::server::health_reporter();
-    let node = DynamicSubclassServiceServer::new(Node::new(model))
+    let node = DynamicSubclassServiceServer::new(node)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let incoming = security.incoming(listener);

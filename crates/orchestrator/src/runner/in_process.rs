@@ -23,7 +23,9 @@ impl Runner for InProcessRunner {
             |error: std::io::Error| StartError(format!("cannot listen on a loopback port: {error}"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)?;
         let address = listener.local_addr().map_err(no_port)?;
-        let ModelProgram::Builtin(spec) = program;
+        let ModelProgram::Builtin(spec) = program else {
+            return Err(StartError("a submission needs a process of its own".to_owned()));
+        };
         let shutdown = CancellationToken::new();
         let serving =
             tokio::spawn(serve_builtin(listener, spec.build(), NodeSecurity::plain(), shutdown.clone()));

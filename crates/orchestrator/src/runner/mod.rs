@@ -2,6 +2,7 @@
 
 mod in_process;
 mod process;
+mod users;
 
 use std::net::SocketAddr;
 
@@ -9,9 +10,10 @@ use async_trait::async_trait;
 use domain::ModelId;
 
 pub use in_process::InProcessRunner;
-pub use process::ProcessRunner;
+pub use process::{ProcessRunner, Submissions};
+pub use users::{SubmissionUsers, UsersChoice, UsersError};
 
-use crate::models_file::ModelProgram;
+use crate::models_file::{ModelEntry, ModelProgram};
 
 /// A model did not come up; the message says why.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,9 @@ pub trait Runner: Send + Sync + 'static {
         model_id: &ModelId,
         program: &ModelProgram,
     ) -> Result<Box<dyn Instance>, StartError>;
+
+    /// Told the complete list of models whenever it changes: what is kept for others may go.
+    fn keep_only(&self, _entries: &[ModelEntry]) {}
 }
 
 /// A model that runs. When dropped, it is stopped without grace.

@@ -82,7 +82,11 @@ async fn each_bad_model_has_its_status_and_reason_and_touches_nobody_else() {
             assert_eq!(of(&stored.predictions, name).status, Success);
         }
         for (name, _, status, reason) in &bad {
-            let reason = if *name == "late" && minute > 0 { "" } else { reason };
+            let reason = match *name {
+                "late" if minute > 0 => "",
+                "hangs" if minute > 0 => "busy with predict",
+                _ => reason,
+            };
             assert_outcome(&stored.predictions, name, *status, reason);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use domain::PredictionStatus::{Success, Timeout};
+use domain::PredictionStatus::{Absent, Success, Timeout};
 use domain::{Span, Stopwatch};
 use protocol::cluster::RunState;
 use testkit::{Behaviour, FakeModel, Reply, soon};
@@ -84,9 +84,16 @@ async fn a_model_that_hangs_in_a_tick_times_out_until_it_is_free_and_then_learns
     model.release();
     worker.play(5).await;
     let round = worker.play_one(6).await;
-    assert_eq!(witnessed(of(&round.predictions, "hangs")), at(6));
+    assert_outcome(
+        &round.predictions,
+        "hangs",
+        Absent,
+        "cooling down after 2 timeouts in a row, next try in 1 round",
+    );
+    let round = worker.play_one(8).await;
+    assert_eq!(witnessed(of(&round.predictions, "hangs")), at(8));
     // The tick that hung was not acknowledged, so it comes again, and after it everything else in order.
-    assert_eq!(minutes_told(&model, before + 1), Vec::from_iter(1..=6), "{:?}", told(&model));
+    assert_eq!(minutes_told(&model, before + 1), Vec::from_iter(1..=8), "{:?}", told(&model));
 }
 
 #[tokio::test(flavor = "multi_thread")]

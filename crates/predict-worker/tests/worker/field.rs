@@ -6,7 +6,9 @@ use domain::PredictionStatus::{Absent, Failed, Success, Timeout};
 use protocol::{Value, status};
 use testkit::{Behaviour, FakeModel, Reply, soon, stopped};
 
-use crate::world::{Worker, World, assert_outcome, closed, field, four_densities, good, of, told};
+use crate::world::{
+    Worker, World, assert_outcome, closed, cluster_config, field, four_densities, good, of, told,
+};
 
 fn setup_status(code: &'static str) -> Reply {
     Reply::Status { code, message: "why".into() }
@@ -133,17 +135,40 @@ async fn a_newcomer_that_takes_longer_than_the_grace_is_absent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_deployment_of_a_known_model_that_is_not_set_up_yet_is_absent() {
+async fn a_known_model_whose_new_deployment_is_not_set_up_yet_is_absent() {
     let world = World::new().await;
     let _old = world.model("m", good()).await;
     let worker = world.worker().await;
     worker.play(0).await;
+    world.orchestrator.announce([stopped("m", "m-d1")]);
     let new = FakeModel::start(good()).await;
     new.on_setup(held());
     world.orchestrator.announce([new.running("m", "m-d2")]);
     new.received(1).await;
     let round = worker.play_one(2).await;
     assert_outcome(&round.predictions, "m", Absent, "its set-up has not finished after");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_new_deployment_is_set_up_the_old_one_answers() {
+    let world = World::new().await;
+    let old = world.model("m", good()).await;
+    let worker = world.worker().await;
+    worker.play(0).await;
+    let new = FakeModel::start(good()).await;
+    new.on_setup(held());
+    world.orchestrator.announce([new.running("m", "m-d2")]);
+    new.received(1).await;
+    let by = |round: &predict_worker::ClosedRound| {
+        let prediction = of(&round.predictions, "m");
+        assert_eq!(prediction.status, Success);
+        prediction.deployment_id.as_ref().map(ToString::to_string)
+    };
+    assert_eq!(by(&worker.play_one(2).await).as_deref(), Some("m-d1"));
+    assert_eq!(told(&old).last().unwrap(), "predict BTC");
+    new.release();
+    new.received(2).await;
+    assert_eq!(by(&worker.play_one(4).await).as_deref(), Some("m-d2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,4 +226,77 @@ async fn a_deployment_that_is_gone_is_not_called_any_more() {
     model.release();
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(told(&model), ["Setup", "tick BTC -10..0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_hangs_cools_down_and_every_outcome_says_why() {
+    let world = World::new().await;
+    let hangs = world.model("hangs", Behaviour::never_answer().only_on("predict")).await;
+    let _good = world.model("good", good()).await;
+    let worker = world.worker().await;
+    let hung = |round: &predict_worker::ClosedRound| {
+        assert_eq!(of(&round.predictions, "good").status, Success);
+        let prediction = of(&round.predictions, "hangs");
+        (prediction.status, prediction.reason.clone().unwrap_or_default())
+    };
+    let mut outcomes = Vec::new();
+    for minute in [0, 2, 4] {
+        outcomes.push(hung(&worker.play_one(minute).await));
+        // A round closes at its deadline, and the lane finds that out by itself.
+        soon("the lane has counted it", worker.idle()).await;
+    }
+    let expected = [
+        (Timeout, "no answer"),
+        (Timeout, "busy with predict"),
+        (Absent, "cooling down after 2 timeouts in a row, next try in 1 round"),
+    ];
+    for ((status, reason), (expected_status, expected_reason)) in outcomes.iter().zip(expected) {
+        assert_eq!(*status, expected_status, "{outcomes:?}");
+        assert!(reason.contains(expected_reason), "{outcomes:?}");
+    }
+    hangs.release();
+    hangs.behave(good());
+    assert_eq!(hung(&worker.play_one(6).await).0, Success);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_whose_answers_are_refused_again_and_again_is_reported_and_then_absent_with_the_cause() {
+    let world = World::new().await;
+    let model = world.model("bad", Behaviour::answer("[]")).await;
+    let mut config = cluster_config(&world.orchestrator);
+    config.report_failures = true;
+    config.health.max_consecutive_failures = 1;
+    let worker = world.worker_of(config).await;
+    for minute in [0, 2] {
+        let round = worker.play_one(minute).await;
+        assert_eq!(of(&round.predictions, "bad").status, Failed);
+    }
+    world.orchestrator.reported(1).await;
+    let report = world.orchestrator.reports().remove(0);
+    assert_eq!(report.failure_code, "MULTIPLE_FAILED");
+    assert!(report.failure_reason.unwrap().starts_with("predict failed 2 times in a row, at last: "));
+    running(&worker, 0).await;
+    let round = worker.play_one(4).await;
+    assert_outcome(
+        &round.predictions,
+        "bad",
+        Absent,
+        "the orchestrator does not run it: reported as MULTIPLE_FAILED: predict failed",
+    );
+    assert_eq!(model.methods().iter().filter(|method| *method == "predict").count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_refuses_every_question_leaves_some_rounds_and_then_fails() {
+    let world = World::new().await;
+    let wrong = Reply::Status { code: status::INVALID_ARGUMENT, message: "no".into() };
+    let _refuses = world.model("m", Behaviour::new(move |_, _| wrong.clone()).only_on("predict")).await;
+    let mut config = cluster_config(&world.orchestrator);
+    config.health.max_consecutive_failures = 2;
+    let worker = world.worker_of(config).await;
+    for minute in [0, 2] {
+        assert!(worker.play_one(minute).await.predictions.is_empty(), "our fault, as far as we know");
+    }
+    let round = worker.play_one(4).await;
+    assert_outcome(&round.predictions, "m", Failed, "more often than is excused: no");
 }

@@ -8,8 +8,8 @@ use domain::{
 use std::sync::Arc;
 use storage::{
     ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus, ModelRepository,
-    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, StandingsRepository,
-    StorageError, Store,
+    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
+    StandingsRepository, StorageError, Store,
 };
 use tokio::sync::watch;
 
@@ -99,8 +99,10 @@ switched! { RoundRepository {
     defer_scoring(id: RoundId, until: Timestamp) -> ();
     predictions(id: RoundId) -> Vec<Prediction>;
     store_scores(scores: &RoundScores) -> ();
-    void_round(id: RoundId, at: Timestamp, reason: &str) -> ();
-    score_changes(after: ChangeNumber, resolved_after: Timestamp, limit: usize) -> Vec<ScoreChange>;
+    void_round(id: RoundId, rule: &str, at: Timestamp, reason: &str) -> ();
+    fetch_outdated(rule: &str, resolved_after: Timestamp, now: Timestamp, limit: usize) -> Vec<Question>;
+    outdated_count(rule: &str, resolved_after: Timestamp) -> u64;
+    score_changes(after: ChangeNumber, resolved_after: Timestamp, rule: &str, limit: usize) -> Vec<ScoreChange>;
     first_scored() -> Vec<(ModelId, Timestamp)>;
     round(id: RoundId) -> Option<RoundRecord>;
     scored_count(model: &ModelId, after: Timestamp) -> u64;
@@ -117,6 +119,8 @@ switched! { StandingsRepository {
     save_snapshot(standings: &Standings) -> ();
     newest_snapshot_at() -> Option<Timestamp>;
     snapshots(from: Timestamp, to: Timestamp) -> Vec<Standings>;
+    record_scoring_change(change: &ScoringChange) -> ();
+    scoring_changes() -> Vec<ScoringChange>;
 } }
 
 switched! { Store {

@@ -90,9 +90,20 @@ impl World {
         worker
     }
 
+    /// The same with a client of its own kind.
+    pub async fn worker_of(&self, config: ClusterConfig) -> Worker {
+        let worker = self.start_worker(self.store.clone(), config).await;
+        soon("the models are set up", worker.wait_until_started()).await;
+        worker
+    }
+
     /// A worker that waits for nobody.
     pub async fn starting_worker_on(&self, store: Arc<dyn Store>) -> Worker {
-        let (cluster, events) = Cluster::start(cluster_config(&self.orchestrator));
+        self.start_worker(store, cluster_config(&self.orchestrator)).await
+    }
+
+    async fn start_worker(&self, store: Arc<dyn Store>, config: ClusterConfig) -> Worker {
+        let (cluster, events) = Cluster::start(config);
         let clock: Arc<dyn Clock> = self.clock.clone();
         let worker = PredictWorker::start(self.settings.clone(), store, clock, self.prices.clone(), events);
         Worker { worker: worker.await.unwrap(), clock: self.clock.clone(), _cluster: cluster }
@@ -148,6 +159,8 @@ pub fn cluster_config(orchestrator: &FakeOrchestrator) -> ClusterConfig {
     ClusterConfig {
         max_answer_bytes: 1_000_000,
         reconnect: quick,
+        report_failures: false,
+        report_hold: Duration::from_millis(20),
         ..ClusterConfig::new(orchestrator.url(), "condor")
     }
 }

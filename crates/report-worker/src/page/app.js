@@ -139,6 +139,7 @@ function notice(age) {
   if (!board || !status) return ["loading", "Loading…"];
   if (board.stale || status.stale) return ["stale", "The database cannot be read at the moment: this is what was read last."];
   if (age !== null && age > OLD_MS) return ["stale", "No new scores for over an hour."];
+  if (board.rescoring) return ["stale", `The scoring rule has changed: ${integer.format(board.rescoring.rounds_left)} rounds are still to be scored again.`];
   return ["fresh", "Up to date. Refreshes by itself."];
 }
 

@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use domain::{
-    CrunchId, Leaderboard, LeaderboardEntry, PerWindow, RankingGroup, Timestamp, Window, WindowScore,
-    rank_by_window,
+    CrunchId, Leaderboard, LeaderboardEntry, PerWindow, RankingGroup, Rescoring, Timestamp, Window,
+    WindowScore, rank_by_window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,8 @@ struct Answer<'a> {
     as_of: Option<Timestamp>,
     /// Rule and version of the scores.
     rule: Option<&'a str>,
+    /// While the rule has changed and not everything is scored by it: how many rounds are left; else null.
+    rescoring: Option<Rescoring>,
     /// True when the database cannot be read and this is what was read last.
     stale: bool,
     models: Vec<Row<'a>>,
@@ -91,6 +93,7 @@ pub(crate) async fn get(
         total,
         as_of: board.map(|board| board.as_of),
         rule: board.map(|board| board.rule.as_str()),
+        rescoring: board.and_then(|board| board.rescoring),
         stale: leaderboard.stale,
         models: rows,
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{RoundState, Span, Timestamp};
+use domain::{Asset, RoundState, Span, Timestamp};
 use scoring::{Density, Distribution, Rule};
 use storage::{PriceRepository, Store};
 use tokio_util::sync::CancellationToken;
@@ -54,9 +54,9 @@ async fn a_worker_that_is_told_to_stop_leaves_its_backlog_to_the_next() {
 }
 
 /// Panics at, and gives numbers that cannot be compared for, moves that no sane market makes.
-struct Brittle;
+pub struct Brittle;
 
-const PANIC: f64 = 2.0;
+pub const PANIC: f64 = 2.0;
 const OVERFLOW: f64 = 1.0;
 
 impl Rule for Brittle {
@@ -66,7 +66,7 @@ impl Rule for Brittle {
     fn version(&self) -> u32 {
         1
     }
-    fn score(&self, density: &Density, x: f64) -> f64 {
+    fn score(&self, density: &Density, x: f64, _: &Asset, _: Span) -> f64 {
         assert!(x < PANIC, "a fault of ours");
         match x {
             _ if x < OVERFLOW => density.crps(x),
@@ -82,7 +82,7 @@ impl Rule for Brittle {
 #[tokio::test]
 async fn a_fault_in_the_scoring_of_one_round_stops_no_other() {
     let mut game = Game::new().await;
-    game.settings.scoring.rule = &Brittle;
+    game.settings.scoring.rule = Arc::new(Brittle);
     let mut rounds = Vec::new();
     for (name, end) in
         [("AAA", 100.0 * PANIC.exp() + 1.0), ("BBB", 100.0 * OVERFLOW.exp() + 1.0), ("CCC", 101.0)]
@@ -102,7 +102,7 @@ async fn a_fault_in_the_scoring_of_one_round_stops_no_other() {
     );
     let reason = game.round(&rounds[1]).await.reason.unwrap();
     assert!(reason.contains("finite"), "{reason}");
-    game.settings.scoring.rule = scoring::rule("crps").unwrap();
+    game.settings.scoring = scoring::ScoreSettings::with_rule("crps").unwrap();
     assert_eq!(game.run_at(hour(12)).await.scored, 1);
 }
 

@@ -10,8 +10,8 @@ use domain::{
 };
 use storage::{
     ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus, ModelRepository,
-    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, StandingsRepository,
-    StorageError, Store,
+    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
+    StandingsRepository, StorageError, Store,
 };
 use storage_sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
@@ -116,8 +116,10 @@ pass_on! { RoundRepository {
     fn defer_scoring(id: RoundId, until: Timestamp) -> ();
     fn predictions(id: RoundId) -> Vec<Prediction>;
     fn store_scores(scores: &RoundScores) -> ();
-    fn void_round(id: RoundId, at: Timestamp, reason: &str) -> ();
-    fn score_changes(after: ChangeNumber, resolved_after: Timestamp, limit: usize) -> Vec<ScoreChange>;
+    fn void_round(id: RoundId, rule: &str, at: Timestamp, reason: &str) -> ();
+    fn fetch_outdated(rule: &str, resolved_after: Timestamp, now: Timestamp, limit: usize) -> Vec<Question>;
+    fn outdated_count(rule: &str, resolved_after: Timestamp) -> u64;
+    fn score_changes(after: ChangeNumber, resolved_after: Timestamp, rule: &str, limit: usize) -> Vec<ScoreChange>;
     fn first_scored() -> Vec<(ModelId, Timestamp)>;
     fn round(id: RoundId) -> Option<RoundRecord>;
     fn scored_count(model: &ModelId, after: Timestamp) -> u64;
@@ -140,4 +142,6 @@ pass_on! { StandingsRepository {
     fn save_snapshot(standings: &Standings) -> ();
     fn newest_snapshot_at() -> Option<Timestamp>;
     fn snapshots(from: Timestamp, to: Timestamp) -> Vec<Standings>;
+    fn record_scoring_change(change: &ScoringChange) -> ();
+    fn scoring_changes() -> Vec<ScoringChange>;
 } }

@@ -9,7 +9,7 @@ use domain::{
     TimestampExt, Weights,
 };
 use score_worker::{Progress, ScoreSettings, ScoreWorker};
-use scoring::{DEFAULT_OUTLIER_CAP, Limits, SettlementSettings, rule};
+use scoring::SettlementSettings;
 use storage::{
     ExportedRound, ModelRepository, PriceRepository, RoundRecord, RoundRepository, StandingsRepository, Store,
 };
@@ -18,6 +18,8 @@ use tempfile::TempDir;
 
 /// The price interval, and the step of every question.
 pub const INTERVAL: Span = Span::minutes(20);
+/// The stamp of the scores, unless the settings are changed.
+pub const CRPS: &str = "crps/1;max_price_age=20m";
 /// How long prices are waited for.
 pub const SETTLE_TIMEOUT: Span = Span::hours(6);
 
@@ -214,12 +216,11 @@ impl Game {
 
 fn settings() -> ScoreSettings {
     ScoreSettings {
-        scoring: scoring::ScoreSettings {
-            rule: rule("crps").unwrap(),
-            outlier_cap: DEFAULT_OUTLIER_CAP,
-            limits: Limits::default(),
+        scoring: scoring::ScoreSettings::with_rule("crps").unwrap(),
+        settlement: SettlementSettings {
+            settle_timeout: SETTLE_TIMEOUT,
+            ..SettlementSettings::new(INTERVAL)
         },
-        settlement: SettlementSettings { interval: INTERVAL, settle_timeout: SETTLE_TIMEOUT },
         weights: Weights::default(),
         retry_after: INTERVAL,
     }

@@ -8,5 +8,6 @@ mod naive;
 mod property;
 mod ranking;
 mod restarts;
+mod rules;
 mod scoring;
 mod season;

@@ -24,6 +24,8 @@ pub struct Naive {
     rounds: Vec<Scored>,
     joined: BTreeMap<ModelId, Timestamp>,
     weights: Weights,
+    /// Scores by another count for nothing.
+    rule: String,
 }
 
 impl Naive {
@@ -41,6 +43,7 @@ impl Naive {
             rounds,
             joined: models.into_iter().map(|model| (model.id, model.joined_at)).collect(),
             weights: game.settings.weights.clone(),
+            rule: game.settings.stamp(),
         }
     }
 
@@ -99,7 +102,8 @@ impl Naive {
 
     fn rounds_in(&self, window: Window, as_of: Timestamp) -> Vec<&Scored> {
         let is_in = |resolved: Timestamp| resolved > as_of - window.span() && resolved <= as_of;
-        self.rounds.iter().filter(|scored| is_in(scored.round.resolves_at)).collect()
+        let counts = |round: &ExportedRound| round.rule.as_ref() == Some(&self.rule);
+        self.rounds.iter().filter(|scored| counts(&scored.round) && is_in(scored.round.resolves_at)).collect()
     }
 
     /// A model's means for one parameter; sums are taken hour by hour.

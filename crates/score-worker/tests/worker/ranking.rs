@@ -45,7 +45,7 @@ async fn a_leaderboard_is_as_of_the_full_minute_and_written_only_when_scores_cha
 #[tokio::test]
 async fn a_round_that_resolves_within_a_minute_is_on_the_leaderboard_of_the_next() {
     let mut game = Game::new().await;
-    game.settings.settlement.interval = Span::seconds(10);
+    game.settings.settlement = scoring::SettlementSettings::new(Span::seconds(10));
     let mut worker = game.worker();
     for asked in [hour(0), hour(0) + Span::seconds(30)] {
         game.close(&question("BTC", INTERVAL, asked), &[answer("a", INTERVAL, 0.01)]).await;

@@ -3,7 +3,7 @@
 use domain::{PredictionStatus, Question, RoundState, Span, Timestamp};
 use storage::{ChangeNumber, PriceRepository, RoundRepository, RoundScores, ScoreRecord};
 
-use crate::game::{Game, INTERVAL, SETTLE_TIMEOUT, answer, hour, miss, model_id, question};
+use crate::game::{CRPS, Game, INTERVAL, SETTLE_TIMEOUT, answer, hour, miss, model_id, question};
 
 const TWO_HOURS: Span = Span::hours(2);
 
@@ -15,7 +15,7 @@ async fn closed_round(game: &Game) -> Question {
 }
 
 async fn changes(game: &Game) -> String {
-    let all = game.store.score_changes(ChangeNumber(0), Timestamp::MIN_UTC, 1000).await.unwrap();
+    let all = game.store.score_changes(ChangeNumber(0), Timestamp::MIN_UTC, CRPS, 1000).await.unwrap();
     format!("{all:?}")
 }
 
@@ -165,7 +165,7 @@ async fn of_two_workers_the_second_stores_nothing_new() {
     let (mut one, mut other) = (game.worker(), game.worker());
     let (one, other) = tokio::join!(one.run_once(), other.run_once());
     assert!(one.unwrap().scored + other.unwrap().scored >= 1);
-    let all = game.store.score_changes(ChangeNumber(0), Timestamp::MIN_UTC, 1000).await.unwrap();
+    let all = game.store.score_changes(ChangeNumber(0), Timestamp::MIN_UTC, CRPS, 1000).await.unwrap();
     assert_eq!(all.iter().map(|change| change.number).collect::<Vec<_>>(), [ChangeNumber(1)]);
     assert_eq!(game.relative(&question).await.len(), 2);
 }
@@ -187,7 +187,7 @@ async fn scores_made_from_corrected_prices_replace_the_leaderboards_numbers() {
     let scores = vec![score("blunt", 1.0), score("sharp", 0.25)];
     let rescored = RoundScores {
         round_id: question.id,
-        rule: "crps/1".to_owned(),
+        rule: CRPS.to_owned(),
         scored_at: hour(12),
         best: 1.0,
         q95: 1.0,

@@ -1,7 +1,11 @@
 //! From a model's text to checked densities. What a model sends is hostile until it has passed here.
 
 mod density;
+mod element;
 mod json;
+mod number;
+mod plan;
+mod tape;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +14,10 @@ use domain::{Method, Question, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::Density;
-use json::{Document, Kind, Value};
+use element::ElementReader;
+use json::{Cursor, Kind, Malformed};
+use plan::{Numbers, Plan};
+use tape::{Tape, Value};
 
 /// A checked answer.
 #[derive(Debug, Clone)]
@@ -55,13 +62,21 @@ pub struct Limits {
     pub max_leaves: usize,
     /// Densities within one another: 1 is a leaf alone, 2 a mixture of leaves.
     pub max_nesting: usize,
-    /// Points in one bucket dictionary.
+    /// Points in one bucket dictionary, bins of one histogram, levels of one list of quantiles.
     pub max_buckets: usize,
+    /// Values in one list of samples.
+    pub max_samples: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_answer_bytes: 4 * 1024 * 1024, max_leaves: 3, max_nesting: 4, max_buckets: 1000 }
+        Limits {
+            max_answer_bytes: 4 * 1024 * 1024,
+            max_leaves: 3,
+            max_nesting: 4,
+            max_buckets: 1000,
+            max_samples: 1000,
+        }
     }
 }
 
@@ -72,6 +87,7 @@ impl Limits {
         max_leaves: usize::MAX,
         max_nesting: usize::MAX,
         max_buckets: usize::MAX,
+        max_samples: usize::MAX,
     };
 }
 
@@ -117,13 +133,52 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// Why reading stops.
+#[derive(Debug)]
+enum Fault {
+    /// The text is no JSON, which no place in the answer is to blame for.
+    Malformed(Malformed),
+    Refused(Refusal),
+}
+
+impl Fault {
+    fn map(self, place: impl FnOnce(Refusal) -> Refusal) -> Self {
+        match self {
+            Fault::Refused(refusal) => Fault::Refused(place(refusal)),
+            malformed => malformed,
+        }
+    }
+}
+
+impl From<Malformed> for Fault {
+    fn from(malformed: Malformed) -> Self {
+        Fault::Malformed(malformed)
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Fault::Refused(refusal)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Malformed(Malformed(reason)) => Refusal::new(reason),
+            Fault::Refused(refusal) => refusal,
+        }
+    }
+}
+
 /// Checks an answer. Refused are: a text that is too large, not UTF-8 or not JSON; anything that is not in the grammar
 /// of densities; a number that is not finite; another count of densities than was asked for.
 pub fn parse_answer(text: &[u8], expected: &Expected, limits: &Limits) -> Result<Answer, Refusal> {
-    parse(text, limits, |root| {
+    parse(text, limits, |cursor| {
+        let mut reader = StepReader { expected, limits, elements: ElementReader::new(limits) };
         let steps = match expected.method {
-            Method::Predict => vec![single_step(root, expected, limits)?],
-            Method::PredictAll => all_steps(root, expected, limits)?,
+            Method::Predict => vec![reader.single_step(cursor)?],
+            Method::PredictAll => reader.all_steps(cursor)?,
         };
         Ok(Answer { steps })
     })
@@ -131,29 +186,59 @@ pub fn parse_answer(text: &[u8], expected: &Expected, limits: &Limits) -> Result
 
 /// Checks one density, as an element of an answer's list.
 pub fn parse_density(text: &[u8], limits: &Limits) -> Result<Density, Refusal> {
-    parse(text, limits, |root| density::read(root, limits))
+    parse_planned(text, limits, density::plan)
 }
 
 /// Checks a bucket dictionary: an object from move to probability.
 pub fn parse_buckets(text: &[u8], limits: &Limits) -> Result<Density, Refusal> {
-    parse(text, limits, |root| density::read_buckets(root, limits))
+    parse_planned(text, limits, density::plan_buckets)
 }
 
-fn parse<T>(
-    text: &[u8],
+/// Checks an object with `samples` and, if they are not of equal weight, `weights`.
+pub fn parse_samples(text: &[u8], limits: &Limits) -> Result<Density, Refusal> {
+    parse_planned(text, limits, density::plan_samples)
+}
+
+/// Checks an object with `levels` and `values`: a cdf that is linear between them.
+pub fn parse_quantiles(text: &[u8], limits: &Limits) -> Result<Density, Refusal> {
+    parse_planned(text, limits, density::plan_quantiles)
+}
+
+/// From a value and the limits to its plan.
+type Planner = for<'a> fn(Value<'_, 'a>, &Limits) -> Result<Plan<'a>, Refusal>;
+
+fn parse_planned(text: &[u8], limits: &Limits, plan: Planner) -> Result<Density, Refusal> {
+    parse(text, limits, |cursor| {
+        let mut tape = Tape::default();
+        cursor.value(&mut tape)?;
+        Ok(planned(&tape, cursor.text(), limits, plan)?)
+    })
+}
+
+/// The density that a value is by its plan.
+fn planned(tape: &Tape, text: &str, limits: &Limits, plan: Planner) -> Result<Density, Refusal> {
+    plan(tape.root(text), limits)?.density(Numbers { text, slots: tape.numbers() })
+}
+
+/// Where a text ends at the latest: positions in it are kept in 32 bits.
+const MAX_BYTES: usize = u32::MAX as usize;
+
+fn parse<'a, T>(
+    text: &'a [u8],
     limits: &Limits,
-    read: impl FnOnce(Value<'_>) -> Result<T, Refusal>,
+    read: impl FnOnce(&mut Cursor<'a>) -> Result<T, Fault>,
 ) -> Result<T, Refusal> {
-    let (size, limit) = (text.len(), limits.max_answer_bytes);
+    let (size, limit) = (text.len(), limits.max_answer_bytes.min(MAX_BYTES));
     if size > limit {
         return Err(Refusal::new(format!("the answer has {size} bytes, the limit is {limit}")));
     }
     let text = std::str::from_utf8(text)
         .map_err(|error| Refusal::new(format!("not UTF-8 at byte {}", error.valid_up_to())))?;
-    let document = Document::read(text).map_err(Refusal::new)?;
-    let result = read(document.root)?;
+    let mut cursor = Cursor::new(text);
+    let result = read(&mut cursor)?;
+    cursor.end().map_err(Fault::from)?;
     // Those in a place that counts were refused above, by name. Elsewhere they would make what we store no JSON.
-    match document.first_number_word {
+    match cursor.first_number_word() {
         Some(at) => {
             Err(Refusal::new(format!("not valid JSON at byte {at}: NaN and Infinity are no numbers there")))
         }
@@ -161,76 +246,104 @@ fn parse<T>(
     }
 }
 
-fn single_step(root: Value<'_>, expected: &Expected, limits: &Limits) -> Result<StepAnswer, Refusal> {
-    let [step] = expected.steps[..] else {
-        let count = expected.steps.len();
-        return Err(Refusal::new(format!("method predict answers one step, {count} were asked")));
-    };
-    if root.kind() == Kind::Object {
-        let density = whole_horizon(root, step, expected.horizon, limits)?;
-        return Ok(StepAnswer { step, densities: vec![Arc::new(density)] });
-    }
-    step_list(root, step, expected.horizon, limits)
+/// Reads what was asked for, step by step.
+#[derive(Debug)]
+struct StepReader<'a, 'l> {
+    expected: &'l Expected,
+    limits: &'l Limits,
+    elements: ElementReader<'a, 'l>,
 }
 
-/// A bucket dictionary in place of the list.
-fn whole_horizon(root: Value<'_>, step: Span, horizon: Span, limits: &Limits) -> Result<Density, Refusal> {
-    let count = horizon.divided_by(step);
-    if root.members().any(|(key, _)| key == "type") {
-        return Err(Refusal::new(format!("expected a list of {}, got a single density", densities(count))));
-    }
-    if step != horizon {
-        let wanted = densities(count);
-        return Err(Refusal::new(format!(
-            "expected a list of {wanted}: a bucket dictionary is accepted only where the one step is the whole horizon"
-        )));
-    }
-    density::read_buckets(root, limits)
-}
-
-fn all_steps(root: Value<'_>, expected: &Expected, limits: &Limits) -> Result<Vec<StepAnswer>, Refusal> {
-    if root.kind() != Kind::Object {
-        let got = root.describe();
-        return Err(Refusal::new(format!("expected an object from step in seconds to list, got {got}")));
-    }
-    expected
-        .steps
-        .iter()
-        .map(|&step| {
-            let key = step.as_secs().to_string();
-            let list = density::field(root, &key)?
-                .ok_or_else(|| Refusal::new(format!("the list for step {key} is missing")))?;
-            step_list(list, step, expected.horizon, limits).map_err(|refusal| refusal.at_key(&key))
-        })
-        .collect()
-}
-
-fn step_list(list: Value<'_>, step: Span, horizon: Span, limits: &Limits) -> Result<StepAnswer, Refusal> {
-    let count = horizon.divided_by(step);
-    if list.kind() != Kind::List {
-        let (wanted, got) = (densities(count), list.describe());
-        return Err(Refusal::new(format!("expected a list of {wanted}, got {got}")));
-    }
-    let found = list.elements().count();
-    if found != count {
-        return Err(Refusal::new(format!("expected {}, got {found}", densities(count))));
-    }
-    let mut parsed = Vec::with_capacity(count);
-    let mut previous: Option<(Value<'_>, Arc<Density>)> = None;
-    for (index, element) in list.elements().enumerate() {
-        let density = match previous {
-            Some((same, density)) if same == element => density,
-            _ => Arc::new(density::read(element, limits).map_err(|refusal| refusal.at_index(index))?),
+impl<'a> StepReader<'a, '_> {
+    fn single_step(&mut self, cursor: &mut Cursor<'a>) -> Result<StepAnswer, Fault> {
+        let [step] = self.expected.steps[..] else {
+            let count = self.expected.steps.len();
+            let reason = format!("method predict answers one step, {count} were asked");
+            return Err(Refusal::new(reason).into());
         };
-        parsed.push(Arc::clone(&density));
-        previous = Some((element, density));
+        if cursor.is_at(Kind::Object) {
+            let density = self.whole_horizon(cursor, step)?;
+            return Ok(StepAnswer { step, densities: vec![Arc::new(density)] });
+        }
+        self.step_list(cursor, step)
     }
-    Ok(StepAnswer { step, densities: parsed })
+
+    /// A bucket dictionary in place of the list.
+    fn whole_horizon(&self, cursor: &mut Cursor<'a>, step: Span) -> Result<Density, Fault> {
+        let mut tape = Tape::default();
+        cursor.value(&mut tape)?;
+        let wanted = densities(self.expected.horizon.divided_by(step));
+        if tape.root(cursor.text()).members().any(|(key, _)| key == "type") {
+            return Err(Refusal::new(format!("expected a list of {wanted}, got a single density")).into());
+        }
+        if step != self.expected.horizon {
+            let reason = format!(
+                "expected a list of {wanted}: a bucket dictionary is accepted only where the one step is the whole horizon"
+            );
+            return Err(Refusal::new(reason).into());
+        }
+        Ok(planned(&tape, cursor.text(), self.limits, density::plan_buckets)?)
+    }
+
+    fn all_steps(&mut self, cursor: &mut Cursor<'a>) -> Result<Vec<StepAnswer>, Fault> {
+        if !cursor.is_at(Kind::Object) {
+            let got = self.elements.describe(cursor)?;
+            let reason = format!("expected an object from step in seconds to list, got {got}");
+            return Err(Refusal::new(reason).into());
+        }
+        let steps = &self.expected.steps;
+        let keys: Vec<String> = steps.iter().map(|step| step.as_secs().to_string()).collect();
+        let mut answers: Vec<Option<StepAnswer>> = vec![None; steps.len()];
+        let mut follows = cursor.enter()?;
+        while follows {
+            let key = cursor.key()?;
+            match keys.iter().position(|wanted| *wanted == key) {
+                Some(index) if answers[index].is_some() => {
+                    return Err(Refusal::new("is given twice").at_key(&key).into());
+                }
+                Some(index) => {
+                    let list = self.step_list(cursor, steps[index]);
+                    answers[index] = Some(list.map_err(|fault| fault.map(|refusal| refusal.at_key(&key)))?);
+                }
+                None => self.elements.skip(cursor)?,
+            }
+            follows = cursor.next()?;
+        }
+        let missing = |key: &String| Refusal::new(format!("the list for step {key} is missing")).into();
+        answers.into_iter().zip(&keys).map(|(answer, key)| answer.ok_or_else(|| missing(key))).collect()
+    }
+
+    fn step_list(&mut self, cursor: &mut Cursor<'a>, step: Span) -> Result<StepAnswer, Fault> {
+        let count = self.expected.horizon.divided_by(step);
+        if !cursor.is_at(Kind::List) {
+            let got = self.elements.describe(cursor)?;
+            return Err(Refusal::new(format!("expected a list of {}, got {got}", densities(count))).into());
+        }
+        let mut parsed = Vec::with_capacity(count);
+        let mut found = 0;
+        let mut follows = cursor.enter()?;
+        while follows {
+            if found < count {
+                let density = self.elements.density(cursor);
+                parsed.push(density.map_err(|fault| fault.map(|refusal| refusal.at_index(found)))?);
+            } else {
+                self.elements.skip(cursor)?;
+            }
+            found += 1;
+            follows = cursor.next()?;
+        }
+        if found != count {
+            return Err(Refusal::new(format!("expected {}, got {found}", densities(count))).into());
+        }
+        Ok(StepAnswer { step, densities: parsed })
+    }
 }
 
 fn densities(count: usize) -> String {
     if count == 1 { "1 density".into() } else { format!("{count} densities") }
 }
 
+#[cfg(test)]
+mod differential;
 #[cfg(test)]
 mod tests;

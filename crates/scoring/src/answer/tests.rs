@@ -122,10 +122,12 @@ fn the_three_types_of_leaf_have_their_own_defaults() {
 }
 
 #[test]
-fn a_family_that_is_not_supported_is_told_from_an_unknown_one() {
-    let named = |name: &str| density_refusal(&NORM.replace("norm", name));
-    assert_eq!(named("gamma"), "name: distribution `gamma` is not supported: use norm, t or laplace");
-    assert_eq!(named("gaussian"), "name: distribution `gaussian` is unknown: use norm, t or laplace");
+fn an_unknown_family_is_refused_with_those_that_are_known_to_its_type() {
+    let refusal = density_refusal(&NORM.replace("norm", "gaussian"));
+    assert!(refusal.starts_with("name: distribution `gaussian` is unknown: use one of "), "{refusal}");
+    assert!(refusal.contains("gamma") && !refusal.contains("logistic"), "{refusal}");
+    let of_scipy_alone = density_refusal(&NORM.replace("norm", "logistic"));
+    assert_eq!(of_scipy_alone, "name: logistic is of type scipy, not builtin");
 }
 
 #[test]
@@ -204,6 +206,96 @@ fn buckets_are_checked_one_by_one() {
 }
 
 #[test]
+fn histograms_samples_and_quantiles_are_leaves() {
+    let cdf = |text: &str, x: f64| parse_density(text.as_bytes(), &Limits::default()).unwrap().cdf(x);
+    let histogram = r#"{"type": "histogram", "edges": [-1, 0, 2], "probabilities": [1, 3]}"#;
+    assert_eq!(cdf(histogram, 1.0), 0.625);
+    assert_eq!(cdf(r#"{"type": "samples", "values": [3, 1, 1, 2]}"#, 1.0), 0.5);
+    assert_eq!(cdf(r#"{"type": "samples", "values": [3, 1], "weights": [3, 1]}"#, 1.0), 0.25);
+    assert_eq!(cdf(r#"{"type": "samples", "values": [3, 1], "weights": null}"#, 1.0), 0.5);
+    assert_eq!(cdf(r#"{"type": "quantiles", "levels": [0.25, 0.75], "values": [0, 1]}"#, 0.5), 0.5);
+    let mixture =
+        format!(r#"{{"type": "mixture", "components": [{{"density": {histogram}, "weight": 1}}]}}"#);
+    assert_eq!(cdf(&mixture, 1.0), 0.625);
+}
+
+#[test]
+fn lists_of_numbers_are_checked_one_by_one() {
+    for (leaf, reason) in [
+        (r#""samples", "values": []"#, "values: needs one sample or more"),
+        (r#""samples", "values": 3"#, "values: expected a list of numbers, got 3"),
+        (r#""samples", "samples": [1]"#, "values: is missing"),
+        (r#""samples", "values": [1, "2"]"#, "values[1]: expected a number, got the string \"2\""),
+        (r#""samples", "values": [1, -Infinity]"#, "values[1]: must be finite, got -Infinity"),
+        (r#""samples", "values": [1, 2], "weights": [1]"#, "weights: expected 2, one for each sample, got 1"),
+        (r#""samples", "values": [1, 2], "weights": [1, -0.5]"#, "weights[1]: must be >= 0, got -0.5"),
+        (r#""samples", "values": [1, 2], "weights": [0, 0]"#, "weights: the weights are all zero"),
+        (
+            r#""histogram", "edges": [0, 0], "probabilities": [1]"#,
+            "edges[1]: must be finite and above the one before, got 0.0",
+        ),
+        (
+            r#""histogram", "edges": [0], "probabilities": []"#,
+            "a histogram needs two edges or more, one more than probabilities",
+        ),
+        (
+            r#""quantiles", "levels": [0.5], "values": []"#,
+            "quantiles need one level or more, and as many values",
+        ),
+        (
+            r#""quantiles", "levels": [50], "values": [1]"#,
+            "levels[0]: must be between 0 and 1 and above the one before, got 50.0",
+        ),
+        (
+            r#""quantiles", "levels": [0.1, 0.5], "values": [1, 0]"#,
+            "values[1]: must be finite and at least the one before, got 0.0",
+        ),
+    ] {
+        assert_eq!(density_refusal(&format!(r#"{{"type": {leaf}}}"#)), reason);
+    }
+}
+
+#[test]
+fn lists_of_numbers_have_limits() {
+    let limits = Limits { max_buckets: 2, max_samples: 3, ..Limits::default() };
+    let refused =
+        |text: &str| parse_density(text.as_bytes(), &limits).err().map(|refusal| refusal.to_string());
+    assert_eq!(refused(r#"{"type": "samples", "values": [1, 1, 1]}"#), None);
+    let many = refused(r#"{"type": "samples", "values": [1, 1, 1, 1]}"#);
+    assert_eq!(many.unwrap(), "values: 4 samples, the limit is 3");
+    assert_eq!(refused(r#"{"type": "histogram", "edges": [1, 2, 3], "probabilities": [1, 1]}"#), None);
+    let many = refused(r#"{"type": "histogram", "edges": [1, 2, 3, 4], "probabilities": [1, 1, 1]}"#);
+    assert_eq!(many.unwrap(), "3 bins, the limit is 2");
+    let many = refused(r#"{"type": "quantiles", "levels": [0.1, 0.2, 0.3], "values": [1, 1, 1]}"#);
+    assert_eq!(many.unwrap(), "3 levels, the limit is 2");
+}
+
+#[test]
+fn samples_and_quantiles_are_also_read_alone() {
+    let samples = parse_samples(br#"{"id": "a", "samples": [2, 1], "weights": [1, 3]}"#, &Limits::default());
+    assert_eq!(samples.unwrap().cdf(1.5), 0.75);
+    let reason = parse_samples(br#"{"values": [2, 1]}"#, &Limits::default()).unwrap_err().to_string();
+    assert_eq!(reason, "samples: is missing");
+    let quantiles = parse_quantiles(br#"{"levels": [0.5], "values": [1]}"#, &Limits::default());
+    assert_eq!(quantiles.unwrap().cdf(1.0), 1.0);
+    assert!(parse_quantiles(b"[]", &Limits::default()).is_err());
+}
+
+/// A number may end where the words of an earlier element go on, and words may continue where they ended.
+#[test]
+fn words_of_an_earlier_element_are_no_excuse_for_broken_ones() {
+    for (from, to) in
+        [("0.01}", "0.01.5}"), ("0.01}", "01}"), ("0.01}", "-}"), ("0.01}", "0.01}}"), ("0.0,", "0.0")]
+    {
+        let broken = NORM.replace(from, to);
+        assert_ne!(broken, NORM);
+        let text =
+            format!("[{NORM}, {}, {broken}{}]", NORM.replace("0.01", "0.02"), format!(", {NORM}").repeat(9));
+        assert!(refusal(&text).starts_with("not valid JSON at byte "), "{}", refusal(&text));
+    }
+}
+
+#[test]
 fn predict_all_answers_every_step_and_further_keys_are_ignored() {
     let asked = expected(Span::HOUR, &[Span::minutes(30), Span::HOUR], Method::PredictAll);
     let read = |text: &str| parse_answer(text.as_bytes(), &asked, &Limits::default());
@@ -213,7 +305,14 @@ fn predict_all_answers_every_step_and_further_keys_are_ignored() {
     assert_eq!(steps, [(Span::minutes(30), 2), (Span::HOUR, 1)]);
     let refused = |text: &str| read(text).unwrap_err().to_string();
     assert_eq!(refused(&format!(r#"{{"1800": [{NORM}, {NORM}]}}"#)), "the list for step 3600 is missing");
-    assert_eq!(refused(&full.replace("0.01", "0")), r#"["1800"][0].params.scale: must be > 0, got 0"#);
+    // The first in the order of the text.
+    assert_eq!(refused(&full.replace("0.01", "0")), r#"["3600"][0].params.scale: must be > 0, got 0"#);
+    let twice = format!(r#"{{"3600": [{NORM}], "1800": [{NORM}, {NORM}], "36\u00300": []}}"#);
+    assert_eq!(refused(&twice), r#"["3600"]: is given twice"#);
+    let broken = full.replace("\"ignored\"", "[nul]");
+    assert_eq!(refused(&broken), "not valid JSON at byte 8: expected a value, found `nul`");
+    let inside = full.replace("0.01}}], \"1800\"", "0.01]}], \"1800\"");
+    assert!(refused(&inside).starts_with("not valid JSON at byte "), "{}", refused(&inside));
     assert_eq!(refused(&list_of(2, NORM)), "expected an object from step in seconds to list, got a list");
 }
 

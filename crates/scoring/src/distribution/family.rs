@@ -1,6 +1,10 @@
 //! The families that a model may name.
 
-use super::{Density, InvalidParameter, laplace, norm, student_t};
+use super::{
+    Density, InvalidParameter, beta, cauchy, chi, chi2, expon, f, gamma, gennorm, gumbel_l, gumbel_r,
+    halfnorm, johnsonsu, laplace, logistic, lognorm, norm, pareto, rayleigh, skewnorm, student_t, triang,
+    uniform, weibull_max, weibull_min,
+};
 
 /// A location-scale family as the density format names it: x = loc + scale · z.
 #[derive(Debug)]
@@ -24,5 +28,30 @@ pub(crate) enum Types {
     Scipy,
 }
 
-/// All of them.
-pub(crate) const FAMILIES: &[Family] = &[laplace::FAMILY, norm::FAMILY, student_t::FAMILY];
+/// All of them, by name.
+pub(crate) const FAMILIES: &[Family] = &[
+    beta::FAMILY,
+    cauchy::FAMILY,
+    chi::FAMILY,
+    chi2::FAMILY,
+    expon::FAMILY,
+    f::FAMILY,
+    gamma::FAMILY,
+    gennorm::FAMILY,
+    gumbel_l::FAMILY,
+    gumbel_r::FAMILY,
+    halfnorm::FAMILY,
+    johnsonsu::FAMILY,
+    laplace::FAMILY,
+    logistic::FAMILY,
+    lognorm::FAMILY,
+    norm::FAMILY,
+    pareto::FAMILY,
+    rayleigh::FAMILY,
+    skewnorm::FAMILY,
+    student_t::FAMILY,
+    triang::FAMILY,
+    uniform::FAMILY,
+    weibull_max::FAMILY,
+    weibull_min::FAMILY,
+];

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use super::{Density, Distribution, InvalidParameter, PowerTail, finite, positive};
+use super::{Density, Distribution, InvalidParameter, PowerTail, finite, positive, quantile};
 
-/// A family's standard form, with location 0 and scale 1.
+/// A family's standard form, with location 0 and scale 1. It is asked at finite points only.
 pub(super) trait Standard: fmt::Debug + Send + Sync + 'static {
     /// The density at `z`; infinite where it has a pole.
-    fn pdf(&self, z: f64) -> f64;
+    fn pdf(&self, z: f64) -> f64 {
+        libm::exp(self.ln_pdf(z))
+    }
     /// The natural logarithm of the density at `z`.
     fn ln_pdf(&self, z: f64) -> f64;
     /// The probability of at most `z`.
@@ -15,7 +17,9 @@ pub(super) trait Standard: fmt::Debug + Send + Sync + 'static {
     /// The probability of more than `z`, accurate where it is small.
     fn sf(&self, z: f64) -> f64;
     /// The least value with at least the probability `p` at and below it.
-    fn quantile(&self, p: f64) -> f64;
+    fn quantile(&self, p: f64) -> f64 {
+        quantile::search(p, (f64::NEG_INFINITY, f64::INFINITY), |z| self.cdf(z), |z| self.sf(z))
+    }
     /// The CRPS at a finite `z`.
     fn crps(&self, z: f64) -> f64;
     /// Adds the points at which quadrature should cut; the first is the centre.
@@ -41,26 +45,32 @@ pub(super) fn located<S: Standard>(standard: S, loc: f64, scale: f64) -> Result<
 }
 
 impl<S: Standard> LocationScale<S> {
-    fn standardised(&self, x: f64) -> f64 {
-        (x - self.loc) / self.scale
+    /// A function of the standard form at `x`. Far out, where z overflows, it has its limit on that side.
+    fn at(&self, x: f64, limits: (f64, f64), standard: impl FnOnce(f64) -> f64) -> f64 {
+        match (x - self.loc) / self.scale {
+            f64::NEG_INFINITY => limits.0,
+            f64::INFINITY => limits.1,
+            z => standard(z),
+        }
     }
 }
 
 impl<S: Standard> Distribution for LocationScale<S> {
     fn pdf(&self, x: f64) -> f64 {
-        self.standard.pdf(self.standardised(x)) / self.scale
+        self.at(x, (0.0, 0.0), |z| self.standard.pdf(z) / self.scale)
     }
 
     fn ln_pdf(&self, x: f64) -> f64 {
-        self.standard.ln_pdf(self.standardised(x)) - libm::log(self.scale)
+        let limit = f64::NEG_INFINITY;
+        self.at(x, (limit, limit), |z| self.standard.ln_pdf(z) - libm::log(self.scale))
     }
 
     fn cdf(&self, x: f64) -> f64 {
-        self.standard.cdf(self.standardised(x))
+        self.at(x, (0.0, 1.0), |z| self.standard.cdf(z))
     }
 
     fn sf(&self, x: f64) -> f64 {
-        self.standard.sf(self.standardised(x))
+        self.at(x, (1.0, 0.0), |z| self.standard.sf(z))
     }
 
     fn quantile(&self, p: f64) -> f64 {

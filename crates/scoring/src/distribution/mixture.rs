@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use super::{Density, Distribution, PowerTail, normalised, quadrature, quantile};
+use super::{Density, Distribution, PowerTail, Total, quadrature, quantile};
+use crate::Grid;
 
 /// A weighted mean of distributions.
 #[derive(Debug, Clone)]
@@ -25,6 +26,20 @@ impl Component {
     }
 }
 
+/// With the components of mixtures in the place of those mixtures.
+fn flattened(components: Vec<Component>) -> Vec<Component> {
+    let mut flat = Vec::with_capacity(components.len());
+    for component in components {
+        match component.density {
+            Density::Mixture(inner) => {
+                flat.extend(inner.components.into_iter().map(|leaf| leaf.scaled(component.weight)));
+            }
+            _ => flat.push(component),
+        }
+    }
+    flat
+}
+
 /// Components that make no mixture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a mixture needs at least one component, finite weights, and one weight that is not zero")]
@@ -33,25 +48,23 @@ pub struct InvalidMixture;
 /// Beyond this ratio the decomposition has lost too many digits and the integral is taken directly.
 const MAX_CANCELLATION: f64 = 1e4;
 
-/// What is left of an integral beyond a point is dropped when it is below this share of what was summed up.
-const NEGLIGIBLE: f64 = 1e-18;
+/// A panel, or all that is left beyond a point, is left out when it is below this share of the whole; there are a
+/// thousand panels at most.
+const NEGLIGIBLE: f64 = 1e-17;
 
 impl Mixture {
     /// The mean of `components` by the absolute value of their weights, on any scale. Mixtures among them are taken
     /// apart; components of weight zero are dropped.
     pub fn new(components: Vec<(f64, Density)>) -> Result<Self, InvalidMixture> {
-        let shares = normalised(components.iter().map(|(weight, _)| *weight)).ok_or(InvalidMixture)?;
-        let mut flat = Vec::with_capacity(components.len());
-        for (share, (weight, density)) in shares.into_iter().zip(components) {
-            match density {
-                _ if weight == 0.0 => {}
-                Density::Mixture(inner) => {
-                    flat.extend(inner.components.into_iter().map(|component| component.scaled(share)));
-                }
-                density => flat.push(Component { weight: 1.0, density }.scaled(share)),
-            }
-        }
-        Ok(Mixture { components: flat, separation: OnceLock::new() })
+        let total = Total::of(components.iter().map(|(weight, _)| *weight)).ok_or(InvalidMixture)?;
+        let components: Vec<Component> = components
+            .into_iter()
+            .filter(|(weight, _)| *weight != 0.0)
+            .map(|(weight, density)| Component { weight: 1.0, density }.scaled(total.share(weight)))
+            .collect();
+        let is_flat = !components.iter().any(|component| matches!(component.density, Density::Mixture(_)));
+        let components = if is_flat { components } else { flattened(components) };
+        Ok(Mixture { components, separation: OnceLock::new() })
     }
 
     fn mean(&self, value: impl Fn(&Density) -> f64) -> f64 {
@@ -101,20 +114,35 @@ impl Mixture {
         cuts.sort_by(f64::total_cmp);
         cuts.dedup();
         let outcome = cuts.partition_point(|&cut| cut < x);
+        let least = self.least_areas(x);
         let mut areas = Areas::default();
         let leftwards: Vec<f64> = cuts[..=outcome].iter().rev().copied().collect();
-        self.add_side(Side::Left, &leftwards, &mut areas);
-        self.add_side(Side::Right, &cuts[outcome..], &mut areas);
+        self.add_side(Side::Left, &leftwards, least, &mut areas);
+        self.add_side(Side::Right, &cuts[outcome..], least, &mut areas);
         areas
     }
 
-    /// Adds the integrals over one side of the outcome, panel by panel outwards.
-    fn add_side(&self, side: Side, outwards: &[f64], areas: &mut Areas) {
+    /// What the integrals come to at least: the square of a sum of masses is no less than the sum of their squares.
+    fn least_areas(&self, x: f64) -> Areas {
+        let mut least = Areas::default();
+        for Component { weight, density } in &self.components {
+            let share = weight * density.crps(x);
+            least.add(Areas { within: share, pooled: weight * share });
+        }
+        least
+    }
+
+    /// Adds the integrals over one side of the outcome, panel by panel outwards, but for what is negligible beside the
+    /// `least` that they come to. Masses fall outwards.
+    fn add_side(&self, side: Side, outwards: &[f64], least: Areas, areas: &mut Areas) {
         let end = outwards[outwards.len() - 1];
         for panel in outwards.windows(2) {
-            let rest = self.squares(side, panel[0]).times((end - panel[0]).abs());
-            if rest.within <= NEGLIGIBLE * areas.within && rest.pooled <= NEGLIGIBLE * areas.pooled {
+            let squares = self.squares(side, panel[0]);
+            if squares.times((end - panel[0]).abs()).is_negligible_beside(least) {
                 return;
+            }
+            if squares.times((panel[1] - panel[0]).abs()).is_negligible_beside(least) {
+                continue;
             }
             quadrature::for_each_node(panel[0], panel[1], |x, weight| {
                 areas.add(self.squares(side, x).times(weight));
@@ -170,6 +198,10 @@ impl Areas {
     fn add(&mut self, other: Areas) {
         self.within += other.within;
         self.pooled += other.pooled;
+    }
+
+    fn is_negligible_beside(self, whole: Areas) -> bool {
+        self.within <= NEGLIGIBLE * whole.within && self.pooled <= NEGLIGIBLE * whole.pooled
     }
 }
 
@@ -239,6 +271,17 @@ impl Distribution for Mixture {
     fn power_tail(&self) -> Option<PowerTail> {
         let tails = self.components.iter().filter_map(|component| component.density.power_tail());
         tails.min_by(|a, b| a.index.total_cmp(&b.index))
+    }
+
+    fn add_pdf(&self, weight: f64, points: &[f64], sums: &mut [f64]) {
+        for component in &self.components {
+            component.density.add_pdf(weight * component.weight, points, sums);
+        }
+    }
+
+    fn bulk_on(&self, grid: &Grid) -> (f64, f64) {
+        let bulks = self.components.iter().map(|component| component.density.bulk_on(grid));
+        bulks.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), (from, to)| (a.min(from), b.max(to)))
     }
 }
 
@@ -313,6 +356,49 @@ mod tests {
             let mean = mixture.mean(|density| density.crps(x));
             assert!((areas.within / mean - 1.0).abs() < 1e-11, "{x}: {} {mean}", areas.within);
             assert!((areas.pooled / mixture.crps(x) - 1.0).abs() < 1e-11, "{x}");
+        }
+    }
+
+    #[test]
+    fn families_of_extreme_shapes_are_cut_where_they_are_not_smooth() {
+        let members: [(&str, &[f64]); 27] = [
+            ("beta", &[0.05, 0.05]),
+            ("beta", &[0.03, 2000.0]),
+            ("beta", &[1500.0, 0.2]),
+            ("beta", &[2.5, 1.3]),
+            ("beta", &[300.0, 700.0]),
+            ("cauchy", &[]),
+            ("f", &[0.1, 1.05]),
+            ("f", &[0.1, 3.0]),
+            ("f", &[1.0, 2.0]),
+            ("f", &[5.0, 1.01]),
+            ("f", &[800.0, 1.2]),
+            ("f", &[800.0, 2.0]),
+            ("f", &[1.0, 1e4]),
+            ("f", &[20.0, 30.0]),
+            ("f", &[0.02, 300.0]),
+            ("johnsonsu", &[0.0, 0.2]),
+            ("johnsonsu", &[1.0, 0.7]),
+            ("johnsonsu", &[-3.0, 1.5]),
+            ("johnsonsu", &[5.0, 20.0]),
+            ("pareto", &[0.51]),
+            ("pareto", &[1.0]),
+            ("pareto", &[3.3]),
+            ("pareto", &[900.0]),
+            ("skewnorm", &[0.0]),
+            ("skewnorm", &[-1.5]),
+            ("skewnorm", &[40.0]),
+            ("skewnorm", &[-1e7]),
+        ];
+        for (name, shapes) in members {
+            let components = vec![(0.6, family(name, shapes, 0.3, 1.3)), (0.4, norm(0.2, 3.0))];
+            let mixture = Mixture::new(components).unwrap();
+            for x in [-5.0, 0.3, 1.2, 1.6, 700.0] {
+                let areas = mixture.areas(x);
+                let mean = mixture.mean(|density| density.crps(x));
+                assert!((areas.within / mean - 1.0).abs() < 1e-12, "{name} {shapes:?} {x}: {}", areas.within);
+                assert!((areas.pooled / mixture.crps(x) - 1.0).abs() < 1e-12, "{name} {shapes:?} {x}");
+            }
         }
     }
 

@@ -3,16 +3,42 @@
 //! Elementary functions come from `libm` or from `special`, never from the platform, so that every machine computes the
 //! same bits.
 
+mod beta;
+mod cauchy;
+mod chi;
+mod chi2;
+mod expon;
+mod f;
 mod family;
+mod gamma;
+mod gennorm;
+mod gumbel_l;
+mod gumbel_r;
+mod half_line;
+mod halfnorm;
+mod johnsonsu;
 mod laplace;
 mod location_scale;
+mod logistic;
+mod lognorm;
+mod mirrored;
 mod mixture;
 mod norm;
+mod pareto;
+mod piecewise_linear;
 mod point_masses;
 mod quadrature;
 mod quantile;
+mod rayleigh;
+mod skewnorm;
 mod special;
 mod student_t;
+#[cfg(test)]
+mod tests;
+mod triang;
+mod uniform;
+mod weibull_max;
+mod weibull_min;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +46,11 @@ use std::sync::Arc;
 pub(crate) use family::{FAMILIES, Family, Types};
 pub use mixture::{InvalidMixture, Mixture};
 pub use norm::Norm;
+pub(crate) use norm::crps as normal_crps;
+pub use piecewise_linear::{InvalidPieces, PiecewiseLinear};
 pub use point_masses::{InvalidMasses, PointMasses};
+
+use crate::Grid;
 
 /// What every distribution can tell.
 pub trait Distribution: fmt::Debug + Send + Sync {
@@ -45,6 +75,17 @@ pub trait Distribution: fmt::Debug + Send + Sync {
     /// How the tails fall beyond the outermost cuts; `None` where nothing is left there.
     fn power_tail(&self) -> Option<PowerTail> {
         None
+    }
+    /// Adds `weight` times the density at each of `points` to the sum in its place.
+    fn add_pdf(&self, weight: f64, points: &[f64], sums: &mut [f64]) {
+        for (sum, &point) in sums.iter_mut().zip(points) {
+            *sum += weight * self.pdf(point);
+        }
+    }
+    /// The interval beyond which the density at points of the grid is lost in rounding beside the greatest at one of
+    /// them.
+    fn bulk_on(&self, _grid: &Grid) -> (f64, f64) {
+        (f64::NEG_INFINITY, f64::INFINITY)
     }
 }
 
@@ -99,13 +140,23 @@ impl Distribution for Density {
         self.as_dyn().quantile(p)
     }
     fn crps(&self, x: f64) -> f64 {
-        self.as_dyn().crps(x)
+        match self {
+            Density::Norm(norm) => norm.crps(x),
+            Density::Mixture(mixture) => mixture.crps(x),
+            Density::Other(other) => other.crps(x),
+        }
     }
     fn add_cuts(&self, cuts: &mut Vec<f64>) {
         self.as_dyn().add_cuts(cuts);
     }
     fn power_tail(&self) -> Option<PowerTail> {
         self.as_dyn().power_tail()
+    }
+    fn add_pdf(&self, weight: f64, points: &[f64], sums: &mut [f64]) {
+        self.as_dyn().add_pdf(weight, points, sums);
+    }
+    fn bulk_on(&self, grid: &Grid) -> (f64, f64) {
+        self.as_dyn().bulk_on(grid)
     }
 }
 
@@ -115,7 +166,7 @@ impl Distribution for Density {
 pub struct InvalidParameter {
     /// Which.
     pub name: &'static str,
-    /// What it must be: `finite` or `> 0`.
+    /// What it must be, such as `finite`, `> 0` or `in [0, 1]`.
     pub range: &'static str,
     /// What it is.
     pub value: f64,
@@ -130,15 +181,43 @@ fn positive(name: &'static str, value: f64) -> Result<f64, InvalidParameter> {
     if value > 0.0 { Ok(value) } else { Err(InvalidParameter { name, range: "> 0", value }) }
 }
 
-/// Weights in absolute value, divided by their sum; `None` when there is none above zero or one is not finite. Divides
-/// by the largest first, so that neither tiny nor huge ones lose digits.
-fn normalised(weights: impl Iterator<Item = f64> + Clone) -> Option<Vec<f64>> {
-    let largest = weights.clone().map(f64::abs).fold(0.0, f64::max);
-    if largest == 0.0 || weights.clone().any(|weight| !weight.is_finite()) {
-        return None;
+/// A shape parameter above zero. Sums, products and reciprocals of shapes of this range are doubles of full precision.
+fn shape(name: &'static str, value: f64) -> Result<f64, InvalidParameter> {
+    let value = positive(name, value)?;
+    if (1e-100..=1e100).contains(&value) {
+        Ok(value)
+    } else {
+        Err(InvalidParameter { name, range: "between 1e-100 and 1e100", value })
     }
-    let mut shares: Vec<f64> = weights.map(|weight| weight.abs() / largest).collect();
-    let sum: f64 = shares.iter().sum();
-    shares.iter_mut().for_each(|share| *share /= sum);
-    Some(shares)
+}
+
+/// What weights of any scale and sign add up to in absolute value. Divides by the largest first, so that neither tiny
+/// nor huge ones lose digits.
+#[derive(Debug, Clone, Copy)]
+struct Total {
+    largest: f64,
+    /// In units of the largest.
+    sum: f64,
+}
+
+impl Total {
+    /// `None` when there is no weight that is not zero or one is not finite.
+    fn of(weights: impl Iterator<Item = f64> + Clone) -> Option<Self> {
+        let largest = weights.clone().map(f64::abs).fold(0.0, f64::max);
+        if largest == 0.0 || weights.clone().any(|weight| !weight.is_finite()) {
+            return None;
+        }
+        Some(Total { largest, sum: weights.map(|weight| weight.abs() / largest).sum() })
+    }
+
+    /// That of one weight.
+    fn share(self, weight: f64) -> f64 {
+        weight.abs() / self.largest / self.sum
+    }
+}
+
+/// The shares of all weights.
+fn normalised(weights: impl Iterator<Item = f64> + Clone) -> Option<Vec<f64>> {
+    let total = Total::of(weights.clone())?;
+    Some(weights.map(|weight| total.share(weight)).collect())
 }

@@ -1,4 +1,4 @@
-//! Probability at single points: the bucket dictionary.
+//! Probability at single points: bucket dictionaries and samples.
 
 use super::{Distribution, normalised};
 
@@ -38,6 +38,9 @@ pub enum InvalidMasses {
     /// No probability above zero.
     #[error("no probability is above zero")]
     Empty,
+    /// Differences between points are beyond the largest double.
+    #[error("the values must span a finite range")]
+    Span,
 }
 
 impl PointMasses {
@@ -48,7 +51,29 @@ impl PointMasses {
         if let Some(pair) = masses.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(InvalidMasses::Twice(pair[1].0));
         }
+        Self::of_sorted(&masses)
+    }
+
+    /// Takes (value, weight) pairs in any order, where weights of equal values add up; divided by the sum of all.
+    pub fn samples(mut samples: Vec<(f64, f64)>) -> Result<Self, InvalidMasses> {
+        check(&samples)?;
+        let shares = normalised(samples.iter().map(|&(_, weight)| weight)).ok_or(InvalidMasses::Empty)?;
+        samples.iter_mut().zip(shares).for_each(|(sample, share)| sample.1 = share);
+        samples.sort_by(|a, b| a.0.total_cmp(&b.0));
+        samples.dedup_by(|next, kept| {
+            let is_equal = next.0 == kept.0;
+            kept.1 += if is_equal { next.1 } else { 0.0 };
+            is_equal
+        });
+        Self::of_sorted(&samples)
+    }
+
+    /// Of checked points that rise.
+    fn of_sorted(masses: &[(f64, f64)]) -> Result<Self, InvalidMasses> {
         let shares = normalised(masses.iter().map(|&(_, mass)| mass)).ok_or(InvalidMasses::Empty)?;
+        if !(masses[masses.len() - 1].0 - masses[0].0).is_finite() {
+            return Err(InvalidMasses::Span);
+        }
         let mut points: Vec<Point> = masses
             .iter()
             .zip(shares)
@@ -162,6 +187,16 @@ mod tests {
     }
 
     #[test]
+    fn equal_samples_add_up_and_far_offsets_cost_no_digits() {
+        let samples = |values: &[(f64, f64)]| PointMasses::samples(values.to_vec()).unwrap();
+        let thrice = samples(&[(1.0, 1.0), (0.0, 1.0), (1.0, 1.0), (-0.0, 1.0), (1.0, 2.0)]);
+        assert_eq!(thrice, PointMasses::new(vec![(-0.0, 2.0), (1.0, 4.0)]).unwrap());
+        // Dyadic offsets, which a double holds exactly next to 1e9.
+        let offset = samples(&[(1e9 - 0.0078125, 1.0), (1e9, 2.0), (1e9 + 0.0078125, 1.0)]);
+        assert_eq!(offset.crps(1e9), 0.0078125 / 8.0);
+    }
+
+    #[test]
     fn what_is_no_distribution_is_refused() {
         let refused = |masses: Vec<(f64, f64)>| PointMasses::new(masses).unwrap_err();
         assert_eq!(refused(vec![]), InvalidMasses::Empty);
@@ -169,5 +204,7 @@ mod tests {
         assert_eq!(refused(vec![(0.0, 0.5), (-0.0, 0.5)]), InvalidMasses::Twice(0.0));
         assert_eq!(refused(vec![(1.0, -0.5), (2.0, 1.5)]), InvalidMasses::Mass(1.0, -0.5));
         assert!(matches!(refused(vec![(f64::NAN, 1.0)]), InvalidMasses::Value(_)));
+        assert_eq!(refused(vec![(-1e308, 0.0), (1e308, 1.0)]), InvalidMasses::Span);
+        assert_eq!(PointMasses::samples(vec![]).unwrap_err(), InvalidMasses::Empty);
     }
 }

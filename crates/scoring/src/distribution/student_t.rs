@@ -2,8 +2,11 @@
 
 use super::family::{Family, Types};
 use super::location_scale::{Standard, located};
-use super::special::{FRAC_1_SQRT_PI, digamma_half_step, exprel, gamma_half_step, incomplete_beta_fraction};
-use super::{InvalidParameter, positive, quadrature, quantile};
+use super::special::FRAC_1_SQRT_PI;
+use super::special::elementary::exprel;
+use super::special::gamma::{digamma_step, gamma_half_step};
+use super::special::incomplete_beta::incomplete_beta_fraction;
+use super::{InvalidParameter, quadrature, shape};
 
 pub(super) const FAMILY: Family = Family {
     name: "t",
@@ -25,7 +28,7 @@ struct StudentT {
 impl StudentT {
     /// With `df` degrees of freedom.
     fn new(df: f64) -> Result<Self, InvalidParameter> {
-        let df = positive("df", df)?;
+        let df = shape("df", df)?;
         let peak = gamma_half_step(0.5 * df) / df.sqrt() * FRAC_1_SQRT_PI;
         Ok(StudentT { df, peak, crps_at_centre: crps_at_centre(df) })
     }
@@ -86,7 +89,7 @@ fn crps_at_centre(df: f64) -> f64 {
     let quotient = if half_gap.abs() > 0.05 {
         (1.0 - gamma_half_step(from) / gamma_half_step(to)) / half_gap
     } else {
-        let mean_slope = quadrature::mean(from, to, digamma_half_step);
+        let mean_slope = quadrature::mean(from, to, |a| digamma_step(a, 0.5));
         mean_slope * exprel(-half_gap * mean_slope)
     };
     df.sqrt() * gamma_half_step(from) * FRAC_1_SQRT_PI * quotient
@@ -112,10 +115,6 @@ impl Standard for StudentT {
 
     fn sf(&self, z: f64) -> f64 {
         self.cdf(-z)
-    }
-
-    fn quantile(&self, p: f64) -> f64 {
-        quantile::search(p, (f64::NEG_INFINITY, f64::INFINITY), |z| self.cdf(z), |z| self.sf(z))
     }
 
     /// The closed form of Jordan, Krüger and Lerch (2019, appendix A) for df > 1, which continues to df > 1/2, with

@@ -1,22 +1,25 @@
 //! The continuous ranked probability score, exact.
 
+use domain::{Asset, Span};
+
 use super::Rule;
 use crate::{Density, Distribution};
 
+pub(super) const ID: &str = "crps";
+
 /// Strictly proper on distributions with a finite mean (Gneiting and Raftery 2007).
-#[derive(Debug)]
 pub(super) struct Crps;
 
 impl Rule for Crps {
     fn id(&self) -> &'static str {
-        "crps"
+        ID
     }
 
     fn version(&self) -> u32 {
         1
     }
 
-    fn score(&self, density: &Density, x: f64) -> f64 {
+    fn score(&self, density: &Density, x: f64, _asset: &Asset, _step: Span) -> f64 {
         density.crps(x)
     }
 

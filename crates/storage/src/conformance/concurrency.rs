@@ -60,7 +60,7 @@ pub async fn scores_stored_twice_at_once_are_one_change(database: &impl TestData
         let (first, second) = join(one.store_scores(&same), two.store_scores(&same)).await;
         first.and(second).unwrap();
     }
-    let changes = one.score_changes(ChangeNumber(0), start(), usize::MAX).await.unwrap();
+    let changes = one.score_changes(ChangeNumber(0), start(), CRPS, usize::MAX).await.unwrap();
     let numbers: Vec<i64> = changes.iter().map(|change| change.number.0).collect();
     assert_eq!(numbers, (1..=i64::from(ROUNDS)).collect::<Vec<_>>());
     assert!(changes.iter().all(|change| change.scored.as_ref().is_some_and(|round| round.scores.len() == 4)));
@@ -114,7 +114,7 @@ pub async fn no_change_appears_below_one_that_was_seen(database: &impl TestDatab
     let follow = async {
         let (mut seen, mut rounds) = (ChangeNumber::default(), 0);
         while rounds < questions.len() {
-            for change in reader.score_changes(seen, Timestamp::MIN_UTC, 7).await.unwrap() {
+            for change in reader.score_changes(seen, Timestamp::MIN_UTC, CRPS, 7).await.unwrap() {
                 assert!(change.number > seen);
                 seen = change.number;
                 rounds += 1;
@@ -125,4 +125,14 @@ pub async fn no_change_appears_below_one_that_was_seen(database: &impl TestDatab
     let work = join(score_all(&*stores[0], even), score_all(&*stores[1], odd));
     let (_, followed) = join(work, follow).await;
     assert_eq!(followed, questions.len(), "who follows the changes meets every round");
+}
+
+pub async fn a_change_of_scoring_recorded_twice_at_once_is_there_once(database: &impl TestDatabase) {
+    let stores = [database.open_migrated().await, database.open().await];
+    let change = scoring_change(1, CRPS, "{}");
+    let (one, other) =
+        join(stores[0].record_scoring_change(&change), stores[1].record_scoring_change(&change)).await;
+    one.unwrap();
+    other.unwrap();
+    assert_eq!(stores[0].scoring_changes().await.unwrap(), [change]);
 }

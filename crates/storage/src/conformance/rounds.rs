@@ -71,7 +71,7 @@ pub async fn the_first_stored_outcome_of_a_round_stays(database: &impl TestDatab
     let (closed, scored, void, missed) = (question(0), question(1), question(2), question(3));
     close_all(&*store, &[closed.clone(), scored.clone(), void.clone()]).await;
     store.store_scores(&scores(&scored, 0.5)).await.unwrap();
-    store.void_round(void.id, minute(70), "no prices").await.unwrap();
+    store.void_round(void.id, CRPS, minute(70), "no prices").await.unwrap();
     store.record_missed(std::slice::from_ref(&missed), "starting", minute(3)).await.unwrap();
     for asked in [closed, scored, void, missed] {
         let (before, stored) = (round(&*store, &asked).await, store.predictions(asked.id).await.unwrap());

@@ -7,7 +7,7 @@ use domain::{
     PredictionStatus, Price, PricePoint, Question, Span, Target, Timestamp, TimestampExt,
 };
 
-use crate::{RoundScores, ScoreRecord, StepScore, Store};
+use crate::{RoundScores, ScoreRecord, ScoringChange, StepScore, Store};
 
 /// Numbers that lose something on the way through text, integers or single precision.
 pub(super) const ODD_NUMBERS: [f64; 7] =
@@ -22,6 +22,9 @@ pub(super) fn odd_texts() -> Vec<String> {
         "x".repeat(1024 * 1024),
     ]
 }
+
+/// The rule that scores are by.
+pub(super) const CRPS: &str = "crps/1";
 
 pub(super) fn start() -> Timestamp {
     Timestamp::from_unix_seconds(1_747_699_200).unwrap()
@@ -136,7 +139,7 @@ pub(super) fn no_score(model: &str) -> ScoreRecord {
 pub(super) fn scores(question: &Question, relative: f64) -> RoundScores {
     RoundScores {
         round_id: question.id,
-        rule: "crps/1".to_owned(),
+        rule: CRPS.to_owned(),
         scored_at: question.resolves_at(),
         best: 0.25,
         q95: 0.75,
@@ -149,4 +152,8 @@ pub(super) async fn close_all(store: &dyn Store, questions: &[Question]) {
     for question in questions {
         store.close_round(question, question.performed_at, &outcomes()).await.unwrap();
     }
+}
+
+pub(super) fn scoring_change(at: u32, rule: &str, settings: &str) -> ScoringChange {
+    ScoringChange { at: minute(at), rule: rule.to_owned(), settings: settings.to_owned() }
 }

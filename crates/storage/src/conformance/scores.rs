@@ -1,7 +1,7 @@
 //! Scores and their changes.
 
 use domain::{
-    Model, Parameter, PredictionStatus, RoundState, ScoredPrediction, ScoredRound, Span, Timestamp,
+    Model, Parameter, PredictionStatus, RoundId, RoundState, ScoredPrediction, ScoredRound, Span, Timestamp,
 };
 
 use super::TestDatabase;
@@ -11,7 +11,7 @@ use crate::{ChangeNumber, RoundScores, ScoreChange, ScoreRecord, StepScore, Stor
 const FROM_THE_START: ChangeNumber = ChangeNumber(0);
 
 async fn changes(store: &dyn Store) -> Vec<ScoreChange> {
-    store.score_changes(FROM_THE_START, Timestamp::MIN_UTC, usize::MAX).await.unwrap()
+    store.score_changes(FROM_THE_START, Timestamp::MIN_UTC, CRPS, usize::MAX).await.unwrap()
 }
 
 pub async fn scores_come_back_to_the_last_bit(database: &impl TestDatabase) {
@@ -113,7 +113,7 @@ pub async fn rounds_that_cannot_have_scores_get_none(database: &impl TestDatabas
     store.mark_asked(std::slice::from_ref(&asked), minute(1)).await.unwrap();
     store.record_missed(std::slice::from_ref(&missed), "starting", minute(2)).await.unwrap();
     close_all(&*store, std::slice::from_ref(&void)).await;
-    store.void_round(void.id, minute(70), "no prices").await.unwrap();
+    store.void_round(void.id, CRPS, minute(70), "no prices").await.unwrap();
     let before = changes(&*store).await;
     for question in [interrupted, asked, missed, void, question(9)] {
         let round = store.round(question.id).await.unwrap();
@@ -138,7 +138,7 @@ pub async fn scores_that_are_not_finite_are_refused(database: &impl TestDatabase
     assert_eq!(store.round(question(0).id).await.unwrap().unwrap().state, RoundState::Closed);
 }
 
-pub async fn a_round_is_voided_once_and_for_all(database: &impl TestDatabase) {
+pub async fn a_round_is_voided_once_by_a_rule(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     let (void, scored, asked) = (question(0), question(1), question(2));
     close_all(&*store, &[void.clone(), scored.clone()]).await;
@@ -146,7 +146,7 @@ pub async fn a_round_is_voided_once_and_for_all(database: &impl TestDatabase) {
     store.mark_asked(std::slice::from_ref(&asked), minute(2)).await.unwrap();
     for (at, reason) in [(70, "no prices"), (80, "another reason")] {
         for question in [&void, &scored, &asked] {
-            store.void_round(question.id, minute(at), reason).await.unwrap();
+            store.void_round(question.id, CRPS, minute(at), reason).await.unwrap();
         }
     }
     let record = store.round(void.id).await.unwrap().unwrap();
@@ -160,6 +160,93 @@ pub async fn a_round_is_voided_once_and_for_all(database: &impl TestDatabase) {
     assert_eq!((changed[1].round_id, &changed[1].scored), (void.id, &None));
 }
 
+/// The ids of the outdated rounds that are ready, and the count of all, under a rule.
+async fn outdated(store: &dyn Store, rule: &str, now: Timestamp) -> (Vec<RoundId>, u64) {
+    let ready = store.fetch_outdated(rule, Timestamp::MIN_UTC, now, 99).await.unwrap();
+    let count = store.outdated_count(rule, Timestamp::MIN_UTC).await.unwrap();
+    (ready.iter().map(|question| question.id).collect(), count)
+}
+
+pub async fn rounds_judged_by_another_rule_are_outdated_the_latest_first(database: &impl TestDatabase) {
+    const LOG_SCORE: &str = "log_score/1";
+    let store = database.open_migrated().await;
+    let (scored, void, closed, asked) = (question(0), question(1), question(2), question(3));
+    let eth = question_of("ETH", Span::HOUR, minute(0));
+    close_all(&*store, &[scored.clone(), void.clone(), closed, eth.clone()]).await;
+    store.mark_asked(std::slice::from_ref(&asked), minute(3)).await.unwrap();
+    for question in [&scored, &eth] {
+        store.store_scores(&scores(question, 0.5)).await.unwrap();
+    }
+    store.void_round(void.id, CRPS, minute(70), "no prices").await.unwrap();
+
+    let now = minute(500);
+    assert_eq!(outdated(&*store, CRPS, now).await, (vec![], 0));
+    let mut same_instant = [scored.id, eth.id];
+    same_instant.sort_unstable();
+    let all = [&[void.id], &same_instant[..]].concat();
+    assert_eq!(outdated(&*store, LOG_SCORE, now).await, (all.clone(), 3));
+    let latest = store.fetch_outdated(LOG_SCORE, scored.resolves_at(), now, 9).await.unwrap();
+    assert_eq!(latest, std::slice::from_ref(&void));
+    assert_eq!(store.outdated_count(LOG_SCORE, scored.resolves_at()).await.unwrap(), 1);
+    let two = store.fetch_outdated(LOG_SCORE, start(), now, 2).await.unwrap();
+    assert_eq!(two.iter().map(|question| question.id).collect::<Vec<_>>(), all[..2]);
+
+    store.defer_scoring(void.id, minute(501)).await.unwrap();
+    assert_eq!(outdated(&*store, LOG_SCORE, now).await, (all[1..].to_vec(), 3));
+    assert_eq!(outdated(&*store, LOG_SCORE, minute(501)).await, (all, 3));
+    let rescored = RoundScores { rule: LOG_SCORE.to_owned(), ..scores(&scored, 0.25) };
+    store.store_scores(&rescored).await.unwrap();
+    assert_eq!(outdated(&*store, LOG_SCORE, now).await, (vec![eth.id], 2));
+    assert_eq!(outdated(&*store, CRPS, now).await, (vec![scored.id], 1));
+}
+
+pub async fn a_round_without_the_rule_that_voided_it_is_outdated(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    close_all(&*store, &[question(0)]).await;
+    store.void_round(question(0).id, CRPS, minute(70), "no prices").await.unwrap();
+    database.execute("UPDATE rounds SET rule = NULL").await;
+    assert_eq!(outdated(&*store, CRPS, minute(500)).await, (vec![question(0).id], 1));
+    store.store_scores(&scores(&question(0), 0.5)).await.unwrap();
+    assert_eq!(outdated(&*store, CRPS, minute(500)).await, (vec![], 0));
+}
+
+pub async fn another_rule_may_void_what_was_scored_and_score_what_was_void(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    close_all(&*store, &[question(0)]).await;
+    let by_crps = scores(&question(0), 0.5);
+    store.store_scores(&by_crps).await.unwrap();
+    let scored = store.round(by_crps.round_id).await.unwrap().unwrap();
+
+    store.void_round(by_crps.round_id, "log_score/1", minute(80), "no valid answer").await.unwrap();
+    let void = store.round(by_crps.round_id).await.unwrap().unwrap();
+    assert_eq!((void.state, void.reason.as_deref()), (RoundState::Void, Some("no valid answer")));
+    assert_eq!((void.rule.as_deref(), void.scored_at), (Some("log_score/1"), Some(minute(80))));
+    assert_eq!((void.best, void.q95), (None, None));
+    assert_eq!(store.export_scores(by_crps.round_id).await.unwrap(), []);
+    let change = changes(&*store).await.pop().unwrap();
+    assert_eq!((change.number, change.scored), (ChangeNumber(2), None));
+
+    store.store_scores(&by_crps).await.unwrap();
+    assert_eq!(store.round(by_crps.round_id).await.unwrap(), Some(scored), "as if it had never been void");
+    assert_eq!(store.export_scores(by_crps.round_id).await.unwrap().len(), 4);
+    assert_eq!(changes(&*store).await.pop().unwrap().number, ChangeNumber(3));
+}
+
+pub async fn changes_show_the_scores_of_the_rule_that_is_asked_for_only(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    close_all(&*store, &[question(0), question(1)]).await;
+    store.store_scores(&scores(&question(0), 0.5)).await.unwrap();
+    let by_sum = RoundScores { rule: "crps/1;sum".to_owned(), ..scores(&question(1), 0.5) };
+    store.store_scores(&by_sum).await.unwrap();
+    for (rule, expected) in [(CRPS, [true, false]), ("crps/1;sum", [false, true]), ("crps/2", [false; 2])] {
+        let changes = store.score_changes(FROM_THE_START, start(), rule, 9).await.unwrap();
+        let shown = changes.iter().map(|change| change.scored.as_ref().is_some_and(|r| r.scores.len() == 4));
+        assert_eq!(shown.collect::<Vec<_>>(), expected, "{rule}");
+        let ids: Vec<_> = changes.iter().map(|change| change.round_id).collect();
+        assert_eq!(ids, [question(0).id, question(1).id], "all are changes");
+    }
+}
+
 pub async fn changes_come_in_the_order_of_their_numbers(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     let (early, middle, late) = (question(0), question(1), question(2));
@@ -167,7 +254,7 @@ pub async fn changes_come_in_the_order_of_their_numbers(database: &impl TestData
     close_all(&*store, &[early.clone(), middle.clone(), late.clone()]).await;
     store.store_scores(&scores(&late, 0.5)).await.unwrap();
     store.store_scores(&RoundScores { scores: Vec::new(), ..scores(&early, 0.5) }).await.unwrap();
-    store.void_round(middle.id, minute(70), "no prices").await.unwrap();
+    store.void_round(middle.id, CRPS, minute(70), "no prices").await.unwrap();
 
     let all = changes(&*store).await;
     assert_eq!(all.iter().map(|change| change.number.0).collect::<Vec<_>>(), [1, 2, 3]);
@@ -189,7 +276,7 @@ pub async fn changes_come_in_the_order_of_their_numbers(database: &impl TestData
     assert_eq!((all[2].round_id, &all[2].scored), (middle.id, &None));
 
     let some = async |after, resolved_after, limit| {
-        store.score_changes(ChangeNumber(after), resolved_after, limit).await.unwrap()
+        store.score_changes(ChangeNumber(after), resolved_after, CRPS, limit).await.unwrap()
     };
     assert_eq!(some(0, start(), 2).await, all[..2]);
     assert_eq!(some(2, start(), 9).await, all[2..]);
@@ -214,7 +301,7 @@ pub async fn the_first_scored_round_since_a_model_joined_is_found(database: &imp
     }
     let first = |name: &str, at| (model_id(name), minute(at));
     assert_eq!(store.first_scored().await.unwrap(), [first("alpha", 60), first("gamma", 62)]);
-    store.void_round(all[4].id, minute(70), "no prices").await.unwrap();
+    store.void_round(all[4].id, CRPS, minute(70), "no prices").await.unwrap();
     assert_eq!(store.first_scored().await.unwrap().len(), 2, "a void round scores nobody");
 }
 

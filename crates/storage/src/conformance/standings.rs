@@ -6,6 +6,7 @@ use domain::{
 
 use super::TestDatabase;
 use super::samples::*;
+use crate::ScoringChange;
 
 /// Window scores full of odd numbers, and the ranking made from them.
 fn ranking(as_of: u32) -> (Leaderboard, Standings) {
@@ -85,4 +86,19 @@ pub async fn snapshots_are_kept_by_hour(database: &impl TestDatabase) {
     assert_eq!(stored, [ranking(60).1, replaced]);
     assert_eq!(bits(&stored[0]), bits(&ranking(60).1));
     assert_eq!(store.snapshots(minute(61), minute(120)).await.unwrap(), []);
+}
+
+pub async fn changes_of_scoring_are_recorded_in_order_and_a_repetition_is_none(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    assert_eq!(store.scoring_changes().await.unwrap(), []);
+    let first = scoring_change(5, CRPS, r#"{"outlier_cap":0.30000000000000004}"#);
+    let back = scoring_change(3, CRPS, r#"{"outlier_cap":0.30000000000000004}"#);
+    let all = [first.clone(), scoring_change(6, CRPS, "{}"), scoring_change(7, "crps/1;sum", "{}"), back];
+    for change in &all {
+        store.record_scoring_change(change).await.unwrap();
+        store.record_scoring_change(&ScoringChange { at: minute(99), ..change.clone() }).await.unwrap();
+    }
+    assert_eq!(store.scoring_changes().await.unwrap(), all, "in the order of recording, whatever the clock");
+    let line = serde_json::to_string(&first).unwrap();
+    assert!(line.contains(r#""settings":{"outlier_cap":0.30000000000000004}"#), "{line}");
 }

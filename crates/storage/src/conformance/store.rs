@@ -29,7 +29,7 @@ pub async fn bounds_may_be_the_first_and_last_instant(database: &impl TestDataba
     assert_eq!(store.ledger_since(first).await.unwrap().len(), 1);
     assert_eq!(store.closes(&asset("BTC"), first, last).await.unwrap().len(), 1);
     assert_eq!(store.fetch_ready_to_score(last, 9).await.unwrap().len(), 1);
-    assert_eq!(store.score_changes(ChangeNumber(0), first, 9).await.unwrap().len(), 1);
+    assert_eq!(store.score_changes(ChangeNumber(0), first, CRPS, 9).await.unwrap().len(), 1);
     assert_eq!(store.scored_count(&model_id("alpha"), first).await.unwrap(), 1);
     assert_eq!(store.export_rounds(first, last, None, 9).await.unwrap().len(), 2);
     assert_eq!(store.counts(first).await.unwrap().recent_predictions, 8);
@@ -47,8 +47,8 @@ pub async fn counts_add_up(database: &impl TestDatabase) {
     store.record_missed(&[question(4)], "starting", minute(4)).await.unwrap();
     close_all(&*store, &[question(5), question(6), question(7), question(8)]).await;
     store.store_scores(&scores(&question(6), 0.5)).await.unwrap();
-    store.void_round(question(7).id, minute(80), "no prices").await.unwrap();
-    store.void_round(question(8).id, minute(80), "no prices").await.unwrap();
+    store.void_round(question(7).id, CRPS, minute(80), "no prices").await.unwrap();
+    store.void_round(question(8).id, CRPS, minute(80), "no prices").await.unwrap();
     let counts = store.counts(minute(7)).await.unwrap();
     assert!(counts.size_bytes > 1000);
     assert_eq!(
@@ -117,9 +117,10 @@ pub async fn a_store_for_reading_reads_and_refuses_every_write(database: &impl T
         reader.interrupt_open_rounds(minute(1), "died").await.map(drop),
         reader.defer_scoring(question(0).id, minute(99)).await,
         reader.store_scores(&scores(&question(0), 0.5)).await,
-        reader.void_round(question(0).id, minute(1), "void").await,
+        reader.void_round(question(0).id, CRPS, minute(1), "void").await,
         reader.save_leaderboard(&domain::rank(&standings, "crps/1"), &standings).await,
         reader.save_snapshot(&standings).await,
+        reader.record_scoring_change(&scoring_change(1, CRPS, "{}")).await,
     ];
     for (i, result) in refused.into_iter().enumerate() {
         assert!(matches!(result, Err(StorageError::Refused(_))), "write {i}: {result:?}");

@@ -39,6 +39,11 @@ impl ModelFleet {
 
     /// How the models are found.
     pub fn cluster_config(&self, config: &Config) -> Result<ClusterConfig, ConfigError> {
+        // A replay shows what models do, to the end.
+        Ok(ClusterConfig { report_failures: false, ..self.followed(config)? })
+    }
+
+    fn followed(&self, config: &Config) -> Result<ClusterConfig, ConfigError> {
         Ok(match self {
             ModelFleet::BuiltIn(orchestrator) => {
                 predict::cluster_config(config, &format!("ws://{}", orchestrator.local_addr()))

@@ -1,6 +1,7 @@
 //! The folder in which `condor up` keeps everything.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -47,7 +48,11 @@ pub struct DataDir {
 impl DataDir {
     /// Opens the folder; makes it and its files when they are not there. What an unfinished warm-up left is made anew.
     pub fn open(args: &UpArgs) -> anyhow::Result<Self> {
-        fs::create_dir_all(&args.data_dir)
+        // closed to everybody else, submissions with users of their own included
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&args.data_dir)
             .with_context(|| format!("cannot make the folder {}", args.data_dir.display()))?;
         let path = args.data_dir.canonicalize()?;
         let held =
@@ -81,6 +86,11 @@ impl DataDir {
     /// `models.yml`
     pub fn models_file(&self) -> PathBuf {
         self.path.join("models.yml")
+    }
+
+    /// The folder of Python submissions.
+    pub fn submissions(&self) -> PathBuf {
+        self.path.join("submissions")
     }
 
     /// What is to be done before live operation; `None` once a warm-up went to its end.

@@ -1,9 +1,9 @@
-//! Measurements of a release build.
+//! A replay of nine days, from prices to a leaderboard.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use domain::Stopwatch;
 use serde_json::Value;
 
@@ -13,31 +13,16 @@ const DAYS: f64 = 9.0;
 
 #[derive(Args)]
 pub struct Options {
-    /// What to measure
-    #[arg(default_value = "replay")]
-    name: Benchmark,
     /// A folder of recorded one-minute prices of BTC, ETH and SOL from 2025-05-20 to 2025-05-29
     #[arg(long, value_name = "DIR")]
     prices: PathBuf,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Benchmark {
-    /// Nine days of three assets through five models over gRPC into SQLite, scored
-    Replay,
-}
-
-/// Runs a benchmark and prints its row.
+/// Runs the replay and prints its row.
 pub fn run(options: &Options) -> Result<()> {
     if !options.prices.is_dir() {
         bail!("there is no folder {}: give one with recorded prices as --prices", options.prices.display());
     }
-    match options.name {
-        Benchmark::Replay => replay(options),
-    }
-}
-
-fn replay(options: &Options) -> Result<()> {
     shell::run(&mut shell::cargo(&["build", "--release", "--package", "condor"]))?;
     let folder = tempfile::tempdir()?;
     let mut command =

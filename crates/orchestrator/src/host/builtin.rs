@@ -1,4 +1,4 @@
-//! The gRPC service of a model node.
+//! The gRPC service of a built-in model.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tonic::{Request, Response};
 
 use super::arguments::{Arguments, InvalidArgument, excerpt};
+use super::reply;
 use crate::builtin::{BuiltinModel, ModelError};
 
 /// The base classes that live coordinators name end with this, whatever their package is called.
@@ -56,9 +57,9 @@ impl DynamicSubclassService for Node {
         let status = match check_setup(request.get_ref()) {
             Ok(()) => {
                 self.is_set_up.store(true, Ordering::Release);
-                success()
+                reply::success()
             }
-            Err(refusal) => failure(refusal),
+            Err(Refusal { code, message }) => reply::failure(code, message),
         };
         Ok(Response::new(SetupResponse { status: Some(status) }))
     }
@@ -77,7 +78,7 @@ impl DynamicSubclassService for Node {
     }
 
     async fn rest(&self, _: Request<()>) -> Result<Response<RestResponse>, tonic::Status> {
-        Ok(Response::new(RestResponse { status: Some(success()) }))
+        Ok(Response::new(RestResponse { status: Some(reply::success()) }))
     }
 }
 
@@ -124,18 +125,10 @@ fn call(model: &mut dyn BuiltinModel, request: CallRequest) -> Result<Value, Ref
     }
 }
 
-fn success() -> Status {
-    Status { code: status::SUCCESS.to_owned(), message: String::new() }
-}
-
-fn failure(refusal: Refusal) -> Status {
-    Status { code: refusal.code.to_owned(), message: refusal.message }
-}
-
 fn answer(result: Result<Value, Refusal>) -> Response<CallResponse> {
     let (status, value): (Status, Option<Variant>) = match result {
-        Ok(value) => (success(), Some(value.to_variant())),
-        Err(refusal) => (failure(refusal), None),
+        Ok(value) => (reply::success(), Some(value.to_variant())),
+        Err(Refusal { code, message }) => (reply::failure(code, message), None),
     };
     Response::new(CallResponse { status: Some(status), method_response: value })
 }

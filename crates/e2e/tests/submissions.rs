@@ -1,0 +1,204 @@
+//! Python submissions with the real binary: uploaded from the command line, within their limits, apart from one another.
+#![allow(clippy::unwrap_used, reason = "test code: a failure is to end the test")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use e2e::{Process, condor, condor_output, eventually, json_lines};
+use futures::StreamExt;
+use protocol::Value;
+use protocol::dynamic_subclass::dynamic_subclass_service_client::DynamicSubclassServiceClient;
+use protocol::dynamic_subclass::{CallRequest, SetupRequest};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Answers with what it can see and do.
+const CURIOUS: &str = r#"
+import os, resource, subprocess
+
+def attempt(act):
+    try:
+        return str(act())
+    except BaseException as error:
+        return type(error).__name__
+
+class Curious:
+    def tick(self, prices):
+        pass
+
+    def predict(self, asset, horizon, step):
+        if asset == "memory":
+            return attempt(lambda: len(bytearray(1 << 30)))
+        if asset == "read":
+            return attempt(lambda: open(os.environ["HOME"] + "/../" * 12 + SECRET).read())
+        if asset == "stay":
+            # a process that leaves its group and its session behind
+            child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+            return str(child.pid)
+        if asset == "files":
+            return str(resource.getrlimit(resource.RLIMIT_NOFILE))
+        return str(os.getuid())
+"#;
+
+struct World {
+    folder: tempfile::TempDir,
+    _homes: tempfile::TempDir,
+    _orchestrator: Process,
+    socket: String,
+    url: String,
+}
+
+impl World {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("models.yml"), "models: []\n").unwrap();
+        let [models, submissions] = ["models.yml", "submissions"].map(|name| folder.path().join(name));
+        let mut command =
+            condor(["orchestrator", "--listen", "127.0.0.1:0", "--deploy-listen", "127.0.0.1:0"]);
+        command.arg("--models").arg(models).arg("--submissions").arg(submissions);
+        command.args(["--max-memory", "700MiB", "--max-open-files", "100"]);
+        // unlike the folder of the data, which is closed
+        let homes = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(homes.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+        command.arg("--submission-homes").arg(homes.path());
+        let orchestrator = Process::spawn("orchestrator", command);
+        let socket = orchestrator.wait_for_line("listening on ", PATIENCE);
+        let url = orchestrator.wait_for_line("deploy API on ", PATIENCE);
+        World { folder, _homes: homes, _orchestrator: orchestrator, socket, url }
+    }
+
+    fn models(&self, arguments: &[&str]) -> String {
+        let key = self.folder.path().join("deploy-key").display().to_string();
+        condor_output(["models", "--url", &self.url, "--key-file", &key].iter().chain(arguments))
+    }
+
+    fn add(&self, name: &str, code: &str) -> String {
+        let folder = self.folder.path().join("mine").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("main.py"), code).unwrap();
+        let id = self.models(&["add", &folder.display().to_string(), "--name", name]);
+        id.trim().to_owned()
+    }
+
+    fn status(&self, id: &str) -> String {
+        let models = json_lines(&self.models(&["list", "--json"]));
+        let model = models.iter().find(|model| model["id"] == id).unwrap();
+        model["status"].as_str().unwrap().to_owned()
+    }
+
+    fn becomes(&self, id: &str, status: &str) {
+        eventually(&format!("{id} is {status}"), PATIENCE, || (self.status(id) == status).then_some(()));
+    }
+
+    /// Where a running model can be called.
+    async fn address(&self, id: &str) -> String {
+        let (mut socket, _) = tokio_tungstenite::connect_async(&self.socket).await.unwrap();
+        let init = socket.next().await.unwrap().unwrap().into_text().unwrap();
+        let init: serde_json::Value = serde_json::from_str(&init).unwrap();
+        let model = init["data"].as_array().unwrap().iter().find(|model| model["model_id"] == id).unwrap();
+        format!("http://{}:{}", model["ip"].as_str().unwrap(), model["port"])
+    }
+
+    async fn ask(&self, id: &str, question: &str) -> String {
+        let mut client = DynamicSubclassServiceClient::connect(self.address(id).await).await.unwrap();
+        let setup = SetupRequest { class_name: "x.TrackerBase".into(), ..Default::default() };
+        let status = client.setup(setup).await.unwrap().into_inner().status.unwrap();
+        assert_eq!(status.code, "SUCCESS", "{}", status.message);
+        let call = CallRequest {
+            method_name: "predict".into(),
+            method_arguments: vec![
+                Value::String(question.into()).to_argument(1),
+                Value::Int(3600).to_argument(2),
+                Value::Int(60).to_argument(3),
+            ],
+            ..Default::default()
+        };
+        let answer = client.call(call).await.unwrap().into_inner();
+        let status = answer.status.unwrap();
+        assert_eq!(status.code, "SUCCESS", "{}", status.message);
+        let value = Value::from_variant(&answer.method_response.unwrap()).unwrap();
+        format!("{value:?}")
+    }
+}
+
+fn is_superuser() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+fn process_state(pid: u32) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    status.rsplit_once(") ").map(|(_, rest)| rest[..1].to_owned())
+}
+
+fn number_in(answer: &str) -> u32 {
+    answer.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn submissions_are_uploaded_limited_apart_stopped_and_started_again() {
+    let world = World::start();
+    let secret: PathBuf = world.folder.path().join("secret");
+    std::fs::write(&secret, "the operator's").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let code = format!("SECRET = {:?}\n{CURIOUS}", secret.display().to_string());
+    let (one, two) = (world.add("one", &code), world.add("two", &code));
+    for id in [&one, &two] {
+        world.becomes(id, "RUNNER_RUNNING");
+    }
+
+    assert!(world.ask(&one, "memory").await.contains("MemoryError"));
+    assert!(world.ask(&one, "files").await.contains("(100, 100)"));
+    let (user_one, user_two) = (world.ask(&one, "user").await, world.ask(&two, "user").await);
+    let stays = number_in(&world.ask(&one, "stay").await);
+    // elsewhere submissions have the operator's rights, and the start says so
+    if is_superuser() {
+        assert_ne!(user_one, user_two);
+        assert!(number_in(&user_one) > 0);
+        assert!(world.ask(&one, "read").await.contains("PermissionError"));
+    }
+
+    world.models(&["stop", &one]);
+    world.becomes(&one, "RUNNER_STOPPED");
+    if is_superuser() {
+        let gone = || process_state(stays).is_none_or(|state| state == "Z").then_some(());
+        eventually("nothing of the submission is left", PATIENCE, gone);
+    }
+    assert_eq!(world.status(&two), "RUNNER_RUNNING");
+    world.models(&["start", &one]);
+    world.becomes(&one, "RUNNER_RUNNING");
+    assert!(world.models(&["logs", &two, "--builder", "--from-start"]).len() < 1 << 20);
+}
+
+#[test]
+fn a_deploy_api_beyond_this_machine_wants_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("models.yml"), "models: []\n").unwrap();
+    let start = |key: Option<&str>| {
+        let mut command = condor(["orchestrator", "--listen", "127.0.0.1:0", "--deploy-listen", "0.0.0.0:0"]);
+        command.current_dir(Path::new(folder.path()));
+        key.map(|key| command.args(["--deploy-key", key]));
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, message) = start(None);
+    assert!(code == Some(2) && message.contains("CONDOR_DEPLOY_KEY"), "{message}");
+    let (code, message) = start(Some("short"));
+    assert!(code == Some(2) && message.contains("at least 16"), "{message}");
+}
+
+#[test]
+fn models_says_what_is_wrong_and_how_to_mend_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |arguments: &[&str]| {
+        let output = condor(["models"].iter().chain(arguments)).current_dir(folder.path()).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let nobody = "http://127.0.0.1:1";
+    assert!(fails(&["list", "--url", nobody]).contains("start `condor orchestrator`"));
+    assert!(fails(&["add", "nowhere", "--url", nobody]).contains("nowhere"));
+    let world = World::start();
+    assert!(fails(&["stop", "x", "--url", &world.url]).contains("deploy-key"), "there is no key here");
+    assert!(fails(&["logs", "x", "--url", &world.url]).contains("there is no model `x`"));
+}

@@ -1,0 +1,194 @@
+//! Changes of the list of models and of the folder of submissions, one at a time.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use domain::ModelId;
+use serde_yaml_ng::Mapping;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::problem::Problem;
+use super::upload::{Code, Form};
+use crate::local::Control;
+use crate::models_edit::{EditError, ModelsDocument};
+use crate::models_file::DesiredState;
+use crate::submission_id::file_name;
+
+/// How many uploads of one model are kept: the one that runs, and the one that ran before, which goes on until the new one
+/// can be called.
+const KEPT_UPLOADS: usize = 2;
+
+/// The models file and the submissions.
+pub(super) struct ModelStore {
+    files: Arc<Files>,
+    control: Control,
+    /// The file is read, changed and written by one at a time.
+    changing: Mutex<()>,
+}
+
+struct Files {
+    models: PathBuf,
+    submissions: PathBuf,
+}
+
+impl ModelStore {
+    pub(super) fn new(models: PathBuf, submissions: PathBuf, control: Control) -> Self {
+        ModelStore { files: Arc::new(Files { models, submissions }), control, changing: Mutex::new(()) }
+    }
+
+    /// Adds a model; its id.
+    pub(super) async fn create(&self, form: Form) -> Result<String, Problem> {
+        let id = Uuid::new_v4().to_string();
+        let added = id.clone();
+        self.change(None, move |files| files.create(&added, form)).await?;
+        Ok(id)
+    }
+
+    /// Changes a model. One that shall run is started afresh if it had failed.
+    pub(super) async fn update(&self, id: &str, form: Form) -> Result<(), Problem> {
+        let shall_run = form.desired_state == Some(DesiredState::Running);
+        let forgive = ModelId::new(id).ok().filter(|_| shall_run);
+        let id = id.to_owned();
+        self.change(forgive, move |files| files.update(&id, form)).await
+    }
+
+    pub(super) async fn remove(&self, id: &str) -> Result<(), Problem> {
+        let id = id.to_owned();
+        self.change(None, move |files| files.remove(&id)).await
+    }
+
+    /// Makes a change, and has the orchestrator take it over.
+    async fn change(
+        &self,
+        forgive: Option<ModelId>,
+        change: impl FnOnce(&Files) -> Result<(), Problem> + Send + 'static,
+    ) -> Result<(), Problem> {
+        let _one_at_a_time = self.changing.lock().await;
+        let files = self.files.clone();
+        let changed = tokio::task::spawn_blocking(move || change(&files)).await;
+        changed.unwrap_or_else(|error| Err(Problem::internal("a change was not made", error)))?;
+        self.control.reload(forgive).await;
+        Ok(())
+    }
+}
+
+impl Files {
+    fn create(&self, id: &str, form: Form) -> Result<(), Problem> {
+        let mut document = self.document()?;
+        let mut entry = Mapping::new();
+        entry.insert("id".into(), id.into());
+        self.apply(&mut entry, id, &form)?;
+        document.add(entry);
+        self.write(&document)
+    }
+
+    fn update(&self, id: &str, form: Form) -> Result<(), Problem> {
+        let mut document = self.document()?;
+        let entry = document.entry_mut(id).ok_or_else(|| Problem::no_model(id))?;
+        self.apply(entry, id, &form)?;
+        self.write(&document)?;
+        if form.code.is_some() {
+            self.remove_uploads(id, KEPT_UPLOADS, &document);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, id: &str) -> Result<(), Problem> {
+        let mut document = self.document()?;
+        if !document.remove(id) {
+            return Err(Problem::no_model(id));
+        }
+        self.write(&document)?;
+        self.remove_uploads(id, 0, &document);
+        Ok(())
+    }
+
+    fn document(&self) -> Result<ModelsDocument, Problem> {
+        ModelsDocument::read(&self.models).map_err(|error| self.not_changed(error))
+    }
+
+    fn write(&self, document: &ModelsDocument) -> Result<(), Problem> {
+        document.write(&self.models).map_err(|error| self.not_changed(error))
+    }
+
+    fn not_changed(&self, error: EditError) -> Problem {
+        match error {
+            EditError::Broken(_) => {
+                Problem::new(StatusCode::CONFLICT, format!("The list of models cannot be changed: {error}."))
+            }
+            EditError::Io(error) => Problem::internal("the list of models cannot be changed", error),
+        }
+    }
+
+    /// Takes over what the form has.
+    fn apply(&self, entry: &mut Mapping, id: &str, form: &Form) -> Result<(), Problem> {
+        if let Some(code) = &form.code {
+            let submission = self.store(id, code)?;
+            entry.remove("builtin");
+            entry.insert("submission_id".into(), submission.into());
+        }
+        if let Some(state) = form.desired_state {
+            let state = if state == DesiredState::Running { "RUNNING" } else { "STOPPED" };
+            entry.insert("desired_state".into(), state.into());
+        }
+        let texts = [
+            ("model_name", &form.model_name),
+            ("cruncher_name", &form.cruncher_name),
+            ("cruncher_id", &form.cruncher_id),
+        ];
+        for (key, text) in texts {
+            if let Some(text) = text {
+                entry.insert(key.into(), text.as_str().into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores an upload beside the earlier ones of the model; the name of its folder.
+    fn store(&self, id: &str, code: &Code) -> Result<String, Problem> {
+        let newest = self.uploads(id).last().map_or(0, |(number, _)| *number);
+        let name = format!("{}{}", prefix(id), newest + 1);
+        let stored = fs::create_dir_all(&self.submissions)
+            .and_then(|()| code.store(&self.submissions.join(&name)))
+            .map_err(|error| Problem::internal("the files cannot be stored", error));
+        stored.map(|()| name)
+    }
+
+    /// The uploads of a model, oldest first, each with its number.
+    fn uploads(&self, id: &str) -> Vec<(u64, PathBuf)> {
+        let prefix = prefix(id);
+        let number = |name: &str| name.strip_prefix(&prefix)?.parse::<u64>().ok();
+        let entries = fs::read_dir(&self.submissions).into_iter().flatten().flatten();
+        let mut uploads: Vec<(u64, PathBuf)> =
+            entries.filter_map(|entry| Some((number(entry.file_name().to_str()?)?, entry.path()))).collect();
+        uploads.sort();
+        uploads
+    }
+
+    /// Removes the uploads of a model but the newest `kept`, and but those that any entry uses.
+    fn remove_uploads(&self, id: &str, kept: usize, document: &ModelsDocument) {
+        let uploads = self.uploads(id);
+        let surplus = uploads.len().saturating_sub(kept);
+        for (number, path) in uploads.into_iter().take(surplus) {
+            if document.uses_submission(&format!("{}{number}", prefix(id))) {
+                continue;
+            }
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    let path = path.display();
+                    tracing::warn!(%path, %error, "{path}, which nobody needs any more, cannot be removed: {error}");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Folders of a model's uploads are this and a number: no other model's, and none that an operator would make.
+fn prefix(id: &str) -> String {
+    format!("upload-{}.", file_name(id))
+}

@@ -1,0 +1,134 @@
+//! The densities of an answer, one after the other. Most of a list looks like what came before, so that little of it
+//! needs the grammar: an element with the bytes of the one before is that one, and an element with the words of an
+//! earlier one differs in its numbers alone.
+
+use std::sync::Arc;
+
+use super::json::{Cursor, Number};
+use super::plan::{Numbers, Plan};
+use super::tape::{Tape, Value};
+use super::{Fault, Limits, Refusal, density};
+use crate::Density;
+
+/// So many shapes are remembered: models send few, and every one costs a comparison.
+const REMEMBERED_SHAPES: usize = 6;
+
+/// Elements with more numbers are read by the grammar each time rather than remembered.
+const MAX_REMEMBERED_NUMBERS: usize = 10_000;
+
+/// Reads the elements of lists of densities.
+#[derive(Debug)]
+pub(super) struct ElementReader<'a, 'l> {
+    limits: &'l Limits,
+    /// The element before, and the density that it is.
+    previous: Option<(&'a str, Arc<Density>)>,
+    /// The last one first.
+    shapes: Vec<Shape<'a>>,
+    numbers: Vec<Number>,
+    tape: Tape,
+}
+
+impl<'a, 'l> ElementReader<'a, 'l> {
+    /// Under these limits.
+    pub fn new(limits: &'l Limits) -> Self {
+        ElementReader {
+            limits,
+            previous: None,
+            shapes: Vec::new(),
+            numbers: Vec::new(),
+            tape: Tape::default(),
+        }
+    }
+
+    /// Passes the next value, which must be a density.
+    pub fn density(&mut self, cursor: &mut Cursor<'a>) -> Result<Arc<Density>, Fault> {
+        cursor.skip_whitespace();
+        let start = cursor.at();
+        if let Some((text, density)) = &self.previous
+            && cursor.eat_text(text)
+        {
+            return Ok(Arc::clone(density));
+        }
+        let density = Arc::new(match self.by_known_shape(cursor) {
+            Some(density) => density?,
+            None => self.by_grammar(cursor)?,
+        });
+        self.previous = Some((&cursor.text()[start..cursor.at()], Arc::clone(&density)));
+        Ok(density)
+    }
+
+    /// Passes a value of any kind, which the grammar has no use for.
+    pub fn skip(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Fault> {
+        Ok(cursor.value(&mut self.tape)?)
+    }
+
+    /// Passes a value of any kind and says what it is.
+    pub fn describe(&mut self, cursor: &mut Cursor<'a>) -> Result<String, Fault> {
+        cursor.value(&mut self.tape)?;
+        Ok(self.tape.root(cursor.text()).describe())
+    }
+
+    /// Passes an element of a shape that was seen before; `None` when it is of no such shape, and then not passed.
+    fn by_known_shape(&mut self, cursor: &mut Cursor<'a>) -> Option<Result<Density, Refusal>> {
+        let numbers = &mut self.numbers;
+        let found = self.shapes.iter().position(|shape| shape.pass(cursor, numbers))?;
+        self.shapes[..=found].rotate_right(1);
+        Some(self.shapes[0].plan.density(Numbers { text: cursor.text(), slots: numbers }))
+    }
+
+    fn by_grammar(&mut self, cursor: &mut Cursor<'a>) -> Result<Density, Fault> {
+        cursor.value(&mut self.tape)?;
+        let value = self.tape.root(cursor.text());
+        let plan = density::plan(value, self.limits)?;
+        let density = plan.density(Numbers { text: cursor.text(), slots: self.tape.numbers() })?;
+        if self.tape.numbers().len() <= MAX_REMEMBERED_NUMBERS {
+            let shape = Shape::of(value, self.tape.numbers(), plan);
+            self.shapes.truncate(REMEMBERED_SHAPES - 1);
+            self.shapes.insert(0, shape);
+        }
+        Ok(density)
+    }
+}
+
+/// What elements have in common that differ in their numbers alone.
+#[derive(Debug)]
+struct Shape<'a> {
+    /// Before the first number, between each two, and after the last.
+    words: Vec<&'a str>,
+    plan: Plan<'a>,
+}
+
+impl<'a> Shape<'a> {
+    fn of(value: Value<'_, 'a>, numbers: &[Number], plan: Plan<'a>) -> Self {
+        let text = value.as_sent();
+        let origin = value.start();
+        let mut words = Vec::with_capacity(numbers.len() + 1);
+        let mut from = 0;
+        for number in numbers {
+            words.push(&text[from..number.start as usize - origin]);
+            from = number.end as usize - origin;
+        }
+        words.push(&text[from..]);
+        Shape { words, plan }
+    }
+
+    /// Passes an element of this shape and notes its numbers; or stays where it is.
+    fn pass(&self, cursor: &mut Cursor<'_>, numbers: &mut Vec<Number>) -> bool {
+        let start = cursor.at();
+        let passed = self.pass_words(cursor, numbers).is_some();
+        if !passed {
+            cursor.back_to(start);
+        }
+        passed
+    }
+
+    fn pass_words(&self, cursor: &mut Cursor<'_>, numbers: &mut Vec<Number>) -> Option<()> {
+        numbers.clear();
+        let (last, before_numbers) = self.words.split_last()?;
+        for words in before_numbers {
+            cursor.eat_text(words).then_some(())?;
+            numbers.push(cursor.number()?);
+        }
+        cursor.eat_text(last).then_some(())
+    }
+}

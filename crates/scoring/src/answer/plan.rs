@@ -1,0 +1,272 @@
+//! From numbers to a density, where the words have said which number is what.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::Refusal;
+use super::json::{Number, excerpt};
+use crate::distribution::{
+    Density, FAMILIES, InvalidMasses, InvalidParameter, InvalidPieces, Mixture, PiecewiseLinear, PointMasses,
+};
+
+/// What the words of a density say: which distribution it is, and which of its numbers is what. Numbers are named by
+/// their slot, their place among all numbers of the density.
+#[derive(Debug)]
+pub(super) enum Plan<'a> {
+    Leaf(Leaf),
+    Mixture(Vec<Component<'a>>),
+    /// A bucket dictionary by itself.
+    Buckets(Vec<Bucket<'a>>),
+    /// A leaf that has it under `probabilities`.
+    BucketsLeaf(Vec<Bucket<'a>>),
+    Histogram(Histogram),
+    Samples(Samples),
+    Quantiles(Quantiles),
+}
+
+/// Checks the shapes, `loc` and `scale` of a family.
+pub(super) type Build = fn(&[f64], f64, f64) -> Result<Density, InvalidParameter>;
+
+/// A member of a family.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    pub build: Build,
+    pub shapes: Vec<Operand>,
+    pub loc: Operand,
+    pub scale: Operand,
+}
+
+/// A parameter.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Operand {
+    Sent { key: &'static str, slot: usize },
+    Default(f64),
+}
+
+#[derive(Debug)]
+pub(super) struct Component<'a> {
+    pub weight: usize,
+    pub plan: Plan<'a>,
+}
+
+#[derive(Debug)]
+pub(super) struct Bucket<'a> {
+    pub key: Cow<'a, str>,
+    pub value: f64,
+    pub mass: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Histogram {
+    pub edges: Range<usize>,
+    pub probabilities: Range<usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct Samples {
+    /// Under which the values were sent.
+    pub key: &'static str,
+    pub values: Range<usize>,
+    pub weights: Option<Range<usize>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Quantiles {
+    pub levels: Range<usize>,
+    pub values: Range<usize>,
+}
+
+/// The numbers of one density, and the text that they stand in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbers<'n> {
+    pub text: &'n str,
+    pub slots: &'n [Number],
+}
+
+impl Numbers<'_> {
+    fn value(self, slot: usize) -> f64 {
+        self.slots[slot].value
+    }
+
+    fn finite(self, slot: usize) -> Result<f64, Refusal> {
+        let value = self.value(slot);
+        if value.is_finite() {
+            Ok(value)
+        } else {
+            Err(Refusal::new(format!("must be finite, got {}", self.as_sent(slot))))
+        }
+    }
+
+    fn list(self, key: &str, slots: &Range<usize>) -> Result<Vec<f64>, Refusal> {
+        let element = |(index, slot)| self.finite(slot).map_err(|refusal| refusal.at_index(index));
+        let list: Result<Vec<f64>, Refusal> = slots.clone().enumerate().map(element).collect();
+        list.map_err(|refusal| refusal.at_key(key))
+    }
+
+    fn as_sent(self, slot: usize) -> String {
+        let number = self.slots[slot];
+        excerpt(&self.text[number.start as usize..number.end as usize])
+    }
+}
+
+impl Plan<'_> {
+    /// The density of these numbers, each checked for its range.
+    pub fn density(&self, numbers: Numbers<'_>) -> Result<Density, Refusal> {
+        match self {
+            Plan::Leaf(leaf) => leaf.density(numbers).map_err(|refusal| refusal.at_key("params")),
+            Plan::Mixture(components) => {
+                mixture(components, numbers).map_err(|refusal| refusal.at_key("components"))
+            }
+            Plan::Buckets(buckets) => point_masses(buckets, numbers),
+            Plan::BucketsLeaf(buckets) => {
+                point_masses(buckets, numbers).map_err(|refusal| refusal.at_key("probabilities"))
+            }
+            Plan::Histogram(histogram) => histogram.density(numbers),
+            Plan::Samples(samples) => samples.density(numbers),
+            Plan::Quantiles(quantiles) => quantiles.density(numbers),
+        }
+    }
+}
+
+/// The most shapes that a family has.
+const MAX_SHAPES: usize = {
+    let (mut most, mut k) = (0, 0);
+    while k < FAMILIES.len() {
+        if FAMILIES[k].shapes.len() > most {
+            most = FAMILIES[k].shapes.len();
+        }
+        k += 1;
+    }
+    most
+};
+
+impl Leaf {
+    fn density(&self, numbers: Numbers<'_>) -> Result<Density, Refusal> {
+        let mut shapes = [0.0; MAX_SHAPES];
+        for (value, shape) in shapes.iter_mut().zip(&self.shapes) {
+            *value = shape.value(numbers)?;
+        }
+        let (loc, scale) = (self.loc.value(numbers)?, self.scale.value(numbers)?);
+        (self.build)(&shapes[..self.shapes.len()], loc, scale)
+            .map_err(|error| self.out_of_range(error, numbers))
+    }
+
+    /// `error` about the parameter as it was named and written.
+    fn out_of_range(&self, error: InvalidParameter, numbers: Numbers<'_>) -> Refusal {
+        let by_name = |operand: &&Operand| matches!(operand, Operand::Sent { key, .. } if *key == error.name);
+        let operand = match error.name {
+            "loc" => self.loc,
+            "scale" => self.scale,
+            _ => self.shapes.iter().find(by_name).copied().unwrap_or(Operand::Default(error.value)),
+        };
+        match operand {
+            Operand::Sent { key, slot } => {
+                Refusal::new(format!("must be {}, got {}", error.range, numbers.as_sent(slot))).at_key(key)
+            }
+            Operand::Default(value) => {
+                Refusal::new(format!("must be {}, got {value:?}", error.range)).at_key(error.name)
+            }
+        }
+    }
+}
+
+impl Operand {
+    fn value(self, numbers: Numbers<'_>) -> Result<f64, Refusal> {
+        match self {
+            Operand::Sent { key, slot } => numbers.finite(slot).map_err(|refusal| refusal.at_key(key)),
+            Operand::Default(value) => Ok(value),
+        }
+    }
+}
+
+fn mixture(components: &[Component<'_>], numbers: Numbers<'_>) -> Result<Density, Refusal> {
+    let mut densities = Vec::with_capacity(components.len());
+    for (index, component) in components.iter().enumerate() {
+        densities.push(component.density(numbers).map_err(|refusal| refusal.at_index(index))?);
+    }
+    Mixture::new(densities).map(Density::Mixture).map_err(|_| Refusal::new("the weights are all zero"))
+}
+
+impl Component<'_> {
+    fn density(&self, numbers: Numbers<'_>) -> Result<(f64, Density), Refusal> {
+        let density = self.plan.density(numbers).map_err(|refusal| refusal.at_key("density"))?;
+        let weight = numbers.finite(self.weight).map_err(|refusal| refusal.at_key("weight"))?;
+        Ok((weight, density))
+    }
+}
+
+fn point_masses(buckets: &[Bucket<'_>], numbers: Numbers<'_>) -> Result<Density, Refusal> {
+    let mass = |bucket: &Bucket<'_>| {
+        let mass = numbers.value(bucket.mass);
+        if mass.is_finite() && mass >= 0.0 {
+            Ok((bucket.value, mass))
+        } else {
+            Err(probability_refusal(&numbers.as_sent(bucket.mass)).at_key(&bucket.key))
+        }
+    };
+    let masses: Vec<(f64, f64)> = buckets.iter().map(mass).collect::<Result<_, _>>()?;
+    PointMasses::new(masses).map(Density::other).map_err(|error| match error {
+        InvalidMasses::Empty => Refusal::new("no bucket has a probability above zero"),
+        InvalidMasses::Twice(value) => Refusal::new(format!("bucket {value:?} is given twice")),
+        other => Refusal::new(other.to_string()),
+    })
+}
+
+/// What is said of a bucket whose probability is none.
+pub(super) fn probability_refusal(got: &str) -> Refusal {
+    Refusal::new(format!("a probability must be a finite number >= 0, got {got}"))
+}
+
+impl Samples {
+    fn density(&self, numbers: Numbers<'_>) -> Result<Density, Refusal> {
+        let values = numbers.list(self.key, &self.values)?;
+        let weights = match &self.weights {
+            Some(weights) => self.checked_weights(weights, numbers)?,
+            None => vec![1.0; values.len()],
+        };
+        let samples = values.into_iter().zip(weights).collect();
+        PointMasses::samples(samples).map(Density::other).map_err(|error| match error {
+            InvalidMasses::Empty if self.values.is_empty() => {
+                Refusal::new("needs one sample or more").at_key(self.key)
+            }
+            InvalidMasses::Empty => Refusal::new("the weights are all zero").at_key("weights"),
+            other => Refusal::new(other.to_string()).at_key(self.key),
+        })
+    }
+
+    fn checked_weights(&self, slots: &Range<usize>, numbers: Numbers<'_>) -> Result<Vec<f64>, Refusal> {
+        let weights = numbers.list("weights", slots)?;
+        match weights.iter().position(|&weight| weight < 0.0) {
+            Some(index) => {
+                let got = numbers.as_sent(slots.start + index);
+                Err(Refusal::new(format!("must be >= 0, got {got}")).at_index(index).at_key("weights"))
+            }
+            None => Ok(weights),
+        }
+    }
+}
+
+impl Histogram {
+    fn density(&self, numbers: Numbers<'_>) -> Result<Density, Refusal> {
+        let edges = numbers.list("edges", &self.edges)?;
+        let probabilities = numbers.list("probabilities", &self.probabilities)?;
+        piecewise_linear(PiecewiseLinear::histogram(&edges, &probabilities))
+    }
+}
+
+impl Quantiles {
+    fn density(&self, numbers: Numbers<'_>) -> Result<Density, Refusal> {
+        let levels = numbers.list("levels", &self.levels)?;
+        let values = numbers.list("values", &self.values)?;
+        piecewise_linear(PiecewiseLinear::quantiles(&levels, &values))
+    }
+}
+
+fn piecewise_linear(density: Result<PiecewiseLinear, InvalidPieces>) -> Result<Density, Refusal> {
+    density.map(Density::other).map_err(|error| match error {
+        InvalidPieces::Element { list, index, range, value } => {
+            Refusal::new(format!("must be {range}, got {value:?}")).at_index(index).at_key(list)
+        }
+        InvalidPieces::Whole(reason) => Refusal::new(reason),
+    })
+}
