@@ -137,7 +137,7 @@ async fn garbage_in_the_pipe_ends_the_process() {
 
 #[tokio::test]
 async fn a_pipe_that_the_submission_closes_ends_the_process() {
-    breaks("os.closerange(0, 100); time.sleep(600)", "the model closed the pipe to its host").await;
+    breaks("os.close(answers()); time.sleep(600)", "the model closed the pipe to its host").await;
 }
 
 #[tokio::test]
