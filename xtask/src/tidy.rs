@@ -52,9 +52,11 @@ impl SourceFile {
         Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
 
-    /// The folder of the crate whose manifest this is.
+    /// The folder of the crate whose manifest this is. A workspace of its own, as fuzz targets are, is none of ours.
     fn crate_folder(&self) -> Option<&str> {
-        self.path.strip_suffix("/Cargo.toml")
+        let folder = self.path.strip_suffix("/Cargo.toml")?;
+        let is_own_workspace = self.text.lines().any(|line| line.trim() == "[workspace]");
+        (!is_own_workspace).then_some(folder)
     }
 }
 

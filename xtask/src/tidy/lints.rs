@@ -33,5 +33,6 @@ mod tests {
             check(&[file("Cargo.toml", "[workspace]\n")]).is_empty(),
             "the workspace itself has none to take"
         );
+        assert_eq!(found("[package]\nname = \"x\"\n[workspace]\n"), 0, "a workspace of its own");
     }
 }

@@ -20,6 +20,10 @@ use serde_json::json;
 use cases::Case;
 use inputs::Inputs;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A case is measured for this long, and at least this often.
 const MEASURED: Duration = Duration::from_millis(300);
 const FEWEST_SAMPLES: usize = 5;
