@@ -162,6 +162,23 @@ impl World {
         within(self.client.get(url).send()).await.unwrap().text().await.unwrap()
     }
 
+    /// What builder and runner have said, once `word` is in it. What a host says just before it listens may be read only
+    /// after it is known to listen, and is then in the runner's log.
+    async fn said(&self, id: &str, word: &str) -> String {
+        let saying = async {
+            loop {
+                let said = self.log("builder", id).await + &self.log("runner", id).await;
+                if said.contains(word) {
+                    return said;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), saying)
+            .await
+            .unwrap_or_else(|_| panic!("{id} does not say {word}"))
+    }
+
     /// Every host that was started: its process and its submission.
     fn hosts(&self) -> Vec<(i32, String)> {
         let text = std::fs::read_to_string(self.folder.path().join("host.pids")).unwrap_or_default();
@@ -422,7 +439,7 @@ async fn logs_are_kept_for_builder_and_runner_and_can_be_followed() {
     while !heard.contains("running") {
         heard.push_str(std::str::from_utf8(&within(followed.chunk()).await.unwrap().unwrap()).unwrap());
     }
-    assert!(world.log("builder", &id).await.contains("building"));
+    world.said(&id, "building").await;
     let path = world.logs.path(LogKind::Runner, &ModelId::new(&id).unwrap());
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     for strange in ["/models/logs/runner/..%2F..%2Fetc%2Fpasswd", "/models/logs/runner/none"] {
@@ -444,8 +461,7 @@ async fn a_host_gets_its_limits_and_nothing_of_the_environment() {
     let world = World::start(&[]).await;
     let id = world.add("environment").await;
     world.becomes(&id, "RUNNER_RUNNING", "").await;
-    let log = world.log("builder", &id).await;
-    assert!(log.contains("--max-memory 4GiB --max-cpu-time 24h --max-open-files 1024"), "{log}");
+    let log = world.said(&id, "--max-memory 4GiB --max-cpu-time 24h --max-open-files 1024").await;
     // cargo sets this one for every test
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && !log.contains("CARGO_MANIFEST_DIR"), "{log}");
     assert!(!log.contains("--max-processes"), "the operator's own processes would count");
