@@ -69,7 +69,7 @@ impl Environment {
         if is_current && shell::succeeds(&mut shell::command(&python, &["-c", ""])) {
             return Ok(python);
         }
-        ensure_python()?;
+        ensure_installed()?;
         let path = folder.to_str().context("the path of the build folder is not UTF-8")?;
         shell::run(&mut shell::command("python3", &["-m", "venv", "--clear", path]))?;
         self.install(&python)?;
@@ -86,8 +86,8 @@ impl Environment {
     }
 }
 
-/// Debian splits what makes virtual environments from the interpreter.
-fn ensure_python() -> Result<()> {
+/// Installs Python where it is missing, and what makes virtual environments, which Debian splits from the interpreter.
+pub fn ensure_installed() -> Result<()> {
     let can_make_environments =
         || shell::succeeds(&mut shell::command("python3", &["-c", "import venv, ensurepip"]));
     if can_make_environments() {

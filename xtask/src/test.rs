@@ -27,7 +27,7 @@ enum Phase {
     Clippy,
     /// The tests of all crates, against SQLite and a throw-away PostgreSQL
     Tests,
-    /// The independent check of scores, checked itself
+    /// The independent check of scores, checked itself; interoperation with the Python client of the field
     Python,
 }
 
@@ -55,14 +55,20 @@ fn run_phase(phase: Phase, options: &Options) -> Result<()> {
         Phase::Clippy => {
             shell::run(&mut shell::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
         }
-        Phase::Tests if options.no_postgres => shell::run(&mut tests()),
-        Phase::Tests => {
-            let server = Server::start()?;
-            println!("PostgreSQL for the tests: {}", server.url());
-            shell::run(tests().env("TEST_POSTGRES_URL", server.url()))
-        }
+        Phase::Tests => run_tests(options),
         Phase::Python => python::check(),
     }
+}
+
+fn run_tests(options: &Options) -> Result<()> {
+    // The model host's tests run Python submissions.
+    python::ensure_installed()?;
+    if options.no_postgres {
+        return shell::run(&mut tests());
+    }
+    let server = Server::start()?;
+    println!("PostgreSQL for the tests: {}", server.url());
+    shell::run(tests().env("TEST_POSTGRES_URL", server.url()))
 }
 
 fn tests() -> std::process::Command {

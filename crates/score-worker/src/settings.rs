@@ -10,7 +10,7 @@ use storage::ScoringChange;
 /// What the score worker needs to know.
 #[derive(Debug, Clone)]
 pub struct ScoreSettings {
-    /// Rule, aggregation, scales, outlier cap, limits.
+    /// Rule, aggregation, scales, outlier cap.
     pub scoring: scoring::ScoreSettings,
     /// How prices become moves.
     pub settlement: SettlementSettings,
