@@ -165,7 +165,7 @@ fn print_causes(phase: &str, rounds: Vec<Round>) {
         eprintln!("probe: {phase}: {kind}: model {}: {}", printable(model.as_str()), printable(&fault.cause));
     }
     if let Some(more) = first.len().checked_sub(NAMED_MODELS).filter(|more| *more > 0) {
-        eprintln!("probe: {phase}: and {more} more models did not succeed");
+        eprintln!("probe: {phase}: and {more} more");
     }
 }
 
