@@ -8,6 +8,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 /// What a process has open besides its connections to models: database, logs, listeners, health checks.
 const RESERVE: u64 = 100;
 
+const MACOS_OPEN_MAX: u64 = 10_240;
+
 /// Raises this process's limit as far as the system lets it; usual soft limits are below a thousand models.
 pub fn raise_limit() {
     if let Err(error) = try_raise() {
@@ -17,10 +19,12 @@ pub fn raise_limit() {
 
 fn try_raise() -> Result<(), Errno> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    if soft >= hard {
+        return Ok(());
     }
-    Ok(())
+    let raise_to = |limit| setrlimit(Resource::RLIMIT_NOFILE, limit, hard);
+    // macOS has a hard limit of "unlimited" and refuses a soft one above its OPEN_MAX.
+    raise_to(hard).or_else(|_| raise_to(hard.min(MACOS_OPEN_MAX).max(soft)))
 }
 
 /// Passes the events on, and warns once when more models run than connections can be open.

@@ -42,8 +42,8 @@ const MINUTE: Span = Span::minutes(1);
 
 /// Runs all phases and prints a line for each.
 pub async fn run(args: ProbeArgs) -> anyhow::Result<()> {
-    args.orchestrator.confirm("a probe sends its models made-up prices", args.yes)?;
     check(&args)?;
+    args.orchestrator.confirm("a probe sends its models made-up prices", args.yes)?;
     let config = load(args.config.as_deref(), None)?.config;
     let cluster = args.orchestrator.cluster_config(&config)?;
     let mut report = Report::new(args.json);
