@@ -1,4 +1,4 @@
-"""An orchestrator as the field writes them: Python's `websockets`, with its pings and its offer to compress."""
+"""An orchestrator as the field writes them: Python's `websockets`, which pings by itself."""
 
 import contextlib
 import json
