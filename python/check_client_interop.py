@@ -36,6 +36,8 @@ BASE_CLASS = "crunch_synth.tracker.TrackerBase"
 START = datetime.datetime(2025, 5, 1, tzinfo=datetime.timezone.utc)
 MINUTE = datetime.timedelta(minutes=1)
 MIB = 1024 * 1024
+# Seconds. A replay takes a quarter of a minute.
+LONGEST_RUN = 3 * PATIENCE
 
 # Both methods; in each minute of a replay one asset is asked, in every fifth also for several steps.
 GAME = """
@@ -111,12 +113,15 @@ def shortened(value):
 
 
 async def run(*command, log):
-    """What a program prints; its log is shown when it fails."""
+    """What a program prints; its log is shown when it fails or does not end."""
     with open(log, "ab") as errors:
         piped = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*map(str, command), stdout=piped, stderr=errors)
         with ending(process):
-            printed, _ = await process.communicate()
+            try:
+                printed, _ = await asyncio.wait_for(process.communicate(), LONGEST_RUN)
+            except TimeoutError:
+                raise Failed(f"{command[1]} runs for {LONGEST_RUN} s:\n{log.read_text()[-3000:]}") from None
     if process.returncode:
         raise Failed(f"{command[1]} ended with {process.returncode}:\n{log.read_text()[-3000:]}")
     return printed.decode()

@@ -45,7 +45,8 @@ fn check_interop() -> Result<()> {
 /// Our client against model nodes written with grpcio and an orchestrator written with websockets.
 fn check_client_interop() -> Result<()> {
     let python = INTEROP.interpreter()?;
-    shell::run(&mut shell::cargo(&["build", "--quiet", "--package", "model-client", "--example", "ask_all"]))?;
+    let example = ["build", "--quiet", "--package", "model-client", "--example", "ask_all"];
+    shell::run(&mut shell::cargo(&example))?;
     let mut check = shell::command(&python, &["python/check_client_interop.py", "--condor"]);
     check.arg(target_folder().join("debug/condor"));
     shell::run(check.arg("--ask-all").arg(target_folder().join("debug/examples/ask_all")))

@@ -364,7 +364,7 @@ async fn a_call_that_a_closing_server_never_looked_at_is_made_again() {
     let node = client.joined().await;
     let server = tokio::spawn(async move {
         let (mut closing, _) = listener.accept().await.unwrap();
-        go_away_from_the_first_request(&mut closing).await;
+        go_away_from_the_first_request(&mut closing).await.unwrap();
         let (mut ours, _) = listener.accept().await.unwrap();
         let mut theirs = TcpStream::connect(model.address()).await.unwrap();
         tokio::io::copy_bidirectional(&mut ours, &mut theirs).await
@@ -375,21 +375,21 @@ async fn a_call_that_a_closing_server_never_looked_at_is_made_again() {
 
 /// As grpcio closes a connection that it finds idle while the request is on its way: the last request that it has looked
 /// at is none.
-async fn go_away_from_the_first_request(stream: &mut TcpStream) {
+async fn go_away_from_the_first_request(stream: &mut TcpStream) -> std::io::Result<()> {
     const PREFACE_BYTES: usize = 24;
     const HEADERS: u8 = 1;
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const GO_AWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
-    stream.write_all(&SETTINGS).await.unwrap();
-    stream.read_exact(&mut [0; PREFACE_BYTES]).await.unwrap();
+    stream.write_all(&SETTINGS).await?;
+    stream.read_exact(&mut [0; PREFACE_BYTES]).await?;
     loop {
         let mut head = [0; 9];
-        stream.read_exact(&mut head).await.unwrap();
+        stream.read_exact(&mut head).await?;
         let [a, b, c, kind, ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        stream.read_exact(&mut payload).await.unwrap();
+        stream.read_exact(&mut payload).await?;
         if kind == HEADERS {
-            return stream.write_all(&GO_AWAY).await.unwrap();
+            return stream.write_all(&GO_AWAY).await;
         }
     }
 }
