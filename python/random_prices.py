@@ -10,13 +10,13 @@ HOURS = 30
 GAP = range(10 * 60, 11 * 60)
 
 
-def main(folder, start):
+def main(folder, start, hours=HOURS):
     start = int(datetime.fromisoformat(start).timestamp())
     for number, (asset, price) in enumerate([("BTC", 100_000.0), ("ETH", 2_500.0)]):
         source = random.Random(number)
         with open(Path(folder) / f"{asset}-1m.csv", "w") as file:
             file.write("timestamp,price\n")
-            for minute in range(HOURS * 60):
+            for minute in range(hours * 60):
                 price *= 1 + source.gauss(0, 5e-4)
                 if asset == "BTC" or minute not in GAP:
                     file.write(f"{start + 60 * minute},{price:.2f}\n")

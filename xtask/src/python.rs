@@ -10,7 +10,7 @@ use crate::{install, repository, shell, target_folder};
 /// What the check of scores imports.
 const SCORES: Environment = Environment { folder: "python", requirements: "python/requirements.txt" };
 
-/// The field's own client, and what it needs for tables.
+/// The field's own client, what it needs for tables, and what its nodes and orchestrators are written with.
 const INTEROP: Environment =
     Environment { folder: "python-interop", requirements: "python/interop_requirements.txt" };
 
@@ -24,13 +24,14 @@ pub struct Environment {
 
 /// Runs the independent check of scores: on an export of its own making, which it must find right, and on spoilt copies,
 /// which it must find wrong; then on a replay of a day. Then lets the field's own client talk to our model host and
-/// orchestrator.
+/// orchestrator, and our client to nodes and an orchestrator of the field's kind.
 pub fn check() -> Result<()> {
     let python = SCORES.interpreter()?;
     shell::run(&mut shell::command(&python, &["python/check_scores.py", "--self-test"]))?;
     shell::run(&mut shell::cargo(&["build", "--quiet", "--workspace", "--bin", "condor"]))?;
     check_replay(&python)?;
-    check_interop()
+    check_interop()?;
+    check_client_interop()
 }
 
 /// Python's client of the field against our orchestrator and Python submissions behind our model host.
@@ -39,6 +40,16 @@ fn check_interop() -> Result<()> {
     let mut check = shell::command(&python, &["python/check_interop.py", "--condor"]);
     check.arg(target_folder().join("debug/condor"));
     shell::run(check.arg("--environments").arg(target_folder().join("submission-environments")))
+}
+
+/// Our client against model nodes written with grpcio and an orchestrator written with websockets.
+fn check_client_interop() -> Result<()> {
+    let python = INTEROP.interpreter()?;
+    let example = ["build", "--quiet", "--package", "model-client", "--example", "ask_all"];
+    shell::run(&mut shell::cargo(&example))?;
+    let mut check = shell::command(&python, &["python/check_client_interop.py", "--condor"]);
+    check.arg(target_folder().join("debug/condor"));
+    shell::run(check.arg("--ask-all").arg(target_folder().join("debug/examples/ask_all")))
 }
 
 /// Recomputes every score of a day's replay, with a gap in the prices and a model that is ten times too wide.

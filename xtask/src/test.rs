@@ -27,7 +27,7 @@ enum Phase {
     Clippy,
     /// The tests of all crates, against SQLite and a throw-away PostgreSQL
     Tests,
-    /// The independent check of scores, checked itself; interoperation with the Python client of the field
+    /// The independent check of scores, checked itself; interoperation with the Python of the field
     Python,
 }
 

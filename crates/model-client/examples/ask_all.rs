@@ -91,9 +91,9 @@ fn print_row(node: &ModelNode, outcome: &CallOutcome) {
 }
 
 fn print_json(node: &ModelNode, outcome: &CallOutcome) {
-    let took_ms = match outcome {
-        CallOutcome::Answered { took, .. } => Some(took.as_secs_f64() * 1e3),
-        _ => None,
+    let (took_ms, answer) = match outcome {
+        CallOutcome::Answered { took, value } => (Some(took.as_secs_f64() * 1e3), Some(value)),
+        _ => (None, None),
     };
     let line = json!({
         "model_id": node.model_id(),
@@ -101,9 +101,31 @@ fn print_json(node: &ModelNode, outcome: &CallOutcome) {
         "address": node.address(),
         "outcome": kind(outcome),
         "took_ms": took_ms,
+        "answer_type": answer.map(answer_type),
+        "answer": answer.map(answer_as_json),
         "cause": outcome.cause(),
     });
     println!("{line}");
+}
+
+fn answer_type(value: &Value) -> &'static str {
+    match value {
+        Value::None => "NONE",
+        Value::Double(_) => "DOUBLE",
+        Value::Int(_) => "INT",
+        Value::String(_) => "STRING",
+        Value::Json(_) => "JSON",
+    }
+}
+
+/// JSON of a model stays the text that it was: Python's may hold what no JSON has.
+fn answer_as_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::None => json!(null),
+        Value::Double(number) => json!(number),
+        Value::Int(number) => json!(number),
+        Value::String(text) | Value::Json(text) => json!(text),
+    }
 }
 
 fn kind(outcome: &CallOutcome) -> &'static str {

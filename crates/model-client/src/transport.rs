@@ -38,7 +38,7 @@ pub(crate) enum Fault {
     NoConnection(String),
     /// The node is not who it has to be, or does not accept who we are. Nothing of an answer was used.
     Credentials(String),
-    /// The connection was dead already: nothing of the request has left.
+    /// The connection was dead already, or closed by a server that never looked at the request.
     NotSent(String),
     /// The request was sent, and the connection or the stream broke.
     Broken(String),
@@ -114,8 +114,8 @@ impl Connection {
             Ok(response) => response,
             Err(error) => {
                 let words = format!("the connection to {address} broke: {}", in_words(error.error()));
-                let fault =
-                    if error.message().is_some() { Fault::NotSent(words) } else { Fault::Broken(words) };
+                let is_unknown_there = error.message().is_some() || was_never_looked_at(error.error());
+                let fault = if is_unknown_there { Fault::NotSent(words) } else { Fault::Broken(words) };
                 return Err(self.explained(address, fault).await);
             }
         };
@@ -146,6 +146,16 @@ impl Connection {
             fault => fault,
         }
     }
+}
+
+/// True when the server has said by HTTP/2's own means that it did not begin with the request: its GOAWAY, as it closes an
+/// idle connection say, names earlier requests only, or it refused the stream.
+fn was_never_looked_at(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| (*error).source());
+    let error = causes.find_map(|error| error.downcast_ref::<h2::Error>());
+    let says_so =
+        |error: &h2::Error| error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_some_and(|error| error.is_remote() && says_so(error))
 }
 
 async fn connect(address: &Address) -> std::io::Result<TcpStream> {

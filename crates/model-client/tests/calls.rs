@@ -8,7 +8,8 @@ use common::{BRIEF, Client, PATIENT, broken, busy, json, predict, tick, timeout,
 use model_client::{CallOutcome, EncodedCall, EncodedSetup, ModelNode, Oversized};
 use protocol::{Value, method, status};
 use testkit::{Behaviour, FakeModel, Reply, soon};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// What becomes of a `predict` to a model that behaves so.
 async fn outcome_of(behaviour: Behaviour) -> CallOutcome {
@@ -334,7 +335,6 @@ async fn a_server_that_accepts_and_stays_silent_times_out() {
 
 #[tokio::test]
 async fn a_server_that_speaks_something_else_breaks_the_call() {
-    use tokio::io::AsyncWriteExt;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut client = Client::start().await;
@@ -350,6 +350,48 @@ async fn a_server_that_speaks_something_else_breaks_the_call() {
     let call = predict();
     let (outcome, _stream) = tokio::join!(node.call(&call, PATIENT), server);
     broken(outcome);
+}
+
+#[tokio::test]
+async fn a_call_that_a_closing_server_never_looked_at_is_made_again() {
+    let model = FakeModel::start(Behaviour::answer("[]")).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut client = Client::start().await;
+    client.orchestrator.send_raw(format!(
+        r#"{{"event":"update","data":[{{"model_id":"1","deployment_id":"d","state":"RUNNING","ip":"127.0.0.1","port":{port}}}]}}"#
+    ));
+    let node = client.joined().await;
+    let server = tokio::spawn(async move {
+        let (mut closing, _) = listener.accept().await.unwrap();
+        go_away_from_the_first_request(&mut closing).await.unwrap();
+        let (mut ours, _) = listener.accept().await.unwrap();
+        let mut theirs = TcpStream::connect(model.address()).await.unwrap();
+        tokio::io::copy_bidirectional(&mut ours, &mut theirs).await
+    });
+    assert_eq!(json(&node.call(&predict(), PATIENT).await), "[]");
+    server.abort();
+}
+
+/// As grpcio closes a connection that it finds idle while the request is on its way: the last request that it has looked
+/// at is none.
+async fn go_away_from_the_first_request(stream: &mut TcpStream) -> std::io::Result<()> {
+    const PREFACE_BYTES: usize = 24;
+    const HEADERS: u8 = 1;
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GO_AWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+    stream.write_all(&SETTINGS).await?;
+    stream.read_exact(&mut [0; PREFACE_BYTES]).await?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        let [a, b, c, kind, ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        stream.read_exact(&mut payload).await?;
+        if kind == HEADERS {
+            return stream.write_all(&GO_AWAY).await;
+        }
+    }
 }
 
 #[tokio::test]
