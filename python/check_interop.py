@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Interoperation with the Python of the field: the client `model-runner-client`, unchanged, against this program.
 
-The client follows the orchestrator and calls its models; sees them uploaded, changed, stopped, crashing; and reports those
-that fail. It sets up, ticks and asks Python submissions behind the model host: the examples of this repository and the
-trackers that ship inside the package crunch-synth; plain, with mutual TLS, and behind a gateway.
+The client follows the orchestrator and calls its models; sees them uploaded, changed, stopped, crashing; and reports
+those that fail. It sets up, ticks and asks Python submissions behind the model host: the examples of this repository and
+the trackers that ship inside the package crunch-synth; plain, with mutual TLS, and behind a gateway.
 
     check_interop.py --condor target/debug/condor --environments target/submission-environments
 

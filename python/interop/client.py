@@ -121,7 +121,8 @@ class Coordinator:
     async def answers(self, method, *values):
         """What all models answer, each with success."""
         outcomes = list((await self.runner.call(method, arguments(*values))).values())
-        expect([outcome.status for outcome in outcomes], [Status.SUCCESS] * len(self.models), f"the outcomes of {method}")
+        statuses = [outcome.status for outcome in outcomes]
+        expect(statuses, [Status.SUCCESS] * len(self.models), f"the outcomes of {method}")
         return [outcome.result for outcome in outcomes]
 
 

@@ -1,4 +1,4 @@
-"""Certificates, delegations and keys, made as docs/security.md tells operators: with `crunch-certificate` and openssl."""
+"""Certificates, delegations and keys, made as docs/security.md tells: with `crunch-certificate` and openssl."""
 
 import contextlib
 import io

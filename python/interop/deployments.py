@@ -45,7 +45,8 @@ async def is_added(condor, client):
 
 async def is_changed(condor, client, model_id):
     before = client.models[model_id]
-    expect(await condor.upload(model_id, code("stolen"), key="not the key, but as long"), 401, "an upload without the key")
+    refusal = await condor.upload(model_id, code("stolen"), key="not the key, but as long")
+    expect(refusal, 401, "an upload with a wrong key")
     expect(await condor.upload(model_id, code("two")), 200, "an upload of new code")
     after = await client.joined(model_id, instead_of=before)
     expect(after.deployment_id != before.deployment_id, True, "that new code is a new deployment")

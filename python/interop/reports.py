@@ -58,7 +58,8 @@ async def is_reported_without_a_class(condor):
 async def is_reported_for_failures(condor, client):
     before = await client.joined("raises")
     for _ in range(2):
-        expect((await client.ask("raises", "predict", *QUESTION)).status, Status.FAILED, "the outcome of a call that raises")
+        outcome = await client.ask("raises", "predict", *QUESTION)
+        expect(outcome.status, Status.FAILED, "the outcome of a call that raises")
     await client.left("raises")
     await stays_stopped(condor, "raises", "MULTIPLE_FAILED")
     await is_back_after_start(condor, client, before)
@@ -78,7 +79,8 @@ async def is_reported_for_timeouts(condor, client):
 
 async def is_reported_for_a_missing_method(condor, client):
     before = await client.joined("lacks")
-    expect((await client.ask("lacks", "predict_all", *QUESTION)).status, Status.FAILED, "the outcome without such a method")
+    outcome = await client.ask("lacks", "predict_all", *QUESTION)
+    expect(outcome.status, Status.FAILED, "the outcome without such a method")
     await client.left("lacks")
     await stays_stopped(condor, "lacks", "BAD_IMPLEMENTATION")
     expect(await condor.upload("lacks", COMPLETE), 200, "an upload of new code")
@@ -89,7 +91,8 @@ async def is_reported_for_a_missing_method(condor, client):
 
 async def stays_stopped(condor, model_id, failure_code):
     model = await condor.becomes(model_id, "RUNNER_FAILED")
-    why = f"reported by a coordinator ({failure_code}: no reason given); it stays stopped until it is changed or started"
+    reported = f"reported by a coordinator ({failure_code}: no reason given)"
+    why = f"{reported}; it stays stopped until it is changed or started"
     expect(model["statusMessage"], why, f"the reason for the stop of {model_id} in `GET /models`")
     expect_within(await condor.models("list"), why, "`condor models list`")
 

@@ -13,7 +13,10 @@ EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "examples"
 # The trackers that ship inside the package, as submissions of one line each.
 SHIPPED = {
     "GaussianStepTracker": ("from crunch_synth.examples.exampletracker import GaussianStepTracker", ""),
-    "MyTracker with SubTracker": ("from crunch_synth.examples.subtracker_example import MyTracker", "scikit-learn==1.7.2"),
+    "MyTracker with SubTracker": (
+        "from crunch_synth.examples.subtracker_example import MyTracker",
+        "scikit-learn==1.7.2",
+    ),
 }
 
 VALUES = """
