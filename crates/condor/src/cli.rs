@@ -363,6 +363,10 @@ pub struct SubmissionArgs {
     #[arg(long, value_name = "SPAN", default_value = "120s", conflicts_with = "builtin")]
     pub call_limit: Span,
 
+    /// End when the submission's process has died or was killed, and leave the fresh start to an orchestrator
+    #[arg(long, conflicts_with = "builtin")]
+    pub exit_with_model: bool,
+
     /// Where virtual environments are kept [default: .environments beside the submission]
     #[arg(long, value_name = "DIR", conflicts_with = "builtin")]
     pub environments: Option<PathBuf>,

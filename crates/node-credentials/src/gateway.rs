@@ -210,13 +210,16 @@ fn encoded(part: &'static str, bytes: &[u8]) -> Result<HeaderValue, TokenFault> 
 pub struct CoordinatorKeys(Vec<KeyHash>);
 
 impl CoordinatorKeys {
-    /// Reads a file with the SHA-256 of one public key (DER SubjectPublicKeyInfo) in hexadecimal per line. Empty lines and
-    /// what follows a `#` do not count.
+    /// Reads a file with the SHA-256 of one public key (DER SubjectPublicKeyInfo) in hexadecimal per line. Empty lines, what
+    /// follows a `#` and the file name that `sha256sum` prints behind a hash, which is `-` here, do not count.
     pub fn read(path: &Path, contents: &[u8]) -> Result<Self, CredentialsError> {
         let text = str::from_utf8(contents).map_err(|why| CredentialsError::new(path, why))?;
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-        let hashes =
-            lines.filter(|line| !line.is_empty()).map(str::parse).collect::<Result<Vec<KeyHash>, _>>();
+        let hashes = lines.filter(|line| !line.is_empty()).map(|line| {
+            let hash = line.strip_suffix('-').map_or(line, str::trim_end);
+            hash.parse::<KeyHash>()
+        });
+        let hashes = hashes.collect::<Result<Vec<_>, _>>();
         let hashes = hashes.map_err(|why| CredentialsError::new(path, why))?;
         if hashes.is_empty() {
             let fault = "it names no key: write the SHA-256 of the coordinator's public key in it";
@@ -324,5 +327,20 @@ mod tests {
             |text: &str| CoordinatorKeys::read(Path::new("keys"), text.as_bytes()).unwrap_err().to_string();
         assert!(no_keys("# none yet\n").starts_with("keys: it names no key"));
         assert!(no_keys("abc").contains("`abc` is no SHA-256"));
+    }
+
+    #[test]
+    fn a_line_of_keys_is_what_sha256sum_prints_or_the_hash_alone() {
+        let signer = signer();
+        let key = signer.public_key();
+        let known =
+            |text: String| CoordinatorKeys::read(Path::new("keys"), text.as_bytes()).unwrap().contains(key);
+        for line in ["{}", "{}  -\n", " {}\t# ours\n", "# ours\n\n{}  - # ours\n"] {
+            assert!(known(line.replace("{}", &key.hash().to_string())), "{line:?}");
+        }
+        for bad in ["{} x", "{} {}", "-"] {
+            let text = bad.replace("{}", &key.hash().to_string());
+            assert!(CoordinatorKeys::read(Path::new("keys"), text.as_bytes()).is_err(), "{bad:?}");
+        }
     }
 }

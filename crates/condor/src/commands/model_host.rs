@@ -8,7 +8,7 @@ use anyhow::Context;
 use domain::SystemClock;
 use model_client::{CredentialsError, FileChecks};
 use orchestrator::builtin::{BuiltinSpec, SpecError};
-use orchestrator::host::{self, Environments, NodeSecurity, Submission};
+use orchestrator::host::{self, AfterDeath, Environments, NodeSecurity, Submission};
 use orchestrator::limits::Limits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,7 @@ async fn serve_submission(
         interpreter: interpreter?,
         base_class: args.base_class,
         call_limit: args.call_limit.as_duration(),
+        after_death: if args.exit_with_model { AfterDeath::End } else { AfterDeath::AwaitSetup },
     };
     host::serve_submission(announced(listen).await?, submission, security, shutdown).await?;
     Ok(())

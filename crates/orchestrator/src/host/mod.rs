@@ -10,19 +10,21 @@ mod submission;
 mod tls;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use protocol::dynamic_subclass::dynamic_subclass_service_server::{
     DynamicSubclassService, DynamicSubclassServiceServer,
 };
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 pub use parent::wait_for_parent_exit;
 pub use security::NodeSecurity;
 pub(crate) use submission::installers_see;
-pub use submission::{EnvironmentError, Environments, Submission};
+pub use submission::{AfterDeath, EnvironmentError, Environments, Submission};
 
 use crate::builtin::BuiltinModel;
 use builtin::Node;
@@ -34,10 +36,16 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Calls in progress and open health watches get this long when the host stops.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// The host could not serve.
+/// Why a host has ended without being told to.
 #[derive(Debug, thiserror::Error)]
-#[error("the model host failed: {0}")]
-pub struct HostError(#[from] tonic::transport::Error);
+pub enum HostError {
+    /// It could not serve.
+    #[error("the model host failed: {0}")]
+    Serving(#[from] tonic::transport::Error),
+    /// The process of its submission has died, and [`AfterDeath::End`] is what it does then; in words.
+    #[error("{0}")]
+    ModelDied(String),
+}
 
 /// Serves `model` on `listener` until `shutdown`: the model's own service and the gRPC health check on one port, one
 /// call at a time, to those whom `security` lets in. The call in progress gets a few seconds to end.
@@ -50,7 +58,8 @@ pub async fn serve_builtin(
     serve(listener, Node::new(model), security, shutdown).await
 }
 
-/// Serves a Python submission as [`serve_builtin`] serves a built-in model. Its process has ended when this returns.
+/// Serves a Python submission as [`serve_builtin`] serves a built-in model, or until its process dies if the submission says
+/// so. Its process has ended when this returns.
 pub async fn serve_submission(
     listener: TcpListener,
     submission: Submission,
@@ -58,9 +67,19 @@ pub async fn serve_submission(
     shutdown: CancellationToken,
 ) -> Result<(), HostError> {
     let stop = CancellationToken::new();
-    let node = SubmissionNode::new(submission, stop.clone());
+    let (dies, death) = oneshot::channel();
+    let node = SubmissionNode::new(submission, stop.clone(), dies);
     let end = node.end();
-    let served = serve(listener, node, security, shutdown).await;
+    let ending = shutdown.child_token();
+    let mut serving = pin!(serve(listener, node, security, ending.clone()));
+    let served = tokio::select! {
+        served = &mut serving => served,
+        Ok(how) = death => {
+            // the call in progress is still answered, with the same words
+            ending.cancel();
+            serving.await.and(Err(HostError::ModelDied(how)))
+        }
+    };
     stop.cancel();
     end.await;
     served

@@ -126,6 +126,7 @@ impl ProcessRunner {
             .arg("--python")
             .arg(&submissions.python)
             .args(["--base-class", &submissions.base_class])
+            .arg("--exit-with-model")
             .args(Limits { processes, ..submissions.limits }.to_arguments());
         Ok(Launch { command, home, timeout: BUILD_TIMEOUT })
     }

@@ -10,7 +10,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::host::{Host, json, request};
+use crate::host::{BASE_CLASS, Host, json, request};
 
 const WILD: &str = "
 import ctypes, fcntl, os, signal, subprocess, sys, threading, time
@@ -202,6 +202,46 @@ async fn a_process_that_dies_between_calls_is_told_by_the_next_one() {
     assert_eq!(client.succeed("count", &[]).await, Value::Int(1), "Setup notices too");
 }
 
+/// How a host that was not told to stop has ended.
+async fn ended(host: Host) -> String {
+    let ended = tokio::time::timeout(Duration::from_secs(20), host.serving).await.unwrap().unwrap();
+    ended.unwrap_err().to_string()
+}
+
+/// Public coordinators never send a second Setup to the same address.
+#[tokio::test]
+async fn a_host_that_ends_with_its_model_answers_first_and_says_how_the_model_died() {
+    let host = Host::ending_with(WILD).await;
+    let mut client = host.ready_client().await;
+    client.succeed("count", &[]).await;
+    let (status, message) = client.fail("execute", &code("os._exit(7)")).await;
+    let died = "the model's process ended with exit status 7";
+    assert_eq!((status.as_str(), message.as_str()), ("MODEL_FAILED", died));
+    assert_eq!(ended(host).await, died);
+
+    let host = Host::ending_with(WILD).await;
+    let mut client = host.ready_client().await;
+    let Value::Int(pid) = client.succeed("evaluate", &code("os.getpid()")).await else { panic!("no pid") };
+    kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
+    is_gone(pid).await;
+    assert_eq!(client.fail("count", &[]).await.0, "FAILED_PRECONDITION");
+    assert_eq!(ended(host).await, "the model's process ended with signal 9 (SIGKILL)");
+}
+
+#[tokio::test]
+async fn a_set_up_that_fails_leaves_a_host_that_ends_with_its_model_as_it_is() {
+    let host = Host::ending_with("import os\nos._exit(4)").await;
+    let mut client = host.client().await;
+    for _ in 0..2 {
+        let (status, message) = client.set_up(BASE_CLASS).await;
+        assert_eq!(
+            (status.as_str(), message.as_str()),
+            ("SETUP_FAILED", "the model's process ended with exit status 4")
+        );
+    }
+    assert!(!host.serving.is_finished());
+}
+
 #[tokio::test]
 async fn one_call_at_a_time_also_when_its_caller_has_gone_and_the_health_check_answers_meanwhile() {
     let host = Host::of(WILD).await;
@@ -239,7 +279,7 @@ async fn a_host_that_stops_takes_a_hanging_submission_with_it() {
     let hanging = tokio::spawn(async move { client.0.call(request("hang", &[])).await });
     exists(&host, "hanging").await;
     host.shutdown.cancel();
-    tokio::time::timeout(Duration::from_secs(20), host.serving).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), host.serving).await.unwrap().unwrap().unwrap();
     is_gone(pid).await;
     let stopped = hanging.await.unwrap().unwrap_err();
     assert_eq!(stopped.code(), Code::Unavailable, "not the model's fault: {stopped}");

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use orchestrator::host::{Environments, MAX_MESSAGE_BYTES, NodeSecurity, Submission, serve_submission};
+use orchestrator::host::{
+    AfterDeath, Environments, HostError, MAX_MESSAGE_BYTES, NodeSecurity, Submission, serve_submission,
+};
 use protocol::Value;
 use protocol::commons::{Argument, KwArgument, Status};
 use protocol::dynamic_subclass::dynamic_subclass_service_client::DynamicSubclassServiceClient;
@@ -36,7 +38,7 @@ pub struct Host {
     pub folder: PathBuf,
     pub address: SocketAddr,
     pub shutdown: CancellationToken,
-    pub serving: JoinHandle<()>,
+    pub serving: JoinHandle<Result<(), HostError>>,
     _files: Option<TempDir>,
 }
 
@@ -52,41 +54,55 @@ impl Host {
     }
 
     pub async fn with_limit(files: &[(&str, &str)], call_limit: Duration) -> Self {
-        Self::with(files, call_limit, NodeSecurity::plain()).await
+        Self::with(files, call_limit, NodeSecurity::plain(), AfterDeath::AwaitSetup).await
     }
 
     /// A submission of `main.py` alone that answers those whom `security` lets in.
     pub async fn guarded(main: &str, security: NodeSecurity) -> Self {
-        Self::with(&[("main.py", main)], CALL_LIMIT, security).await
+        Self::with(&[("main.py", main)], CALL_LIMIT, security, AfterDeath::AwaitSetup).await
     }
 
-    async fn with(files: &[(&str, &str)], call_limit: Duration, security: NodeSecurity) -> Self {
+    /// A submission of `main.py` alone whose host ends when its process dies, as under an orchestrator.
+    pub async fn ending_with(main: &str) -> Self {
+        Self::with(&[("main.py", main)], CALL_LIMIT, NodeSecurity::plain(), AfterDeath::End).await
+    }
+
+    async fn with(
+        files: &[(&str, &str)],
+        call_limit: Duration,
+        security: NodeSecurity,
+        after_death: AfterDeath,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        let mut host = Self::serve(folder.path().canonicalize().unwrap(), call_limit, security).await;
+        let place = folder.path().canonicalize().unwrap();
+        let mut host = Self::serve(place, call_limit, security, after_death).await;
         host._files = Some(folder);
         host
     }
 
     pub async fn of_folder(folder: PathBuf) -> Self {
-        Self::serve(folder, CALL_LIMIT, NodeSecurity::plain()).await
+        Self::serve(folder, CALL_LIMIT, NodeSecurity::plain(), AfterDeath::AwaitSetup).await
     }
 
-    async fn serve(folder: PathBuf, call_limit: Duration, security: NodeSecurity) -> Self {
+    async fn serve(
+        folder: PathBuf,
+        call_limit: Duration,
+        security: NodeSecurity,
+        after_death: AfterDeath,
+    ) -> Self {
         let environments = Environments::beside(&folder);
         let interpreter = environments.interpreter(&folder, python().await).await.unwrap();
         let base_class = BASE_CLASS.to_owned();
-        let submission = Submission { folder: folder.clone(), interpreter, base_class, call_limit };
+        let submission =
+            Submission { folder: folder.clone(), interpreter, base_class, call_limit, after_death };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
-        let serving =
-            tokio::spawn(
-                async move { serve_submission(listener, submission, security, stop).await.unwrap() },
-            );
+        let serving = tokio::spawn(serve_submission(listener, submission, security, stop));
         Host { folder, address, shutdown, serving, _files: None }
     }
 

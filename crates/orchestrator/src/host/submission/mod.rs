@@ -18,6 +18,16 @@ pub(super) use node::SubmissionNode;
 /// The largest value that an answer can carry: a message holds it and some bytes more.
 const LARGEST_VALUE: usize = MAX_MESSAGE_BYTES - 1024;
 
+/// What becomes of the host of a submission whose process has died in a call or after one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterDeath {
+    /// It refuses calls with FAILED_PRECONDITION until the next Setup starts the process afresh.
+    AwaitSetup,
+    /// It tells the caller and ends, for its orchestrator to start it again: public coordinators never send a second Setup
+    /// to the same address.
+    End,
+}
+
 /// A submission that is ready to run.
 #[derive(Debug, Clone)]
 pub struct Submission {
@@ -29,4 +39,6 @@ pub struct Submission {
     pub base_class: String,
     /// A call beyond it gets its process killed.
     pub call_limit: Duration,
+    /// What the host does once the process has died, other than in a Setup.
+    pub after_death: AfterDeath,
 }

@@ -6,14 +6,14 @@ use protocol::commons::{Argument, KwArgument, Status};
 use protocol::dynamic_subclass::dynamic_subclass_service_server::DynamicSubclassService;
 use protocol::dynamic_subclass::{CallRequest, CallResponse, RestResponse, SetupRequest, SetupResponse};
 use protocol::status;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response};
 
 use super::frame::{self, Answer, Kind};
 use super::process::Process;
-use super::{LARGEST_VALUE, Submission};
+use super::{AfterDeath, LARGEST_VALUE, Submission};
 use crate::host::reply;
 
 /// One submission and the process that runs it.
@@ -22,10 +22,15 @@ pub(in crate::host) struct SubmissionNode {
 }
 
 impl SubmissionNode {
-    /// The process runs from the first Setup until `stop` or a fault of its own.
-    pub(in crate::host) fn new(submission: Submission, stop: CancellationToken) -> Self {
+    /// The process runs from the first Setup until `stop` or a fault of its own. The first such fault goes to `death`, in
+    /// words, if the host is to end then.
+    pub(in crate::host) fn new(
+        submission: Submission,
+        stop: CancellationToken,
+        death: oneshot::Sender<String>,
+    ) -> Self {
         let state = State::Down("the model has not been set up".to_owned());
-        let model = Model { submission, state, stop, next_id: 0 };
+        let model = Model { submission, state, stop, death: Some(death), next_id: 0 };
         SubmissionNode { model: Arc::new(Mutex::new(model)) }
     }
 
@@ -79,6 +84,8 @@ struct Model {
     state: State,
     /// Ends the call in progress, and with it the process.
     stop: CancellationToken,
+    /// Ends the host; `None` once it was used.
+    death: Option<oneshot::Sender<String>>,
     next_id: u32,
 }
 
@@ -147,6 +154,7 @@ impl Model {
             Err(Unanswered::Broken(why)) => {
                 tracing::error!(method = method_name, "the model is stopped until its next Setup: {why}");
                 process.kill().await;
+                self.died(&why);
                 self.state = State::Down(why.clone());
                 return Ok(refused(status::MODEL_FAILED, why));
             }
@@ -162,6 +170,16 @@ impl Model {
         let Some(how) = process.ended() else { return };
         tracing::error!("the model is stopped until its next Setup: {how}");
         self.take_down(&how).await;
+        self.died(&how);
+    }
+
+    fn died(&mut self, how: &str) {
+        if self.submission.after_death == AfterDeath::End
+            && let Some(death) = self.death.take()
+        {
+            // a host that ends already has nobody who hears it
+            let _ = death.send(how.to_owned());
+        }
     }
 
     async fn take_down(&mut self, why: &str) {

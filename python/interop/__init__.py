@@ -1,0 +1,1 @@
+"""The checks of check_interop.py, a module for each topic."""
