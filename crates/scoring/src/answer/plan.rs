@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::Refusal;
-use super::json::{Number, excerpt};
+use super::json::excerpt;
+use super::tape::Place;
 use crate::distribution::{
     Density, FAMILIES, InvalidMasses, InvalidParameter, InvalidPieces, Mixture, PiecewiseLinear, PointMasses,
 };
@@ -76,16 +77,27 @@ pub(super) struct Quantiles {
     pub values: Range<usize>,
 }
 
-/// The numbers of one density, and the text that they stand in.
+/// The numbers of one density and, where that is known, how they were written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Numbers<'n> {
-    pub text: &'n str,
-    pub slots: &'n [Number],
+    values: &'n [f64],
+    text: &'n str,
+    places: &'n [Place],
 }
 
-impl Numbers<'_> {
+impl<'n> Numbers<'n> {
+    /// The values alone.
+    pub fn new(values: &'n [f64]) -> Self {
+        Numbers { values, text: "", places: &[] }
+    }
+
+    /// The numbers at these places of a text.
+    pub fn sent(values: &'n [f64], text: &'n str, places: &'n [Place]) -> Self {
+        Numbers { values, text, places }
+    }
+
     fn value(self, slot: usize) -> f64 {
-        self.slots[slot].value
+        self.values[slot]
     }
 
     fn finite(self, slot: usize) -> Result<f64, Refusal> {
@@ -104,8 +116,10 @@ impl Numbers<'_> {
     }
 
     fn as_sent(self, slot: usize) -> String {
-        let number = self.slots[slot];
-        excerpt(&self.text[number.start as usize..number.end as usize])
+        match self.places.get(slot) {
+            Some(place) => excerpt(&self.text[place.start as usize..place.end as usize]),
+            None => format!("{:?}", self.value(slot)),
+        }
     }
 }
 
