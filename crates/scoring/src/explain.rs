@@ -4,8 +4,8 @@ use domain::{PricePoint, Question, Span, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    Aggregation, Density, Distribution, Expected, PredictionScore, RelativeScores, RoundOutcome, ScoreSettings,
-    SettledStep, SettlementSettings, StepAnswer, StoredAnswer, relative_scores, score_round,
+    Aggregation, Density, Distribution, Expected, PredictionScore, RelativeScores, RoundOutcome,
+    ScoreSettings, SettledStep, SettlementSettings, StepAnswer, StoredAnswer, relative_scores, score_round,
 };
 
 /// A settled round and what its models answered.

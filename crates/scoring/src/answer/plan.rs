@@ -7,7 +7,8 @@ use super::Refusal;
 use super::json::excerpt;
 use super::tape::Place;
 use crate::distribution::{
-    Density, FAMILIES, InvalidMasses, InvalidParameter, InvalidPieces, Mixture, PiecewiseLinear, PointMasses,
+    Density, FAMILIES, InvalidMasses, InvalidParameter, InvalidPieces, Mixture, Norm, PiecewiseLinear,
+    PointMasses, Weighted,
 };
 
 /// What the words of a density say: which distribution it is, and which of its numbers is what. Numbers are named by
@@ -31,6 +32,8 @@ pub(super) type Build = fn(&[f64], f64, f64) -> Result<Density, InvalidParameter
 /// A member of a family.
 #[derive(Debug)]
 pub(super) struct Leaf {
+    /// True for normals, where `build` makes a [`Norm`] of `loc` and `scale`.
+    pub is_norm: bool,
     pub build: Build,
     pub shapes: Vec<Operand>,
     pub loc: Operand,
@@ -140,6 +143,18 @@ impl Plan<'_> {
             Plan::Quantiles(quantiles) => quantiles.density(numbers),
         }
     }
+
+    /// The normal that these numbers make, if it is one: most components are, and this way two numbers are moved rather
+    /// than all that a density or a refusal may be.
+    #[inline]
+    fn norm(&self, numbers: Numbers<'_>) -> Option<Norm> {
+        match self {
+            Plan::Leaf(Leaf { is_norm: true, loc, scale, .. }) => {
+                Norm::new(loc.number(numbers), scale.number(numbers)).ok()
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The most shapes that a family has.
@@ -185,6 +200,15 @@ impl Leaf {
 }
 
 impl Operand {
+    /// Unchecked.
+    #[inline]
+    fn number(self, numbers: Numbers<'_>) -> f64 {
+        match self {
+            Operand::Sent { slot, .. } => numbers.value(slot),
+            Operand::Default(value) => value,
+        }
+    }
+
     fn value(self, numbers: Numbers<'_>) -> Result<f64, Refusal> {
         match self {
             Operand::Sent { key, slot } => numbers.finite(slot).map_err(|refusal| refusal.at_key(key)),
@@ -198,14 +222,18 @@ fn mixture(components: &[Component<'_>], numbers: Numbers<'_>) -> Result<Density
     for (index, component) in components.iter().enumerate() {
         densities.push(component.density(numbers).map_err(|refusal| refusal.at_index(index))?);
     }
-    Mixture::new(densities).map(Density::Mixture).map_err(|_| Refusal::new("the weights are all zero"))
+    Mixture::of(densities).map(Density::Mixture).map_err(|_| Refusal::new("the weights are all zero"))
 }
 
 impl Component<'_> {
-    fn density(&self, numbers: Numbers<'_>) -> Result<(f64, Density), Refusal> {
-        let density = self.plan.density(numbers).map_err(|refusal| refusal.at_key("density"))?;
+    #[inline]
+    fn density(&self, numbers: Numbers<'_>) -> Result<Weighted, Refusal> {
+        let density = match self.plan.norm(numbers) {
+            Some(norm) => Density::Norm(norm),
+            None => self.plan.density(numbers).map_err(|refusal| refusal.at_key("density"))?,
+        };
         let weight = numbers.finite(self.weight).map_err(|refusal| refusal.at_key("weight"))?;
-        Ok((weight, density))
+        Ok(Weighted { weight, density })
     }
 }
 

@@ -44,6 +44,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use family::{FAMILIES, Family, Types};
+pub(crate) use mixture::Weighted;
 pub use mixture::{InvalidMixture, Mixture};
 pub use norm::Norm;
 pub(crate) use norm::crps as normal_crps;

@@ -158,7 +158,8 @@ impl Contents {
         })?;
         let templates = read_all(input, |input| {
             let length = input.count()?;
-            let words = std::str::from_utf8(input.bytes(length)?).map_err(|_| damaged("its words are no text"))?;
+            let words =
+                std::str::from_utf8(input.bytes(length)?).map_err(|_| damaged("its words are no text"))?;
             Ok(Template::new(words.to_owned()))
         })?;
         let runs = read_all(input, |input| {

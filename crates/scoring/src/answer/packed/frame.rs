@@ -39,7 +39,10 @@ fn decompressor() -> Decompressor<'static> {
 }
 
 /// What is stored of `contents`.
-#[allow(clippy::expect_used, reason = "compressing into a buffer that is large enough fails only when memory does")]
+#[allow(
+    clippy::expect_used,
+    reason = "compressing into a buffer that is large enough fails only when memory does"
+)]
 pub(super) fn close(contents: &[u8]) -> Vec<u8> {
     let mut stored = vec![0; 1 + zstd::zstd_safe::compress_bound(contents.len())];
     stored[0] = VERSION;
@@ -71,7 +74,7 @@ pub(super) fn open(stored: &[u8]) -> Result<Opened, UnreadableAnswer> {
 }
 
 /// Contents that were stored.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Opened {
     /// With padding.
     contents: Vec<u8>,

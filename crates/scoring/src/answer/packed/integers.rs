@@ -84,7 +84,11 @@ fn back_from_zigzag(code: u64) -> u64 {
 }
 
 /// Reads a column of `count` integers, instead of what is in `values`.
-pub(super) fn read(input: &mut Input<'_>, count: usize, values: &mut Vec<u64>) -> Result<(), UnreadableAnswer> {
+pub(super) fn read(
+    input: &mut Input<'_>,
+    count: usize,
+    values: &mut Vec<u64>,
+) -> Result<(), UnreadableAnswer> {
     let head = input.byte()?;
     let width = u32::from(head & !DIFFERENCES);
     if width > u64::BITS {

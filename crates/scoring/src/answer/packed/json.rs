@@ -12,8 +12,8 @@ const MAX_BYTES: usize = 8 * MAX_TEXT_BYTES;
 pub(super) fn write(contents: &Contents) -> Result<String, UnreadableAnswer> {
     let templates = &contents.templates;
     let elements = contents.elements();
-    let mut elements =
-        elements.map(|element| element.map(|(template, numbers)| (templates[template].words.as_str(), numbers)));
+    let mut elements = elements
+        .map(|element| element.map(|(template, numbers)| (templates[template].words.as_str(), numbers)));
     let mut writer = JsonWriter::default();
     match contents.form {
         Form::Buckets => writer.element(elements.next().flatten())?,

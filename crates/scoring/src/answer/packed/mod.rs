@@ -139,3 +139,6 @@ fn plan<'a>(text: &'a str, slots: usize, planner: Planner) -> Result<Plan<'a>, U
 fn damaged(reason: impl ToString) -> UnreadableAnswer {
     UnreadableAnswer::Damaged(reason.to_string())
 }
+
+#[cfg(test)]
+mod tests;
