@@ -143,18 +143,6 @@ impl Plan<'_> {
             Plan::Quantiles(quantiles) => quantiles.density(numbers),
         }
     }
-
-    /// The normal that these numbers make, if it is one: most components are, and this way two numbers are moved rather
-    /// than all that a density or a refusal may be.
-    #[inline]
-    fn norm(&self, numbers: Numbers<'_>) -> Option<Norm> {
-        match self {
-            Plan::Leaf(Leaf { is_norm: true, loc, scale, .. }) => {
-                Norm::new(loc.number(numbers), scale.number(numbers)).ok()
-            }
-            _ => None,
-        }
-    }
 }
 
 /// The most shapes that a family has.
@@ -220,18 +208,26 @@ impl Operand {
 fn mixture(components: &[Component<'_>], numbers: Numbers<'_>) -> Result<Density, Refusal> {
     let mut densities = Vec::with_capacity(components.len());
     for (index, component) in components.iter().enumerate() {
-        densities.push(component.density(numbers).map_err(|refusal| refusal.at_index(index))?);
+        match component.norm(numbers) {
+            Some((weight, norm)) => densities.push(Weighted { weight, density: Density::Norm(norm) }),
+            None => densities.push(component.density(numbers).map_err(|refusal| refusal.at_index(index))?),
+        }
     }
     Mixture::of(densities).map(Density::Mixture).map_err(|_| Refusal::new("the weights are all zero"))
 }
 
 impl Component<'_> {
+    /// The weight and the normal that these numbers make, if it is one and all is well: most components are, and this way
+    /// three numbers are moved rather than all that a density or a refusal may be.
     #[inline]
+    fn norm(&self, numbers: Numbers<'_>) -> Option<(f64, Norm)> {
+        let Plan::Leaf(Leaf { is_norm: true, loc, scale, .. }) = &self.plan else { return None };
+        let norm = Norm::new(loc.number(numbers), scale.number(numbers)).ok()?;
+        Some(numbers.value(self.weight)).filter(|weight| weight.is_finite()).map(|weight| (weight, norm))
+    }
+
     fn density(&self, numbers: Numbers<'_>) -> Result<Weighted, Refusal> {
-        let density = match self.plan.norm(numbers) {
-            Some(norm) => Density::Norm(norm),
-            None => self.plan.density(numbers).map_err(|refusal| refusal.at_key("density"))?,
-        };
+        let density = self.plan.density(numbers).map_err(|refusal| refusal.at_key("density"))?;
         let weight = numbers.finite(self.weight).map_err(|refusal| refusal.at_key("weight"))?;
         Ok(Weighted { weight, density })
     }

@@ -15,6 +15,9 @@ const TRIMMED_DECIMALS: u8 = 2;
 /// Added where the lowest bit of a mantissa is the sign.
 const SIGNED: u8 = 4;
 
+/// What a column costs however few bits its integers take.
+const HEAD_BITS: u64 = 16;
+
 /// Integers up to here are exact as doubles.
 const EXACT_INTEGERS: u64 = 1 << f64::MANTISSA_DIGITS;
 
@@ -83,7 +86,7 @@ impl Decimals {
         let (zeros, trimmed) = self.trimmed();
         let (whole, short, zeros_coding) =
             (Coding::of(&self.mantissas), Coding::of(&trimmed), Coding::of(&zeros));
-        let is_trimmed = short.bits() + zeros_coding.bits() < whole.bits();
+        let is_trimmed = short.bits() + zeros_coding.bits() + HEAD_BITS < whole.bits();
         let kind = if is_trimmed { TRIMMED_DECIMALS } else { DECIMALS };
         out.push(kind | if is_signed { SIGNED } else { 0 });
         out.push(self.power as u8);
