@@ -66,10 +66,10 @@ impl<'a, 'l> ElementReader<'a, 'l> {
             }
             return Ok(Arc::clone(density));
         }
-        let density = Arc::new(match self.by_known_shape(cursor) {
+        let density = match self.by_known_shape(cursor) {
             Some(density) => density,
             None => self.by_grammar(cursor)?,
-        });
+        };
         self.previous = Some((&cursor.text()[start..cursor.at()], Arc::clone(&density)));
         Ok(density)
     }
@@ -87,13 +87,13 @@ impl<'a, 'l> ElementReader<'a, 'l> {
 
     /// Passes an element of a shape that was seen before; `None` when it is of no such shape or its numbers make no
     /// density, and then it is not passed: the grammar says which number is wrong.
-    fn by_known_shape(&mut self, cursor: &mut Cursor<'a>) -> Option<Density> {
+    fn by_known_shape(&mut self, cursor: &mut Cursor<'a>) -> Option<Arc<Density>> {
         let start = cursor.at();
         let numbers = &mut self.numbers;
         let found = self.shapes.iter().position(|shape| shape.pass(cursor, numbers))?;
         self.shapes[..=found].rotate_right(1);
         let shape = &self.shapes[0];
-        let Ok(density) = shape.plan.density(Numbers::new(numbers)) else {
+        let Ok(density) = shape.plan.shared_density(Numbers::new(numbers)) else {
             cursor.back_to(start);
             return None;
         };
@@ -103,12 +103,12 @@ impl<'a, 'l> ElementReader<'a, 'l> {
         Some(density)
     }
 
-    fn by_grammar(&mut self, cursor: &mut Cursor<'a>) -> Result<Density, Fault> {
+    fn by_grammar(&mut self, cursor: &mut Cursor<'a>) -> Result<Arc<Density>, Fault> {
         cursor.value(&mut self.tape)?;
         let value = self.tape.root(cursor.text());
         let plan = density::plan(value, self.limits)?;
         let (numbers, places) = (self.tape.numbers(), self.tape.places());
-        let density = plan.density(Numbers::sent(numbers, cursor.text(), places))?;
+        let density = plan.shared_density(Numbers::sent(numbers, cursor.text(), places))?;
         let words = words_between(value, places);
         let template = self.recording.as_mut().map(|recording| {
             let template = recording.template(&words);

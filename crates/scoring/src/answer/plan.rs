@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Refusal;
 use super::json::excerpt;
@@ -127,13 +128,21 @@ impl<'n> Numbers<'n> {
 }
 
 impl Plan<'_> {
+    /// [`Plan::density`], made where it stays: there are many mixtures, and moving them is much of the work.
+    pub fn shared_density(&self, numbers: Numbers<'_>) -> Result<Arc<Density>, Refusal> {
+        match self {
+            Plan::Mixture(components) => {
+                mixture(components, numbers).map(|mixture| Arc::new(Density::Mixture(mixture)))
+            }
+            other => other.density(numbers).map(Arc::new),
+        }
+    }
+
     /// The density of these numbers, each checked for its range.
     pub fn density(&self, numbers: Numbers<'_>) -> Result<Density, Refusal> {
         match self {
             Plan::Leaf(leaf) => leaf.density(numbers).map_err(|refusal| refusal.at_key("params")),
-            Plan::Mixture(components) => {
-                mixture(components, numbers).map_err(|refusal| refusal.at_key("components"))
-            }
+            Plan::Mixture(components) => mixture(components, numbers).map(Density::Mixture),
             Plan::Buckets(buckets) => point_masses(buckets, numbers),
             Plan::BucketsLeaf(buckets) => {
                 point_masses(buckets, numbers).map_err(|refusal| refusal.at_key("probabilities"))
@@ -205,15 +214,19 @@ impl Operand {
     }
 }
 
-fn mixture(components: &[Component<'_>], numbers: Numbers<'_>) -> Result<Density, Refusal> {
+#[inline]
+fn mixture(components: &[Component<'_>], numbers: Numbers<'_>) -> Result<Mixture, Refusal> {
     let mut densities = Vec::with_capacity(components.len());
     for (index, component) in components.iter().enumerate() {
         match component.norm(numbers) {
             Some((weight, norm)) => densities.push(Weighted { weight, density: Density::Norm(norm) }),
-            None => densities.push(component.density(numbers).map_err(|refusal| refusal.at_index(index))?),
+            None => {
+                let density = component.density(numbers);
+                densities.push(density.map_err(|refusal| refusal.at_index(index).at_key("components"))?);
+            }
         }
     }
-    Mixture::of(densities).map(Density::Mixture).map_err(|_| Refusal::new("the weights are all zero"))
+    Mixture::of(densities).map_err(|_| Refusal::new("the weights are all zero").at_key("components"))
 }
 
 impl Component<'_> {

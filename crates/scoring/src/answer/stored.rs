@@ -14,6 +14,12 @@ impl StoredAnswer for str {
     }
 }
 
+impl StoredAnswer for String {
+    fn answer(&self, expected: &Expected) -> Result<Answer, UnreadableAnswer> {
+        self.as_str().answer(expected)
+    }
+}
+
 impl<B: AsRef<[u8]> + Sync> StoredAnswer for PackedAnswer<B> {
     fn answer(&self, expected: &Expected) -> Result<Answer, UnreadableAnswer> {
         self.unpack(expected)

@@ -62,6 +62,7 @@ impl Mixture {
     }
 
     /// [`Mixture::new`]. Components stay where they are: there are many mixtures, and moving densities is most of the work.
+    #[inline]
     pub(crate) fn of(mut components: Vec<Weighted>) -> Result<Self, InvalidMixture> {
         let total = Total::of(components.iter().map(|component| component.weight)).ok_or(InvalidMixture)?;
         components.retain(|component| component.weight != 0.0);

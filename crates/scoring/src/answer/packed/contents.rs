@@ -11,7 +11,7 @@ use super::input::{Input, write_integer};
 
 /// Stands for each number among the words of an element. It cannot be one of their bytes: JSON has no bare control
 /// characters but whitespace.
-pub(super) const MARKER: &str = "\0";
+pub(super) const MARKER: char = '\0';
 
 /// Templates with fewer elements have all their numbers in one column: the heads of many would be longer than the numbers.
 const LEAST_ROWS: usize = 8;
@@ -78,7 +78,7 @@ impl Template {
 
     /// How many numbers an element has.
     pub fn slots(&self) -> usize {
-        self.words.matches(MARKER).count()
+        self.words.bytes().filter(|&byte| char::from(byte) == MARKER).count()
     }
 
     fn write_numbers(&self, rows: usize, out: &mut Vec<u8>) {

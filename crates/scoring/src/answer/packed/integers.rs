@@ -2,7 +2,7 @@
 //! shorter, the differences between neighbours in the same way.
 
 use super::UnreadableAnswer;
-use super::input::{Input, PADDING, write_integer};
+use super::input::{Input, write_integer};
 
 /// In the byte that has the width: neighbours are told apart.
 const DIFFERENCES: u8 = 0x80;
@@ -134,9 +134,19 @@ fn read_bits(
     let mask = u64::MAX.checked_shr(u64::BITS - width).unwrap_or_default();
     let mut at = 0usize;
     for _ in 0..count {
-        let window = bytes[at / 8..].first_chunk::<PADDING>().copied().unwrap_or_default();
-        each((u128::from_le_bytes(window) >> (at % 8)) as u64 & mask);
+        let window = &bytes[at / 8..];
+        let code = if width <= u64::BITS - 7 {
+            u64::from_le_bytes(first(window)) >> (at % 8)
+        } else {
+            (u128::from_le_bytes(first(window)) >> (at % 8)) as u64
+        };
+        each(code & mask);
         at += width as usize;
     }
     Ok(())
+}
+
+/// The first ones; there is padding enough behind all that is read.
+fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.first_chunk().copied().unwrap_or([0; N])
 }

@@ -112,12 +112,13 @@ fn densities(contents: &Contents) -> Result<Vec<Arc<Density>>, UnreadableAnswer>
     let templates = texts.iter().zip(&contents.templates);
     let plans: Vec<Plan<'_>> =
         templates.map(|(text, template)| plan(text, template.slots(), planner)).collect::<Result<_, _>>()?;
-    let mut densities: Vec<Arc<Density>> = Vec::new();
+    let count = contents.lists.iter().map(|list| list.count).sum();
+    let mut densities: Vec<Arc<Density>> = Vec::with_capacity(count);
     for element in contents.elements() {
         let density = match (element, densities.last()) {
             (Some((template, numbers)), _) => {
-                let density = plans[template].density(Numbers::new(numbers));
-                Arc::new(density.map_err(|refusal| damaged(refusal.at_index(densities.len())))?)
+                let density = plans[template].shared_density(Numbers::new(numbers));
+                density.map_err(|refusal| damaged(refusal.at_index(densities.len())))?
             }
             (None, Some(before)) => Arc::clone(before),
             (None, None) => continue,

@@ -24,7 +24,7 @@ impl Recording {
 
     /// The number of the template that has these words between its numbers.
     pub fn template(&mut self, words: &[&str]) -> usize {
-        let words = words.join(MARKER);
+        let words = words.join(MARKER.encode_utf8(&mut [0]));
         if let Some(&template) = self.templates.get(&words) {
             return template;
         }

@@ -91,7 +91,7 @@ fn the_form_is_what_was_released() {
     let contents =
         Contents::read(frame::open(packed(&text, &hour_by_five_minutes()).as_bytes()).unwrap().input())
             .unwrap();
-    let words = NORM.replace("0.01", MARKER).replace("0.0", MARKER);
+    let words = NORM.replace("0.01", "\0").replace("0.0", "\0");
     let numbers = vec![0.0, 0.01, 0.0, 0.5];
     let run = |template, count| contents::Run { template, count };
     let expected = Contents {
