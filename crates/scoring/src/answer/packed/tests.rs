@@ -211,6 +211,37 @@ fn a_number_that_makes_no_density_any_more_is_named() {
     );
 }
 
+/// A day of mixtures of two normals that differ in every step, as Python writes them.
+fn day_of_mixtures(written: impl Fn(f64) -> String) -> String {
+    let mut state = 7u64;
+    let mut unit = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let mut component = |scale: f64| {
+        let (loc, scale, weight) = (scale * (unit() - 0.5), scale * (0.5 + unit()), 0.1 + 0.8 * unit());
+        let norm = NORM.replace("0.01", &written(scale)).replace("0.0,", &format!("{},", written(loc)));
+        format!(r#"{{"density": {norm}, "weight": {}}}"#, written(weight))
+    };
+    let mut mixture = || {
+        let components = [component(0.001), component(0.003)].join(", ");
+        format!(r#"{{"type": "mixture", "components": [{components}]}}"#)
+    };
+    format!("[{}]", (0..288).map(|_| mixture()).collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn a_day_of_mixtures_takes_a_fraction_of_its_text() {
+    let day = Expected { horizon: Span::days(1), ..hour_by_five_minutes() };
+    let share = |text: &str| text.len() / check_round_trip(text, &day).as_bytes().len();
+    let six_digits = day_of_mixtures(|x| format!("{:?}", format!("{x:.5e}").parse::<f64>().unwrap()));
+    assert!(share(&six_digits) >= 16, "six digits: 1/{}", share(&six_digits));
+    let full = day_of_mixtures(|x| format!("{x:?}"));
+    assert!(share(&full) >= 7, "full doubles: 1/{}", share(&full));
+    let repeated = format!("[{}]", vec![NORM; 288].join(", "));
+    assert!(share(&repeated) >= 100, "repeated: 1/{}", share(&repeated));
+}
+
 /// Doubles as models send them: short decimals, all bits, and both in one column.
 fn numbers() -> impl Strategy<Value = Vec<f64>> {
     let finite = any::<f64>().prop_filter("a number", |x| !x.is_nan());
