@@ -4,21 +4,21 @@ use domain::{PricePoint, Question, Span, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    Aggregation, Density, Distribution, Expected, Limits, PredictionScore, RelativeScores, RoundOutcome,
-    ScoreSettings, SettledStep, SettlementSettings, StepAnswer, parse_answer, relative_scores, score_round,
+    Aggregation, Density, Distribution, Expected, PredictionScore, RelativeScores, RoundOutcome,
+    ScoreSettings, SettledStep, SettlementSettings, StepAnswer, StoredAnswer, relative_scores, score_round,
 };
 
 /// A settled round and what its models answered.
 #[derive(Debug, Clone, Copy)]
-pub struct SettledRound<'a> {
+pub struct SettledRound<'a, A = &'a str> {
     /// What was asked.
     pub question: &'a Question,
     /// The closes with which it was settled.
     pub closes: &'a [PricePoint],
     /// What they say.
     pub steps: &'a [SettledStep],
-    /// The texts that were accepted, `None` for any other outcome.
-    pub answers: &'a [Option<&'a str>],
+    /// Those that were accepted, packed or as text, `None` for any other outcome.
+    pub answers: &'a [Option<A>],
 }
 
 /// How one prediction's score came about. Numbers that are not finite are `null` in JSON.
@@ -100,15 +100,14 @@ pub struct Place {
 }
 
 /// Explains the score of the prediction at `index`, by scoring the whole round as [`score_round`] does.
-pub fn explain(
-    round: &SettledRound<'_>,
+pub fn explain<A: StoredAnswer>(
+    round: &SettledRound<'_, A>,
     index: usize,
     settlement: &SettlementSettings,
     settings: &ScoreSettings,
 ) -> Explanation {
     let expected = Expected::from(round.question);
-    let answer =
-        round.answers[index].and_then(|text| parse_answer(text.as_bytes(), &expected, &Limits::NONE).ok());
+    let answer = round.answers[index].as_ref().and_then(|answer| answer.answer(&expected).ok());
     let steps = round
         .question
         .steps
@@ -162,15 +161,15 @@ fn place(index: usize, raw: &[Option<f64>], field: &RelativeScores) -> Place {
 }
 
 /// What is known of one step size of one prediction.
-struct StepView<'a> {
-    round: &'a SettledRound<'a>,
+struct StepView<'a, A> {
+    round: &'a SettledRound<'a, A>,
     settlement: &'a SettlementSettings,
     settings: &'a ScoreSettings,
     step: Span,
     answered: Option<&'a StepAnswer>,
 }
 
-impl StepView<'_> {
+impl<A> StepView<'_, A> {
     fn explain(&self) -> ExplainedStep {
         let settled = self.round.steps.iter().find(|settled| settled.step == self.step);
         let count = self.round.question.horizon.divided_by(self.step);

@@ -2,7 +2,8 @@
 //! threads and however often it runs. No I/O, no clock.
 //!
 //! In reading order: [`parse_answer`] turns a model's text into checked densities, [`settle`] turns prices into
-//! realised moves, a [`Rule`] scores one density against one move, and [`score_round`] does a whole round.
+//! realised moves, a [`Rule`] scores one density against one move, and [`score_round`] does a whole round. Between the
+//! first and the last of these an answer is stored: as a [`PackedAnswer`].
 
 mod answer;
 mod batch;
@@ -18,8 +19,8 @@ mod stamp;
 mod vectors;
 
 pub use answer::{
-    Answer, Expected, Limits, Refusal, StepAnswer, parse_answer, parse_buckets, parse_density,
-    parse_quantiles, parse_samples,
+    Answer, Expected, Limits, PackedAnswer, Refusal, StepAnswer, StoredAnswer, UnreadableAnswer, pack_answer,
+    parse_answer, parse_buckets, parse_density, parse_quantiles, parse_samples,
 };
 pub use batch::{UnequalLengths, normal_crps_batch, normal_crps_batch_with};
 pub use distribution::{Density, Distribution};

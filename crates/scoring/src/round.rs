@@ -7,8 +7,8 @@ use domain::{Asset, Question};
 use rayon::prelude::*;
 
 use crate::{
-    Aggregation, Expected, InvalidRule, Limits, RawScore, Rule, RuleSettings, SettledStep, StepMean,
-    parse_answer, raw_score, relative_scores, rule,
+    Aggregation, Expected, InvalidRule, RawScore, Rule, RuleSettings, SettledStep, StepMean, StoredAnswer,
+    raw_score, relative_scores, rule,
 };
 
 /// How many times the round's median raw score the worst may count.
@@ -89,20 +89,21 @@ pub struct PredictionScore {
     pub steps: Vec<StepMean>,
 }
 
-/// Scores a settled round as a whole. `answers` are the texts that were accepted, `None` for any other outcome. What was
-/// accepted once counts, however the limits of a competition are set by now.
+/// Scores a settled round as a whole. `answers` are those that were accepted, packed or as text, `None` for any other
+/// outcome. What was accepted once counts, however the limits of a competition are set by now.
 ///
 /// The answers of large rounds are scored in parallel on rayon's current pool; the result is the same to the bit on any number of threads.
-pub fn score_round(
+pub fn score_round<A: StoredAnswer>(
     question: &Question,
-    answers: &[Option<&str>],
+    answers: &[Option<A>],
     settled: &[SettledStep],
     settings: &ScoreSettings,
 ) -> RoundOutcome {
     let expected = Expected::from(question);
     let asset = &question.asset;
-    let score =
-        |answer: &Option<&str>| answer.map(|text| score_answer(text, &expected, asset, settled, settings));
+    let score = |answer: &Option<A>| {
+        answer.as_ref().map(|answer| score_answer(answer, &expected, asset, settled, settings))
+    };
     let scores: Vec<Option<Result<RawScore, String>>> = if answers.len() < PARALLEL_FROM {
         answers.iter().map(score).collect()
     } else {
@@ -122,14 +123,13 @@ pub fn score_round(
 }
 
 fn score_answer(
-    text: &str,
+    answer: &impl StoredAnswer,
     expected: &Expected,
     asset: &Asset,
     settled: &[SettledStep],
     settings: &ScoreSettings,
 ) -> Result<RawScore, String> {
-    let answer = parse_answer(text.as_bytes(), expected, &Limits::NONE)
-        .map_err(|refusal| format!("the stored answer is not accepted: {refusal}"))?;
+    let answer = answer.answer(expected).map_err(|unreadable| unreadable.to_string())?;
     raw_score(&answer, settled, asset, settings).map_err(|failure| failure.to_string())
 }
 

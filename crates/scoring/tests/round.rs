@@ -4,9 +4,9 @@
 
 use domain::{Asset, CrunchId, Method, Price, PricePoint, Question, Span, Target, Timestamp, TimestampExt};
 use scoring::{
-    Aggregation, DEFAULT_OUTLIER_CAP, Grid, GridSettings, Limits, PredictionScore, RoundOutcome,
-    RuleSettings, ScoreSettings, SettledStep, Settlement, SettlementSettings, StepMean, grid_crps,
-    parse_density, rule, score_round, settle,
+    Aggregation, DEFAULT_OUTLIER_CAP, Expected, Grid, GridSettings, Limits, PackedAnswer, PredictionScore,
+    RoundOutcome, RuleSettings, ScoreSettings, SettledStep, Settlement, SettlementSettings, StepMean,
+    grid_crps, pack_answer, parse_density, rule, score_round, settle,
 };
 
 fn question(steps: &[Span]) -> Question {
@@ -257,6 +257,31 @@ fn an_asset_that_the_grid_rule_has_no_bound_for_has_no_scores() {
         }
         scored => panic!("{scored:?}"),
     }
+}
+
+#[test]
+fn packed_answers_score_as_their_texts_do_and_a_damaged_one_fails_alone() {
+    let (question, answers) = hundred_answers();
+    let valid: Vec<&str> =
+        answers.iter().flatten().map(String::as_str).filter(|text| *text != "[]").collect();
+    let texts: Vec<Option<&str>> = std::iter::once(None).chain(valid.into_iter().map(Some)).collect();
+    let packed = |text: &str| {
+        pack_answer(text.as_bytes(), &Expected::from(&question), &Limits::default()).unwrap().1.into_bytes()
+    };
+    let mut stored: Vec<Option<Vec<u8>>> = texts.iter().map(|text| text.map(packed)).collect();
+    let settled = all_settled(&question);
+    let scores = |stored: &[Option<Vec<u8>>]| {
+        let answers: Vec<Option<PackedAnswer<&[u8]>>> =
+            stored.iter().map(|bytes| bytes.as_deref().map(PackedAnswer::new)).collect();
+        score_round(&question, &answers, &settled, &settings())
+    };
+    assert_eq!(scores(&stored), score_round(&question, &texts, &settled, &settings()));
+
+    stored[7].as_mut().unwrap().pop();
+    let RoundOutcome::Scored { predictions, .. } = scores(&stored) else { panic!() };
+    let failure = predictions[7].failure.as_deref().unwrap();
+    assert!(failure.starts_with("the stored answer is damaged: "), "{failure}");
+    assert_eq!(predictions.iter().filter(|prediction| prediction.raw.is_some()).count(), texts.len() - 2);
 }
 
 #[test]

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use domain::{Method, Span};
 use flate2::read::GzDecoder;
 use scoring::{
-    Density, Distribution, Limits, parse_buckets, parse_density, parse_quantiles, parse_samples,
-    relative_scores,
+    Answer, Density, Distribution, Expected, Limits, pack_answer, parse_answer, parse_buckets, parse_density,
+    parse_quantiles, parse_samples, relative_scores,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -245,6 +246,66 @@ fn quantiles_agree_to_1e_9() {
             .then(|| format!("{}: {ours:e}, not {:e} ({gap:e})", row.id, row.crps_linear))
     };
     report(rows.into_iter().filter_map(check).collect());
+}
+
+/// The densities of an answer, to the bit; points tell nothing apart that this would not.
+fn bits(answer: &Answer) -> Vec<String> {
+    answer.steps.iter().flat_map(|step| &step.densities).map(|density| format!("{density:?}")).collect()
+}
+
+fn comes_back_from_its_packed_form(text: &str, expected: &Expected) -> bool {
+    let (answer, packed) = pack_answer(text.as_bytes(), expected, &Limits::NONE).unwrap();
+    let json = packed.to_json().unwrap();
+    let read_again = parse_answer(json.as_bytes(), expected, &Limits::NONE).unwrap();
+    bits(&packed.unpack(expected).unwrap()) == bits(&answer) && bits(&read_again) == bits(&answer)
+}
+
+/// Each alone in an answer, and all in one.
+#[test]
+fn all_densities_come_back_from_the_packed_form_to_the_bit() {
+    #[derive(Deserialize)]
+    struct Row {
+        spec: Value,
+    }
+    let files: [&[u8]; 2] =
+        [include_bytes!("vectors/density.jsonl.gz"), include_bytes!("vectors/crps.jsonl.gz")];
+    let mut specs: Vec<String> = files
+        .iter()
+        .flat_map(|file| {
+            rows::<Row>(&unpack(file)).into_iter().map(|row| row.spec.to_string()).collect::<Vec<_>>()
+        })
+        .collect();
+    specs.push(specs[0].clone());
+    let expected = |count: usize| Expected {
+        horizon: Span::minutes(count as u32),
+        steps: vec![Span::minutes(1)],
+        method: Method::Predict,
+    };
+    for spec in &specs {
+        assert!(comes_back_from_its_packed_form(&format!("[{spec}]"), &expected(1)), "{spec}");
+    }
+    let all = format!("[{}]", specs.join(", "));
+    assert!(comes_back_from_its_packed_form(&all, &expected(specs.len())));
+}
+
+#[test]
+fn all_bucket_dictionaries_samples_and_quantiles_come_back_from_the_packed_form_to_the_bit() {
+    let whole = Expected { horizon: Span::HOUR, steps: vec![Span::HOUR], method: Method::Predict };
+    let files: [&[u8]; 3] = [
+        include_bytes!("vectors/buckets.jsonl.gz"),
+        include_bytes!("vectors/samples.jsonl.gz"),
+        include_bytes!("vectors/quantiles.jsonl.gz"),
+    ];
+    for row in files.iter().flat_map(|file| rows::<Value>(&unpack(file))) {
+        let text = if row["buckets"].is_object() {
+            row["buckets"].to_string()
+        } else if row["samples"].is_array() {
+            json!([{"type": "samples", "values": row["samples"], "weights": row["weights"]}]).to_string()
+        } else {
+            json!([{"type": "quantiles", "levels": row["levels"], "values": row["values"]}]).to_string()
+        };
+        assert!(comes_back_from_its_packed_form(&text, &whole), "{text}");
+    }
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::time::Duration;
 use domain::{Asset, Method, Price, PricePoint, Span, Stopwatch, Timestamp};
 use scoring::distribution::{Mixture, Norm};
 use scoring::{
-    Answer, Density, Distribution, Expected, Grid, GridSettings, Increment, Limits, RuleSettings,
-    ScoreSettings, SettledStep, Vectors, grid_crps, normal_crps_batch_with, parse_answer, parse_density,
-    raw_score, rule,
+    Answer, Density, Distribution, Expected, Grid, GridSettings, Increment, Limits, PackedAnswer,
+    RuleSettings, ScoreSettings, SettledStep, Vectors, grid_crps, normal_crps_batch_with, pack_answer,
+    parse_answer, parse_density, raw_score, rule,
 };
 use serde_json::{Value, json};
 
@@ -62,7 +62,35 @@ pub fn all(inputs: &Inputs) -> Vec<Case<'_>> {
         cases.push(Case::new(name, 1, move || mean_score(&inputs.six_digits, &settled, &settings)));
     }
     cases.extend(answers(inputs).map(|(name, text)| Case::new(name, 1, || parse(text))));
+    cases.extend(packed_answers(inputs, &settled));
     cases
+}
+
+/// Packing, which includes the check; unpacking; and from the packed form to the score.
+fn packed_answers<'a>(inputs: &'a Inputs, settled: &[SettledStep]) -> Vec<Case<'a>> {
+    let names = [
+        ["pack/6_digits", "unpack/6_digits", "stored/6_digits"],
+        ["pack/full_doubles", "unpack/full_doubles", "stored/full_doubles"],
+        ["pack/identical", "unpack/identical", "stored/identical"],
+    ];
+    let mut cases = Vec::new();
+    for ([pack_name, unpack_name, score_name], (_, text)) in names.into_iter().zip(answers(inputs)) {
+        let packed = pack(text).1;
+        let (to_score, settled, settings) = (packed.clone(), settled.to_vec(), exact());
+        cases.push(Case::new(pack_name, 1, || pack(text)));
+        cases.push(Case::new(unpack_name, 1, move || unpack(&packed)));
+        cases.push(Case::new(score_name, 1, move || {
+            raw_score(&unpack(&to_score), &settled, &asset(), &settings).expect(VALID).value
+        }));
+    }
+    cases
+}
+
+/// By name, how many bytes an answer has as text and packed.
+pub fn sizes(inputs: &Inputs) -> Vec<(&'static str, usize, usize)> {
+    let names = ["size/6_digits", "size/full_doubles", "size/identical"];
+    let texts = answers(inputs).map(|(_, text)| (text.len(), pack(text).1.as_bytes().len()));
+    names.into_iter().zip(texts).map(|(name, (text, packed))| (name, text, packed)).collect()
 }
 
 /// Our numbers, by the names under which cases share them.
@@ -150,10 +178,21 @@ fn density(text: &str) -> Density {
     parse_density(text.as_bytes(), &Limits::default()).expect(VALID)
 }
 
-fn parse(text: &str) -> Answer {
+fn expected() -> Expected {
     let horizon = Span::seconds(STEP.as_secs() * INCREMENTS as u32);
-    let expected = Expected { horizon, steps: vec![STEP], method: Method::Predict };
-    parse_answer(text.as_bytes(), &expected, &Limits::default()).expect(VALID)
+    Expected { horizon, steps: vec![STEP], method: Method::Predict }
+}
+
+fn parse(text: &str) -> Answer {
+    parse_answer(text.as_bytes(), &expected(), &Limits::default()).expect(VALID)
+}
+
+fn pack(text: &str) -> (Answer, PackedAnswer) {
+    pack_answer(text.as_bytes(), &expected(), &Limits::default()).expect(VALID)
+}
+
+fn unpack(packed: &PackedAnswer) -> Answer {
+    packed.unpack(&expected()).expect(VALID)
 }
 
 /// From the text to the score.

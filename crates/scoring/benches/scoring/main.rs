@@ -6,7 +6,8 @@
 //! cargo bench -p scoring -- --write-inputs DIR         writes the inputs, and our numbers for them
 //! ```
 //!
-//! A measurement is a line of JSON: the case and the median time of one item in nanoseconds.
+//! A measurement is a line of JSON: the case and the median time of one item in nanoseconds; or, for a size, the bytes of
+//! an answer as text and as it is stored.
 
 mod cases;
 mod inputs;
@@ -49,6 +50,9 @@ fn write(inputs: &Inputs, folder: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn measure(inputs: &Inputs, prefix: &str) {
+    for (name, text, packed) in cases::sizes(inputs).into_iter().filter(|size| size.0.starts_with(prefix)) {
+        println!("{}", json!({"case": name, "text_bytes": text, "packed_bytes": packed}));
+    }
     for mut case in cases::all(inputs).into_iter().filter(|case| case.name.starts_with(prefix)) {
         println!("{}", json!({"case": case.name, "median_ns": median_ns(&mut case)}));
     }

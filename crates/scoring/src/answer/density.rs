@@ -273,7 +273,7 @@ fn family(kind: &str, name: Option<Value<'_, '_>>, params: Option<Value<'_, '_>>
             family.shapes.iter().map(|name| operand(params, name, None)).collect::<Result<Vec<_>, _>>()?;
         let loc = operand(params, "loc", default(0.0))?;
         let scale = operand(params, "scale", default(1.0))?;
-        Ok(Leaf { build: family.build, shapes, loc, scale })
+        Ok(Leaf { is_norm: family.name == "norm", build: family.build, shapes, loc, scale })
     };
     read().map_err(|refusal: Refusal| refusal.at_key("params"))
 }
@@ -325,7 +325,7 @@ fn statistics_normal(name: Option<Value<'_, '_>>, params: Option<Value<'_, '_>>)
         let scale_key = if sigma.is_some() { "sigma" } else { "scale" };
         let loc = operand(params, loc_key, Some(0.0))?;
         let scale = operand(params, scale_key, Some(1.0))?;
-        Ok(Leaf { build: NORMAL, shapes: Vec::new(), loc, scale })
+        Ok(Leaf { is_norm: true, build: NORMAL, shapes: Vec::new(), loc, scale })
     };
     read().map_err(|refusal: Refusal| refusal.at_key("params"))
 }

@@ -65,7 +65,7 @@ fn filled(template: &str, numbers: &[String]) -> String {
 }
 
 /// Twelve densities from a few templates; some are like the one before.
-fn elements() -> impl Strategy<Value = Vec<String>> {
+pub(super) fn elements() -> impl Strategy<Value = Vec<String>> {
     let element = (any::<prop::sample::Index>(), prop::collection::vec(number(), 1..8), 0..4);
     (prop::collection::vec(template(), 1..10), prop::collection::vec(element, 12)).prop_map(
         |(templates, elements)| {

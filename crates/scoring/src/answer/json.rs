@@ -369,8 +369,7 @@ mod tests {
         let members: Vec<_> = tape.root(text).members().collect();
         assert_eq!(members.len(), 2);
         assert_eq!((members[1].0.as_ref(), members[1].1.slot()), ("b", Some(1)));
-        let values: Vec<f64> = tape.numbers().iter().map(|number| number.value).collect();
-        assert_eq!(values, [1.0, -500.0]);
+        assert_eq!(tape.numbers(), [1.0, -500.0]);
         let kinds: Vec<Kind> = members[0].1.elements().map(|value| value.kind()).collect();
         assert_eq!(kinds, [Kind::Number, Kind::String, Kind::Object, Kind::List, Kind::Literal]);
         assert_eq!(members[0].1.elements().nth(1).unwrap().string().unwrap(), "x]}\"");
@@ -395,7 +394,7 @@ mod tests {
         let mut cursor = Cursor::new("[1e999, -Infinity, NaN]");
         let mut tape = Tape::default();
         cursor.value(&mut tape).unwrap();
-        let values: Vec<f64> = tape.numbers().iter().map(|number| number.value).collect();
+        let values = tape.numbers();
         assert_eq!(values[..2], [f64::INFINITY, f64::NEG_INFINITY]);
         assert!(values[2].is_nan());
         assert_eq!(cursor.first_number_word(), Some(8));

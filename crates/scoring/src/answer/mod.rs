@@ -4,7 +4,9 @@ mod density;
 mod element;
 mod json;
 mod number;
+mod packed;
 mod plan;
+mod stored;
 mod tape;
 
 use std::fmt;
@@ -14,9 +16,12 @@ use domain::{Method, Question, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::Density;
-use element::ElementReader;
+use element::{ElementReader, words_between};
 use json::{Cursor, Kind, Malformed};
+use packed::{Form, Recording};
+pub use packed::{PackedAnswer, UnreadableAnswer};
 use plan::{Numbers, Plan};
+pub use stored::StoredAnswer;
 use tape::{Tape, Value};
 
 /// A checked answer.
@@ -174,13 +179,35 @@ impl From<Fault> for Refusal {
 /// Checks an answer. Refused are: a text that is too large, not UTF-8 or not JSON; anything that is not in the grammar
 /// of densities; a number that is not finite; another count of densities than was asked for.
 pub fn parse_answer(text: &[u8], expected: &Expected, limits: &Limits) -> Result<Answer, Refusal> {
+    read_answer(text, expected, limits, None).map(|(answer, _)| answer)
+}
+
+/// [`parse_answer`], and the form in which the answer is stored. Texts above 32 MiB are refused whatever the limits.
+pub fn pack_answer(
+    text: &[u8],
+    expected: &Expected,
+    limits: &Limits,
+) -> Result<(Answer, PackedAnswer), Refusal> {
+    let max_answer_bytes = limits.max_answer_bytes.min(packed::MAX_TEXT_BYTES);
+    let limits = Limits { max_answer_bytes, ..*limits };
+    let (answer, recording) = read_answer(text, expected, &limits, Some(Recording::default()))?;
+    let packed = recording.unwrap_or_default().pack();
+    Ok((answer, packed))
+}
+
+fn read_answer(
+    text: &[u8],
+    expected: &Expected,
+    limits: &Limits,
+    recording: Option<Recording>,
+) -> Result<(Answer, Option<Recording>), Refusal> {
     parse(text, limits, |cursor| {
-        let mut reader = StepReader { expected, limits, elements: ElementReader::new(limits) };
+        let mut reader = StepReader { expected, limits, elements: ElementReader::new(limits, recording) };
         let steps = match expected.method {
             Method::Predict => vec![reader.single_step(cursor)?],
             Method::PredictAll => reader.all_steps(cursor)?,
         };
-        Ok(Answer { steps })
+        Ok((Answer { steps }, reader.elements.into_recording()))
     })
 }
 
@@ -217,7 +244,7 @@ fn parse_planned(text: &[u8], limits: &Limits, plan: Planner) -> Result<Density,
 
 /// The density that a value is by its plan.
 fn planned(tape: &Tape, text: &str, limits: &Limits, plan: Planner) -> Result<Density, Refusal> {
-    plan(tape.root(text), limits)?.density(Numbers { text, slots: tape.numbers() })
+    plan(tape.root(text), limits)?.density(Numbers::sent(tape.numbers(), text, tape.places()))
 }
 
 /// Where a text ends at the latest: positions in it are kept in 32 bits.
@@ -269,7 +296,7 @@ impl<'a> StepReader<'a, '_> {
     }
 
     /// A bucket dictionary in place of the list.
-    fn whole_horizon(&self, cursor: &mut Cursor<'a>, step: Span) -> Result<Density, Fault> {
+    fn whole_horizon(&mut self, cursor: &mut Cursor<'a>, step: Span) -> Result<Density, Fault> {
         let mut tape = Tape::default();
         cursor.value(&mut tape)?;
         let wanted = densities(self.expected.horizon.divided_by(step));
@@ -282,7 +309,13 @@ impl<'a> StepReader<'a, '_> {
             );
             return Err(Refusal::new(reason).into());
         }
-        Ok(planned(&tape, cursor.text(), self.limits, density::plan_buckets)?)
+        let density = planned(&tape, cursor.text(), self.limits, density::plan_buckets)?;
+        if let Some(recording) = self.elements.recording() {
+            recording.begin_list(Form::Buckets, step, 1);
+            let template = recording.template(&words_between(tape.root(cursor.text()), tape.places()));
+            recording.add(template, tape.numbers());
+        }
+        Ok(density)
     }
 
     fn all_steps(&mut self, cursor: &mut Cursor<'a>) -> Result<Vec<StepAnswer>, Fault> {
@@ -318,6 +351,13 @@ impl<'a> StepReader<'a, '_> {
         if !cursor.is_at(Kind::List) {
             let got = self.elements.describe(cursor)?;
             return Err(Refusal::new(format!("expected a list of {}, got {got}", densities(count))).into());
+        }
+        if let Some(recording) = self.elements.recording() {
+            let form = match self.expected.method {
+                Method::Predict => Form::List,
+                Method::PredictAll => Form::ByStep,
+            };
+            recording.begin_list(form, step, count);
         }
         let mut parsed = Vec::with_capacity(count);
         let mut found = 0;

@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Refusal;
-use super::json::{Number, excerpt};
+use super::json::excerpt;
+use super::tape::Place;
 use crate::distribution::{
-    Density, FAMILIES, InvalidMasses, InvalidParameter, InvalidPieces, Mixture, PiecewiseLinear, PointMasses,
+    Density, FAMILIES, InvalidMasses, InvalidParameter, InvalidPieces, Mixture, Norm, PiecewiseLinear,
+    PointMasses, Weighted,
 };
 
 /// What the words of a density say: which distribution it is, and which of its numbers is what. Numbers are named by
@@ -30,6 +33,8 @@ pub(super) type Build = fn(&[f64], f64, f64) -> Result<Density, InvalidParameter
 /// A member of a family.
 #[derive(Debug)]
 pub(super) struct Leaf {
+    /// True for normals, where `build` makes a [`Norm`] of `loc` and `scale`.
+    pub is_norm: bool,
     pub build: Build,
     pub shapes: Vec<Operand>,
     pub loc: Operand,
@@ -76,16 +81,27 @@ pub(super) struct Quantiles {
     pub values: Range<usize>,
 }
 
-/// The numbers of one density, and the text that they stand in.
+/// The numbers of one density and, where that is known, how they were written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Numbers<'n> {
-    pub text: &'n str,
-    pub slots: &'n [Number],
+    values: &'n [f64],
+    text: &'n str,
+    places: &'n [Place],
 }
 
-impl Numbers<'_> {
+impl<'n> Numbers<'n> {
+    /// The values alone.
+    pub fn new(values: &'n [f64]) -> Self {
+        Numbers { values, text: "", places: &[] }
+    }
+
+    /// The numbers at these places of a text.
+    pub fn sent(values: &'n [f64], text: &'n str, places: &'n [Place]) -> Self {
+        Numbers { values, text, places }
+    }
+
     fn value(self, slot: usize) -> f64 {
-        self.slots[slot].value
+        self.values[slot]
     }
 
     fn finite(self, slot: usize) -> Result<f64, Refusal> {
@@ -104,19 +120,29 @@ impl Numbers<'_> {
     }
 
     fn as_sent(self, slot: usize) -> String {
-        let number = self.slots[slot];
-        excerpt(&self.text[number.start as usize..number.end as usize])
+        match self.places.get(slot) {
+            Some(place) => excerpt(&self.text[place.start as usize..place.end as usize]),
+            None => format!("{:?}", self.value(slot)),
+        }
     }
 }
 
 impl Plan<'_> {
+    /// [`Plan::density`], made where it stays: there are many mixtures, and moving them is much of the work.
+    pub fn shared_density(&self, numbers: Numbers<'_>) -> Result<Arc<Density>, Refusal> {
+        match self {
+            Plan::Mixture(components) => {
+                mixture(components, numbers).map(|mixture| Arc::new(Density::Mixture(mixture)))
+            }
+            other => other.density(numbers).map(Arc::new),
+        }
+    }
+
     /// The density of these numbers, each checked for its range.
     pub fn density(&self, numbers: Numbers<'_>) -> Result<Density, Refusal> {
         match self {
             Plan::Leaf(leaf) => leaf.density(numbers).map_err(|refusal| refusal.at_key("params")),
-            Plan::Mixture(components) => {
-                mixture(components, numbers).map_err(|refusal| refusal.at_key("components"))
-            }
+            Plan::Mixture(components) => mixture(components, numbers).map(Density::Mixture),
             Plan::Buckets(buckets) => point_masses(buckets, numbers),
             Plan::BucketsLeaf(buckets) => {
                 point_masses(buckets, numbers).map_err(|refusal| refusal.at_key("probabilities"))
@@ -171,6 +197,15 @@ impl Leaf {
 }
 
 impl Operand {
+    /// Unchecked.
+    #[inline]
+    fn number(self, numbers: Numbers<'_>) -> f64 {
+        match self {
+            Operand::Sent { slot, .. } => numbers.value(slot),
+            Operand::Default(value) => value,
+        }
+    }
+
     fn value(self, numbers: Numbers<'_>) -> Result<f64, Refusal> {
         match self {
             Operand::Sent { key, slot } => numbers.finite(slot).map_err(|refusal| refusal.at_key(key)),
@@ -179,19 +214,35 @@ impl Operand {
     }
 }
 
-fn mixture(components: &[Component<'_>], numbers: Numbers<'_>) -> Result<Density, Refusal> {
+#[inline]
+fn mixture(components: &[Component<'_>], numbers: Numbers<'_>) -> Result<Mixture, Refusal> {
     let mut densities = Vec::with_capacity(components.len());
     for (index, component) in components.iter().enumerate() {
-        densities.push(component.density(numbers).map_err(|refusal| refusal.at_index(index))?);
+        match component.norm(numbers) {
+            Some((weight, norm)) => densities.push(Weighted { weight, density: Density::Norm(norm) }),
+            None => {
+                let density = component.density(numbers);
+                densities.push(density.map_err(|refusal| refusal.at_index(index).at_key("components"))?);
+            }
+        }
     }
-    Mixture::new(densities).map(Density::Mixture).map_err(|_| Refusal::new("the weights are all zero"))
+    Mixture::of(densities).map_err(|_| Refusal::new("the weights are all zero").at_key("components"))
 }
 
 impl Component<'_> {
-    fn density(&self, numbers: Numbers<'_>) -> Result<(f64, Density), Refusal> {
+    /// The weight and the normal that these numbers make, if it is one and all is well: most components are, and this way
+    /// three numbers are moved rather than all that a density or a refusal may be.
+    #[inline]
+    fn norm(&self, numbers: Numbers<'_>) -> Option<(f64, Norm)> {
+        let Plan::Leaf(Leaf { is_norm: true, loc, scale, .. }) = &self.plan else { return None };
+        let norm = Norm::new(loc.number(numbers), scale.number(numbers)).ok()?;
+        Some(numbers.value(self.weight)).filter(|weight| weight.is_finite()).map(|weight| (weight, norm))
+    }
+
+    fn density(&self, numbers: Numbers<'_>) -> Result<Weighted, Refusal> {
         let density = self.plan.density(numbers).map_err(|refusal| refusal.at_key("density"))?;
         let weight = numbers.finite(self.weight).map_err(|refusal| refusal.at_key("weight"))?;
-        Ok((weight, density))
+        Ok(Weighted { weight, density })
     }
 }
 

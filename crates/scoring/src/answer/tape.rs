@@ -9,9 +9,17 @@ use super::json::{Kind, Number, excerpt, unescape};
 #[derive(Debug, Default)]
 pub(super) struct Tape {
     nodes: Vec<Node>,
-    numbers: Vec<Number>,
+    numbers: Vec<f64>,
+    places: Vec<Place>,
     /// The innermost container that is still open.
     open: Option<u32>,
+}
+
+/// Where in the text a number stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub start: u32,
+    pub end: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +39,7 @@ impl Tape {
     pub fn clear(&mut self) {
         self.nodes.clear();
         self.numbers.clear();
+        self.places.clear();
         self.open = None;
     }
 
@@ -42,8 +51,10 @@ impl Tape {
     /// A number.
     pub fn number(&mut self, number: Number) {
         let slot = self.numbers.len() as u32;
-        self.nodes.push(Node { start: number.start, end: number.end, link: slot });
-        self.numbers.push(number);
+        let Number { value, start, end } = number;
+        self.nodes.push(Node { start, end, link: slot });
+        self.numbers.push(value);
+        self.places.push(Place { start, end });
     }
 
     /// A list or an object begins.
@@ -61,8 +72,13 @@ impl Tape {
     }
 
     /// The numbers in the order of the text.
-    pub fn numbers(&self) -> &[Number] {
+    pub fn numbers(&self) -> &[f64] {
         &self.numbers
+    }
+
+    /// Where each of them stands.
+    pub fn places(&self) -> &[Place] {
+        &self.places
     }
 
     /// The value; `text` is the one that it was read from.

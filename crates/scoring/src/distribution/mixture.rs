@@ -8,26 +8,27 @@ use crate::Grid;
 /// A weighted mean of distributions.
 #[derive(Debug, Clone)]
 pub struct Mixture {
-    components: Vec<Component>,
+    components: Vec<Weighted>,
     /// Computed when first asked for: most answers are parsed long before they are scored.
     separation: OnceLock<f64>,
 }
 
+/// A component. Any weight will do until it is part of a mixture.
 #[derive(Debug, Clone)]
-struct Component {
-    weight: f64,
-    density: Density,
+pub(crate) struct Weighted {
+    pub weight: f64,
+    pub density: Density,
 }
 
-impl Component {
+impl Weighted {
     /// With its share of a weight. It never becomes zero, so that an infinite CRPS stays infinite.
     fn scaled(self, share: f64) -> Self {
-        Component { weight: (share * self.weight).max(f64::MIN_POSITIVE), density: self.density }
+        Weighted { weight: (share * self.weight).max(f64::MIN_POSITIVE), density: self.density }
     }
 }
 
 /// With the components of mixtures in the place of those mixtures.
-fn flattened(components: Vec<Component>) -> Vec<Component> {
+fn flattened(components: Vec<Weighted>) -> Vec<Weighted> {
     let mut flat = Vec::with_capacity(components.len());
     for component in components {
         match component.density {
@@ -56,12 +57,18 @@ impl Mixture {
     /// The mean of `components` by the absolute value of their weights, on any scale. Mixtures among them are taken
     /// apart; components of weight zero are dropped.
     pub fn new(components: Vec<(f64, Density)>) -> Result<Self, InvalidMixture> {
-        let total = Total::of(components.iter().map(|(weight, _)| *weight)).ok_or(InvalidMixture)?;
-        let components: Vec<Component> = components
-            .into_iter()
-            .filter(|(weight, _)| *weight != 0.0)
-            .map(|(weight, density)| Component { weight: 1.0, density }.scaled(total.share(weight)))
-            .collect();
+        let weighted = |(weight, density)| Weighted { weight, density };
+        Mixture::of(components.into_iter().map(weighted).collect())
+    }
+
+    /// [`Mixture::new`]. Components stay where they are: there are many mixtures, and moving densities is most of the work.
+    #[inline]
+    pub(crate) fn of(mut components: Vec<Weighted>) -> Result<Self, InvalidMixture> {
+        let total = Total::of(components.iter().map(|component| component.weight)).ok_or(InvalidMixture)?;
+        components.retain(|component| component.weight != 0.0);
+        for component in &mut components {
+            component.weight = total.share(component.weight).max(f64::MIN_POSITIVE);
+        }
         let is_flat = !components.iter().any(|component| matches!(component.density, Density::Mixture(_)));
         let components = if is_flat { components } else { flattened(components) };
         Ok(Mixture { components, separation: OnceLock::new() })
@@ -125,7 +132,7 @@ impl Mixture {
     /// What the integrals come to at least: the square of a sum of masses is no less than the sum of their squares.
     fn least_areas(&self, x: f64) -> Areas {
         let mut least = Areas::default();
-        for Component { weight, density } in &self.components {
+        for Weighted { weight, density } in &self.components {
             let share = weight * density.crps(x);
             least.add(Areas { within: share, pooled: weight * share });
         }
@@ -153,7 +160,7 @@ impl Mixture {
 
     fn squares(&self, side: Side, x: f64) -> Areas {
         let (mut within, mut mean) = (0.0, 0.0);
-        for Component { weight, density } in &self.components {
+        for Weighted { weight, density } in &self.components {
             let mass = side.mass(density, x);
             within += weight * mass * mass;
             mean += weight * mass;
@@ -228,7 +235,7 @@ impl Distribution for Mixture {
 
     fn ln_pdf(&self, x: f64) -> f64 {
         let terms = || {
-            self.components.iter().map(|Component { weight, density }| libm::log(*weight) + density.ln_pdf(x))
+            self.components.iter().map(|Weighted { weight, density }| libm::log(*weight) + density.ln_pdf(x))
         };
         let largest = terms().fold(f64::NEG_INFINITY, f64::max);
         if largest.is_infinite() {

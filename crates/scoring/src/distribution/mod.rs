@@ -44,6 +44,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use family::{FAMILIES, Family, Types};
+pub(crate) use mixture::Weighted;
 pub use mixture::{InvalidMixture, Mixture};
 pub use norm::Norm;
 pub(crate) use norm::crps as normal_crps;
@@ -204,10 +205,9 @@ impl Total {
     /// `None` when there is no weight that is not zero or one is not finite.
     fn of(weights: impl Iterator<Item = f64> + Clone) -> Option<Self> {
         let largest = weights.clone().map(f64::abs).fold(0.0, f64::max);
-        if largest == 0.0 || weights.clone().any(|weight| !weight.is_finite()) {
-            return None;
-        }
-        Some(Total { largest, sum: weights.map(|weight| weight.abs() / largest).sum() })
+        let sum: f64 = weights.map(|weight| weight.abs() / largest).sum();
+        // One that is not finite leaves no finite sum.
+        (largest > 0.0 && sum.is_finite()).then_some(Total { largest, sum })
     }
 
     /// That of one weight.

@@ -24,6 +24,7 @@ pub struct Norm {
 
 impl Norm {
     /// With mean `loc` and standard deviation `scale` above zero.
+    #[inline]
     pub fn new(loc: f64, scale: f64) -> Result<Self, InvalidParameter> {
         Ok(Norm { loc: finite("loc", loc)?, scale: positive("scale", scale)? })
     }
