@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::{Asset, InvalidId, ModelId, RoundId, Span, Timestamp};
+use domain::{Asset, InvalidId, InvalidSpan, ModelId, RoundId, Span, Timestamp};
 use orchestrator::UsersChoice;
 use orchestrator::limits::{ByteSize, Limits};
+
+use crate::commands::FleetAddress;
 
 /// A coordinator for live forecasting competitions: it feeds models market prices, asks them for probability
 /// distributions of what comes next, scores the answers when reality is known, and ranks the models.
@@ -46,6 +48,9 @@ pub enum Command {
     ModelHost(ModelHostArgs),
     /// Run days of prices through models and scoring in seconds, with a simulated clock
     Replay(ReplayArgs),
+    /// Call every model of an orchestrator with made-up prices and questions, and tell what came of it and what it cost
+    #[command(after_help = crate::commands::probe::EXPLANATION)]
+    Probe(ProbeArgs),
     /// Evaluate distributions: JSON Lines on standard input, one line of JSON for each on standard output
     #[command(after_help = crate::commands::eval::examples())]
     Eval {
@@ -417,7 +422,7 @@ pub struct ReplayArgs {
 pub struct ReplayModels {
     /// Ask the models of this orchestrator instead of built-in ones
     #[arg(long, value_name = "ws://HOST:PORT/CRUNCH", conflicts_with_all = ["models", "add_model"])]
-    pub orchestrator: Option<String>,
+    pub orchestrator: Option<FleetAddress>,
 
     /// How many built-in models are started
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -430,6 +435,55 @@ pub struct ReplayModels {
     /// Do it although the orchestrator is not on this machine: its models will be sent past prices
     #[arg(long, requires = "orchestrator")]
     pub yes: bool,
+}
+
+/// `condor probe`
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// Configuration file: security and base class of the models [default: condor.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Whose models are called
+    #[arg(long, value_name = "ws://HOST:PORT/CRUNCH")]
+    pub orchestrator: FleetAddress,
+
+    /// How many questions each model is asked, one after the other
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rounds: u32,
+
+    /// Assets of the prices and, in turn, of the questions, separated by commas
+    #[arg(long, value_name = "ASSETS", value_delimiter = ',', default_value = "BTC")]
+    pub assets: Vec<Asset>,
+
+    /// How far ahead is asked, in seconds or as 24h
+    #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = seconds)]
+    pub horizon: Span,
+
+    /// The spacing of the answers within the horizon, in seconds or as 5m
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    pub step: Span,
+
+    /// Size of the history that each model is told, in megabytes (1,000,000 bytes) of JSON
+    #[arg(long, value_name = "MB", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub tick_mb: u32,
+
+    /// How long each call may take, Setup included
+    #[arg(long, value_name = "SPAN", default_value = "60s")]
+    pub timeout: Span,
+
+    /// Print one JSON object per phase on standard output
+    #[arg(long)]
+    pub json: bool,
+
+    /// Do it although the orchestrator is not on this machine: its models will be sent made-up prices
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// A whole number of seconds, or a span with its unit.
+fn seconds(text: &str) -> Result<Span, InvalidSpan> {
+    text.parse().map(Span::seconds).or_else(|_| text.parse())
 }
 
 /// `condor up`

@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod commands;
 mod config;
+mod open_files;
 mod signals;
 mod store;
 mod telemetry;
@@ -24,6 +25,9 @@ const EXIT_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(&default_log_filter(&cli.command));
+    if holds_many_connections(&cli.command) {
+        open_files::raise_limit();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -59,6 +63,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::ModelHost(args) => commands::model_host::run(args, shutdown).await,
         Command::Replay(args) => commands::replay::run(args, shutdown).await,
+        Command::Probe(args) => {
+            let done = shutdown.run_until_cancelled(commands::probe::run(args)).await;
+            done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
+        }
         Command::Eval { mode } => {
             let done = shutdown.run_until_cancelled(commands::eval::run(mode)).await;
             done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
@@ -71,13 +79,26 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Tools keep quiet, workers tell what they do. A replay counts the rounds that it missed in its summary.
+/// Tools keep quiet, workers tell what they do. A replay counts the rounds that it missed in its summary, and a probe tells
+/// of each model by itself.
 fn default_log_filter(command: &Command) -> String {
     match command {
         Command::Replay(_) | Command::Up(_) => format!("warn,{}=error", predict_worker::MISSED),
+        Command::Probe(_) => "warn,model_client=error".to_owned(),
         Command::Eval { .. } | Command::Db(_) | Command::Config(_) | Command::Models(_) => "warn".to_owned(),
         _ => "info".to_owned(),
     }
+}
+
+fn holds_many_connections(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Up(_)
+            | Command::Predict(_)
+            | Command::Orchestrator(_)
+            | Command::Replay(_)
+            | Command::Probe(_)
+    )
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {

@@ -20,6 +20,7 @@ fn every_command_explains_itself() {
         "models",
         "model-host",
         "replay",
+        "probe",
         "db",
         "config",
     ];
@@ -36,7 +37,7 @@ fn every_command_explains_itself() {
 
 #[test]
 fn bad_usage_and_bad_configuration_end_with_2_and_name_the_cure() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["replay", "--prices", "nowhere", "--database", "sqlite://x.db"], "nowhere"),
         (&["predict", "--config", "nowhere.toml"], "--config"),
         (&["score", "--database", "mysql://x"], "sqlite://FILE or postgres://"),
@@ -48,6 +49,24 @@ fn bad_usage_and_bad_configuration_end_with_2_and_name_the_cure() {
             "BTC, ETH, SOL, XAU",
         ),
         (&["replay", "--prices", "."], "--database sqlite://replay.db"),
+        (&["probe", "--orchestrator", "127.0.0.1:9091"], "ws://HOST:PORT/CRUNCH"),
+        (&["probe", "--orchestrator", "ws://192.0.2.1:9091/condor"], "Say --yes if that is a test fleet"),
+        (
+            &["probe", "--orchestrator", "ws://127.0.0.1:1/condor", "--step", "7m"],
+            "--step 7m does not divide --horizon 24h",
+        ),
+        (
+            &[
+                "replay",
+                "--orchestrator",
+                "ws://192.0.2.1:9091/condor",
+                "--prices",
+                ".",
+                "--database",
+                "sqlite://x.db",
+            ],
+            "Say --yes if that is a test fleet",
+        ),
     ];
     for (arguments, cure) in cases {
         let (code, message) = failure(arguments);
@@ -61,6 +80,9 @@ fn what_cannot_be_done_ends_with_1() {
     let (code, message) = failure(&["db", "status", "--database", "postgres://nobody@127.0.0.1:1/none"]);
     assert_eq!(code, 1, "{message}");
     assert!(message.contains("unavailable"), "{message}");
+    let (code, message) = failure(&["probe", "--orchestrator", "ws://127.0.0.1:1/condor"]);
+    assert_eq!(code, 1, "{message}");
+    assert!(message.contains("the orchestrator cannot be heard"), "{message}");
 }
 
 #[test]

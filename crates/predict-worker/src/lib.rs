@@ -18,6 +18,7 @@ mod round;
 mod worker;
 
 pub use live::run;
+pub use outcome::{RefusedAnswer, check_answer};
 pub use recorder::MISSED;
 pub use round::ClosedRound;
 pub use worker::{OpenRound, PredictWorker, StartError, Status};

@@ -123,13 +123,9 @@ struct Answer {
 
 impl Answer {
     async fn check(self, value: Value, question: &Question, limits: &Limits) -> Prediction {
-        let checked = match value {
-            Value::Json(text) => check_text(text, question, limits).await,
-            other => Err((format!("answered {}, expected JSON", kind(&other)), String::new())),
-        };
-        let (status, answer, reason, refused) = match checked {
+        let (status, answer, reason, refused) = match check_answer(value, question, limits).await {
             Ok(text) => (PredictionStatus::Success, Some(text), None, None),
-            Err((reason, text)) => {
+            Err(RefusedAnswer { reason, text }) => {
                 (PredictionStatus::Failed, None, Some(printable(&reason)), Some(kept_part(&text)))
             }
         };
@@ -146,21 +142,46 @@ impl Answer {
     }
 }
 
-/// Gives the text back when it is a valid answer, else the reason and the text.
-async fn check_text(text: String, question: &Question, limits: &Limits) -> Result<String, (String, String)> {
+/// An answer that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedAnswer {
+    /// Where and why, for its author.
+    pub reason: String,
+    /// The answer; empty when it was no JSON.
+    pub text: String,
+}
+
+/// Checks what a model answered to `question`, as every answer is checked, and gives its text back when it is valid. A
+/// large one is checked away from the runtime's threads.
+pub async fn check_answer(
+    value: Value,
+    question: &Question,
+    limits: &Limits,
+) -> Result<String, RefusedAnswer> {
+    match value {
+        Value::Json(text) => check_text(text, question, limits).await,
+        other => {
+            let reason = format!("answered {}, expected JSON", kind(&other));
+            Err(RefusedAnswer { reason, text: String::new() })
+        }
+    }
+}
+
+async fn check_text(text: String, question: &Question, limits: &Limits) -> Result<String, RefusedAnswer> {
     let expected = Expected::from(question);
     let limits = *limits;
     let is_small = text.len() <= CHECK_ELSEWHERE_BYTES;
     let check = move || match parse_answer(text.as_bytes(), &expected, &limits) {
         Ok(_) => Ok(text),
-        Err(refusal) => Err((refusal.to_string(), text)),
+        Err(refusal) => Err(RefusedAnswer { reason: refusal.to_string(), text }),
     };
     if is_small {
         return check();
     }
-    tokio::task::spawn_blocking(check)
-        .await
-        .unwrap_or_else(|error| Err((format!("the check of the answer failed: {error}"), String::new())))
+    tokio::task::spawn_blocking(check).await.unwrap_or_else(|error| {
+        let reason = format!("the check of the answer failed: {error}");
+        Err(RefusedAnswer { reason, text: String::new() })
+    })
 }
 
 fn kind(value: &Value) -> &'static str {

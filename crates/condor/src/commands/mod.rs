@@ -3,10 +3,12 @@
 pub mod config;
 pub mod db;
 pub mod eval;
+mod fleet_address;
 pub mod model_host;
 pub mod models;
 pub mod orchestrator;
 pub mod predict;
+pub mod probe;
 pub mod replay;
 pub mod report;
 pub mod score;
@@ -15,6 +17,8 @@ pub mod up;
 use std::path::Path;
 
 use domain::Asset;
+
+pub use fleet_address::FleetAddress;
 
 /// Those of the scheduled assets that have price files in a folder.
 fn recorded_assets(dir: &Path, scheduled: &[Asset]) -> Result<Vec<Asset>, UsageError> {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Readiness};
 use crate::cli::WorkerArgs;
 use crate::config::{Config, ConfigError, PriceSource, load};
-use crate::store;
+use crate::{open_files, store};
 
 /// Runs the predict worker until `shutdown`.
 pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -26,6 +26,7 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     let cluster_config =
         ClusterConfig { security: config.security()?, ..cluster_config(&config, &config.orchestrator.url) };
     let (cluster, events) = Cluster::start(cluster_config);
+    let events = open_files::watch(events);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let starting = PredictWorker::start(settings(&config)?, store, Arc::clone(&clock), feed, events);
     let Some(worker) = shutdown.run_until_cancelled(starting).await else { return Ok(()) };

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{UsageError, predict, recorded_assets, score};
 use crate::cli::{ReplayArgs, ReplayModels};
 use crate::config::{Config, load};
-use crate::store;
+use crate::{open_files, store};
 use models::ModelFleet;
 pub use summary::Summary;
 
@@ -48,6 +48,9 @@ pub async fn run(args: ReplayArgs, shutdown: CancellationToken) -> anyhow::Resul
     let Some(database) = args.settings.database.as_deref() else {
         bail!(UsageError("name a database of its own for the replay: --database sqlite://replay.db".into()));
     };
+    if let Some(address) = &args.models.orchestrator {
+        address.confirm("a replay sends its models past prices", args.models.yes)?;
+    }
     let config = load(args.settings.config.as_deref(), Some(database))?.config;
     let plan = plan(&args, config)?;
     let store = store::open(database).await?;
@@ -122,6 +125,7 @@ pub async fn replay(
     let watch = Stopwatch::start();
     let fleet = ModelFleet::start(plan).await?;
     let (cluster, events) = Cluster::start(fleet.cluster_config(&plan.config)?);
+    let events = open_files::watch(events);
     let clock = Arc::new(SimulatedClock::at(plan.from));
     let mut settings = predict::settings(&plan.config)?;
     settings.only_assets = Some(plan.assets.clone());

@@ -11,7 +11,7 @@ use orchestrator::{
 };
 use tokio::net::TcpListener;
 
-use super::super::{UsageError, predict};
+use super::super::{FleetAddress, UsageError, predict};
 use super::Plan;
 use crate::config::{Config, ConfigError};
 
@@ -20,40 +20,29 @@ pub enum ModelFleet {
     /// Started here, each on its own port.
     BuiltIn(LocalOrchestrator),
     /// Announced by an orchestrator that runs already.
-    Orchestrator {
-        /// Without the crunch id.
-        url: String,
-        /// As that orchestrator calls it.
-        crunch_id: String,
-    },
+    Orchestrator(FleetAddress),
 }
 
 impl ModelFleet {
-    /// Starts the built-in models, or checks the orchestrator's address.
+    /// Starts the built-in models, unless there is an orchestrator.
     pub async fn start(plan: &Plan) -> anyhow::Result<Self> {
         match &plan.models.orchestrator {
-            Some(url) => remote(url, plan.models.yes),
+            Some(address) => Ok(ModelFleet::Orchestrator(address.clone())),
             None => built_in(plan).await,
         }
     }
 
     /// How the models are found.
     pub fn cluster_config(&self, config: &Config) -> Result<ClusterConfig, ConfigError> {
-        // A replay shows what models do, to the end.
-        Ok(ClusterConfig { report_failures: false, ..self.followed(config)? })
-    }
-
-    fn followed(&self, config: &Config) -> Result<ClusterConfig, ConfigError> {
-        Ok(match self {
+        match self {
             ModelFleet::BuiltIn(orchestrator) => {
-                predict::cluster_config(config, &format!("ws://{}", orchestrator.local_addr()))
+                let followed =
+                    predict::cluster_config(config, &format!("ws://{}", orchestrator.local_addr()));
+                // A replay shows what models do, to the end.
+                Ok(ClusterConfig { report_failures: false, ..followed })
             }
-            ModelFleet::Orchestrator { url, crunch_id } => ClusterConfig {
-                crunch_id: crunch_id.clone(),
-                security: config.security()?,
-                ..predict::cluster_config(config, url)
-            },
-        })
+            ModelFleet::Orchestrator(address) => address.cluster_config(config),
+        }
     }
 
     /// Stops what was started.
@@ -91,21 +80,4 @@ fn added(spec: &str) -> anyhow::Result<BuiltinEntry> {
     let parsed = spec.parse().map_err(|error: SpecError| UsageError(format!("--add-model: {error}")))?;
     let model_id = ModelId::new(spec).map_err(|error| UsageError(format!("--add-model: {error}")))?;
     Ok(BuiltinEntry { model_id, model_name: spec.to_owned(), spec: parsed })
-}
-
-fn remote(url: &str, yes: bool) -> anyhow::Result<ModelFleet> {
-    let invalid = || UsageError(format!("--orchestrator: `{url}` is not of the form ws://HOST:PORT/CRUNCH"));
-    let rest = url.strip_prefix("ws://").ok_or_else(invalid)?;
-    let (address, crunch_id) =
-        rest.split_once('/').filter(|(_, crunch)| !crunch.is_empty()).ok_or_else(invalid)?;
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
-    let is_loopback =
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if !is_loopback && !yes {
-        bail!(UsageError(format!(
-            "{host} is not this machine: a replay sends its models past prices and takes their one call. \
-             Say --yes if that is a test fleet"
-        )));
-    }
-    Ok(ModelFleet::Orchestrator { url: format!("ws://{address}"), crunch_id: crunch_id.to_owned() })
 }
