@@ -1,4 +1,5 @@
 //! What a fleet promises to those who measure against it.
+#![allow(clippy::unwrap_used, reason = "test code: a failure is to end the test")]
 
 use std::collections::HashSet;
 use std::convert::Infallible;
