@@ -88,8 +88,8 @@ async fn listed(events: &mut UnboundedReceiver<ClusterEvent>) -> Result<Vec<Arc<
 async fn set_up(nodes: &[Arc<ModelNode>]) -> Result<(), Fault> {
     let setup = EncodedSetup::new("crunch_synth.tracker.TrackerBase");
     let mut setups = JoinSet::new();
-    for node in nodes.iter().cloned() {
-        let setup = setup.clone();
+    for node in nodes {
+        let (node, setup) = (Arc::clone(node), setup.clone());
         setups.spawn(async move { node.setup(&setup, PATIENCE).await });
     }
     let is_answered = |outcome: &CallOutcome| matches!(outcome, CallOutcome::Answered { .. });
@@ -103,7 +103,8 @@ async fn set_up(nodes: &[Arc<ModelNode>]) -> Result<(), Fault> {
 async fn round(nodes: &[Arc<ModelNode>], ask: &Arc<Ask>, answering: usize) -> Result<Vec<Duration>, Fault> {
     let watch = Stopwatch::start();
     let mut asked = JoinSet::new();
-    for (node, ask) in nodes.iter().cloned().zip(std::iter::repeat_with(|| ask.clone())) {
+    for node in nodes {
+        let (node, ask) = (Arc::clone(node), Arc::clone(ask));
         asked.spawn(async move { ask.ask(&node).await.map(|()| watch.elapsed()) });
     }
     let mut latencies = Vec::new();
