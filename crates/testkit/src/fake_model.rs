@@ -134,19 +134,7 @@ impl FakeModel {
 
     /// What an orchestrator says of it.
     pub fn running(&self, model_id: &str, deployment_id: &str) -> ModelState {
-        ModelState {
-            deployment_id: deployment_id.to_owned(),
-            model_id: model_id.to_owned(),
-            state: RunState::Running,
-            ip: Some(self.address().ip().to_string()),
-            port: Some(self.address().port()),
-            infos: Some(ModelInfos {
-                model_name: Some(format!("model-{model_id}")),
-                cruncher_id: Some(format!("cruncher-{model_id}")),
-                cruncher_name: Some(format!("Cruncher {model_id}")),
-                ..ModelInfos::default()
-            }),
-        }
+        running_at(self.address(), model_id, deployment_id)
     }
 
     /// Every call that it took, refused ones left out, in order, over all its runs.
@@ -180,7 +168,28 @@ impl FakeModel {
     }
 }
 
-const HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
+/// What an orchestrator says of a model at this address.
+pub(crate) fn running_at(address: SocketAddr, model_id: &str, deployment_id: &str) -> ModelState {
+    ModelState {
+        deployment_id: deployment_id.to_owned(),
+        model_id: model_id.to_owned(),
+        state: RunState::Running,
+        ip: Some(address.ip().to_string()),
+        port: Some(address.port()),
+        infos: Some(ModelInfos {
+            model_name: Some(format!("model-{model_id}")),
+            cruncher_id: Some(format!("cruncher-{model_id}")),
+            cruncher_name: Some(format!("Cruncher {model_id}")),
+            ..ModelInfos::default()
+        }),
+    }
+}
+
+pub(crate) const HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
+
+/// The answers to a health check: 1 and 2 in the first field.
+pub(crate) const SERVING: [u8; 2] = [0x08, 1];
+const NOT_SERVING: [u8; 2] = [0x08, 2];
 
 /// What stays over restarts.
 #[derive(Debug)]
@@ -226,11 +235,10 @@ impl Node {
         }
     }
 
-    /// `SERVING` is 1 and `NOT_SERVING` 2, in the first field of the answer.
     async fn health(&self, request: http::Request<Incoming>) -> http::Response<tonic::body::Body> {
-        let status = if self.is_serving.load(Ordering::SeqCst) { 1 } else { 2 };
+        let answer = if self.is_serving.load(Ordering::SeqCst) { SERVING } else { NOT_SERVING };
         let handler = tower::service_fn(move |_: tonic::Request<Bytes>| async move {
-            Ok::<_, tonic::Status>(tonic::Response::new(Bytes::copy_from_slice(&[0x08, status])))
+            Ok::<_, tonic::Status>(tonic::Response::new(Bytes::copy_from_slice(&answer)))
         });
         let answer = tonic::server::Grpc::new(BytesCodec).unary(handler, request).await;
         self.health_checks.send_modify(|count| *count += 1);
@@ -389,7 +397,7 @@ fn blanks(bytes: usize) -> Variant {
 }
 
 /// A Setup's response is a call's without a value.
-fn response(code: &str, message: &str, value: Option<Variant>) -> Bytes {
+pub(crate) fn response(code: &str, message: &str, value: Option<Variant>) -> Bytes {
     let status = Some(Status { code: code.to_owned(), message: message.to_owned() });
     CallResponse { status, method_response: value }.encode_to_vec().into()
 }

@@ -21,11 +21,15 @@ mod behaviour;
 pub mod credentials;
 mod fake_model;
 mod fake_orchestrator;
+mod fleet;
+mod forecast;
 mod port;
 
 pub use behaviour::{Behaviour, Reply};
 pub use fake_model::{FakeModel, FakeTls, Received};
 pub use fake_orchestrator::{FakeOrchestrator, stopped};
+pub use fleet::{Fleet, FleetOptions};
+pub use forecast::forecast;
 
 use std::future::Future;
 use std::time::Duration;

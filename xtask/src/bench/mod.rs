@@ -1,7 +1,12 @@
 //! Measurements of release builds.
 
+mod fanout;
+mod machine;
+mod numbers;
 mod replay;
 mod scoring;
+
+use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -9,6 +14,8 @@ use clap::Subcommand;
 /// What to measure.
 #[derive(Subcommand)]
 pub enum Benchmark {
+    /// Calling a thousand models at once, side by side with the Python client of the field
+    Fanout(fanout::Options),
     /// Nine days of three assets through five models over gRPC into SQLite, scored
     Replay(replay::Options),
     /// Scoring and parsing, side by side with public Python packages on the same inputs
@@ -18,7 +25,19 @@ pub enum Benchmark {
 /// Runs a benchmark and prints its table.
 pub fn run(benchmark: &Benchmark) -> Result<()> {
     match benchmark {
+        Benchmark::Fanout(options) => fanout::run(options),
         Benchmark::Replay(options) => replay::run(options),
         Benchmark::Scoring(options) => scoring::run(options),
+    }
+}
+
+/// One line that is written over, where there is a terminal.
+fn show_progress(text: &str) {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        // What cannot be shown is not missed.
+        let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
+    } else if !text.is_empty() {
+        eprintln!("{text}");
     }
 }

@@ -1,5 +1,7 @@
 //! What is compared with what, and what we promise of it.
 
+use crate::bench::numbers::{median, range};
+
 /// A case of ours against one of a peer.
 #[derive(Debug)]
 pub struct Comparison {
@@ -119,8 +121,7 @@ impl Outcome {
 
     /// The lowest and the highest ratio of a round.
     pub fn ratio_range(&self) -> (f64, f64) {
-        let ratios = self.rounds.iter().map(Round::ratio);
-        (ratios.clone().fold(f64::INFINITY, f64::min), ratios.fold(0.0, f64::max))
+        range(self.rounds.iter().map(Round::ratio))
     }
 
     /// Whether the medians are what we promise; `None` where nothing is promised.
@@ -129,13 +130,6 @@ impl Outcome {
         let time = self.comparison.most_us.map(|most| self.ours_ns() <= most * 1e3);
         [ratio, time].into_iter().flatten().reduce(|one, other| one && other)
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-    low + (high - low) / 2.0
 }
 
 #[cfg(test)]
@@ -154,11 +148,6 @@ mod tests {
         assert_eq!((outcome.ours_ns(), outcome.peer_ns()), (2.0, 10.0));
         assert_eq!(outcome.ratio(), 9.0);
         assert_eq!(outcome.ratio_range(), (5.0, 10.0));
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_the_middle_two() {
-        assert_eq!(median([4.0, 1.0, 2.0, 100.0].into_iter()), 3.0);
     }
 
     #[test]

@@ -2,18 +2,17 @@
 //! measured before both sides have computed the same numbers. A slow machine is no failure: what is not met is marked.
 
 mod comparison;
-mod machine;
 mod report;
 mod sides;
-
-use std::io::{IsTerminal, Write};
 
 use anyhow::{Result, ensure};
 use clap::Args;
 
 use comparison::{COMPARISONS, Comparison, Outcome, Round};
-use machine::Machine;
 use sides::{Ours, Peers};
+
+use super::machine::Machine;
+use super::show_progress;
 
 #[derive(Args)]
 pub struct Options {
@@ -65,15 +64,4 @@ fn measure(machine: &Machine, comparisons: Vec<&'static Comparison>, rounds: usi
     }
     show_progress("");
     Ok(outcomes)
-}
-
-/// One line that is written over, where there is a terminal.
-fn show_progress(text: &str) {
-    let mut stderr = std::io::stderr();
-    if stderr.is_terminal() {
-        // What cannot be shown is not missed.
-        let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
-    } else if !text.is_empty() {
-        eprintln!("{text}");
-    }
 }

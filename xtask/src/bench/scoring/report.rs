@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::comparison::{Comparison, Outcome};
-use super::machine::Machine;
+use crate::bench::machine::Machine;
+use crate::bench::numbers::three_digits;
 
 /// A Markdown table, and the machine.
 pub fn table(machine: &Machine, outcomes: &[Outcome]) -> String {
@@ -46,16 +47,6 @@ fn duration(ns: f64) -> String {
         ns if ns < 1e6 => format!("{} µs", three_digits(ns / 1e3)),
         ns => format!("{} ms", three_digits(ns / 1e6)),
     }
-}
-
-/// At least three significant digits, of which there are no more.
-fn three_digits(number: f64) -> String {
-    let decimals = match number {
-        number if number < 9.995 => 2,
-        number if number < 99.95 => 1,
-        _ => 0,
-    };
-    format!("{number:.decimals$}")
 }
 
 /// Everything, each round included.

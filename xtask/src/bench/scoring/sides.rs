@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::machine::Machine;
+use crate::bench::machine::Machine;
 use crate::python::Environment;
 use crate::shell;
 

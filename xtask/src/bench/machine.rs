@@ -45,18 +45,25 @@ impl Machine {
         command
     }
 
-    /// In words.
+    /// In words, where one core and its instructions matter.
     pub fn describe(&self) -> String {
-        let cores = if self.cores == 1 { "core" } else { "cores" };
         let avx2 = if self.avx2 { "AVX2" } else { "no AVX2" };
         let pinned = self.pinned_to.map_or("not pinned".into(), |core| format!("pinned to core {core}"));
-        let load = self.load.map_or(String::new(), |load| format!(", load before {load:.1}"));
-        format!(
-            "{} {cores}, {}, {}, {avx2}, {pinned}{load}",
-            self.cores,
-            self.processor,
-            std::env::consts::ARCH
-        )
+        format!("{}, {avx2}, {pinned}{}", self.cores_in_words(), self.load_in_words())
+    }
+
+    /// In words, where all cores are used.
+    pub fn describe_shared(&self) -> String {
+        format!("{}{}", self.cores_in_words(), self.load_in_words())
+    }
+
+    fn cores_in_words(&self) -> String {
+        let cores = if self.cores == 1 { "core" } else { "cores" };
+        format!("{} {cores}, {}, {}", self.cores, self.processor, std::env::consts::ARCH)
+    }
+
+    fn load_in_words(&self) -> String {
+        self.load.map_or(String::new(), |load| format!(", load before {load:.1}"))
     }
 }
 
