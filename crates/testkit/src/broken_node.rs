@@ -69,7 +69,9 @@ async fn misbehave(mut stream: TcpStream, fault: WireFault) -> Result<()> {
         WireFault::Garbage => return stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await,
         WireFault::GoAway => {
             first_request(&mut stream).await?;
-            stream.write_all(&frame(GOAWAY, 0, CONNECTION, &[0, 0, 0, 0, 0, 0, 0, ENHANCE_YOUR_CALM])).await?;
+            stream
+                .write_all(&frame(GOAWAY, 0, CONNECTION, &[0, 0, 0, 0, 0, 0, 0, ENHANCE_YOUR_CALM]))
+                .await?;
         }
         WireFault::Flood(bytes) => {
             first_request(&mut stream).await?;
