@@ -44,8 +44,12 @@ impl Bad {
     }
 }
 
-/// The Setup's patience has passed, or the round closed before it had.
-const NOT_SET_UP: &[&str] = &["set-up: no answer to setup within 4s", "its set-up has not finished after"];
+/// The Setup's patience has passed, that of the next one behind it, or neither yet.
+const NOT_SET_UP: &[&str] = &[
+    "set-up: no answer to setup within 4s",
+    "set-up: setup was not sent: still busy with setup",
+    "its set-up has not finished after",
+];
 /// A call in flight is told of by the round that it belongs to and by those that pass while it goes on.
 const NO_ANSWER: &[&str] = &["no answer to predict within", "busy with predict", "no answer by the deadline"];
 
