@@ -76,7 +76,7 @@ mod tests {
         let (hour, at) = (Span::HOUR, Timestamp::default());
         let predictions = outcomes
             .iter()
-            .map(|(id, status)| Prediction::unanswered(ModelId::new(*id).unwrap(), None, *status, "why"));
+            .map(|(id, status)| Prediction::unanswered(ModelId::new(id).unwrap(), None, *status, "why"));
         ClosedRound {
             question: Arc::new(Question::new(
                 &crunch,

@@ -59,7 +59,7 @@ async fn a_websocket_that_is_cut_every_two_seconds_for_a_minute_costs_no_model_a
     assert!(with_newcomer.iter().all(|round| round.is_success(&late_name)));
     let told = record.lines(&["WARN", "the orchestrator cannot be heard", "the connection broke"]).len();
     assert!(told >= CUTS - 1, "the log tells of {told} cuts");
-    assert!(orchestrator.paths().len() > CUTS - 1, "it came back after each cut");
+    assert!(orchestrator.paths().len() >= CUTS, "it came back after each cut");
     assert!(orchestrator.reports().is_empty(), "{:?}", orchestrator.reports());
     check_flat(warm, memory, MOST_GROWTH_MIB);
 }
