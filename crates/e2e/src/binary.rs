@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -59,6 +60,17 @@ pub struct Process {
     name: String,
     child: Child,
     output: Receiver<String>,
+    log: Arc<Mutex<Vec<String>>>,
+    logging: JoinHandle<()>,
+}
+
+/// What a process takes of the machine's memory, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// Now.
+    pub resident: u64,
+    /// The most that it ever was.
+    pub peak: u64,
 }
 
 impl Process {
@@ -77,13 +89,31 @@ impl Process {
             BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
         let (stderr, label) = (child.stderr.take().unwrap(), name.to_owned());
-        std::thread::spawn(move || {
-            BufReader::new(stderr)
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| println!("[{label}] {line}"));
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&log);
+        let logging = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                println!("[{label}] {line}");
+                kept.lock().unwrap().push(line);
+            }
         });
-        Process { name: name.to_owned(), child, output }
+        Process { name: name.to_owned(), child, output, log, logging }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The memory that it takes.
+    pub fn memory(&self) -> Memory {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let bytes = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+            let kilobytes: u64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap();
+            kilobytes * 1024
+        };
+        Memory { resident: bytes("VmRSS"), peak: bytes("VmHWM") }
     }
 
     /// The rest of the first line on standard output that starts with `prefix`.
@@ -103,6 +133,18 @@ impl Process {
 
     /// Sends SIGTERM and waits.
     pub fn terminate(mut self, patience: Duration) -> ExitStatus {
+        self.stop(patience)
+    }
+
+    /// Sends SIGTERM, waits for a good end, and gives all that it has logged.
+    pub fn finish(mut self, patience: Duration) -> Vec<String> {
+        let status = self.stop(patience);
+        assert!(status.success(), "{}: {status}", self.name);
+        eventually("the end of its log", patience, || self.logging.is_finished().then_some(()));
+        self.log()
+    }
+
+    fn stop(&mut self, patience: Duration) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         let what = format!("{} to stop", self.name);
         eventually(&what, patience, || self.child.try_wait().unwrap())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::{Clock, Span, SystemClock, Timestamp, TimestampExt};
 use tempfile::TempDir;
 
-use crate::{Process, condor_output, json_lines};
+use crate::{Process, condor, condor_output, json_lines};
 
 /// Seconds of prices before the test starts, and after.
 const RECORDED_BEFORE: i64 = 600;
@@ -55,6 +55,13 @@ impl Game {
     /// Starts a worker.
     pub fn start(&self, worker: &str) -> Process {
         Process::start(worker, [worker, "--config", self.config_text()])
+    }
+
+    /// Starts a worker with settings that differ from the file's: the names of environment variables without `CONDOR_`.
+    pub fn start_with(&self, worker: &str, settings: &[(&str, &str)]) -> Process {
+        let mut command = condor([worker, "--config", self.config_text()]);
+        command.envs(settings.iter().map(|(name, value)| (format!("CONDOR_{name}"), value)));
+        Process::spawn(worker, command)
     }
 
     /// Rows as `condor db export` prints them.

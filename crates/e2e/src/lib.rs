@@ -7,7 +7,7 @@ mod binary;
 mod database;
 mod game;
 
-pub use binary::{Process, condor, condor_output, json_lines};
+pub use binary::{Memory, Process, condor, condor_output, json_lines};
 pub use database::{Database, databases};
 pub use game::{Game, instant};
 

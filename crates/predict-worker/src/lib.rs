@@ -7,6 +7,7 @@
 //!
 //! [`PredictWorker`] does one instant at a time and is driven by [`run`] live, and by a replay with a simulated clock.
 
+mod faults;
 mod fleet;
 mod intake;
 mod lane;

@@ -1,5 +1,6 @@
 //! The predict worker's life: one slot after the other on the clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Asset, Span, Timestamp, TimestampExt};
@@ -7,6 +8,7 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::faults::FaultLog;
 use crate::worker::PredictWorker;
 
 /// How often the feed is asked again for a close that is not there yet, and how long it has at least to answer.
@@ -20,13 +22,14 @@ const LONGEST_DOWNTIME: Span = Span::days(7);
 pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
     let interval = worker.context.settings.schedules.interval();
     let rounds = TaskTracker::new();
+    let faults = Arc::new(FaultLog::default());
     let mut slot = worker.context.clock.now().ceil_to(interval);
     record_downtime(&worker, slot);
     tracing::info!(first_slot = %slot, models = worker.status().running_models(), "asking");
     while sleep_until(&worker, slot, &shutdown).await {
         await_closes(&worker, slot).await;
         for round in worker.open_slot(slot).await {
-            rounds.spawn(log_closed(round));
+            rounds.spawn(log_closed(round, Arc::clone(&faults)));
         }
         slot = next_slot(&worker, slot);
     }
@@ -101,9 +104,10 @@ fn record_downtime(worker: &PredictWorker, first_slot: Timestamp) {
     worker.recorder.missed(missed, "the predict worker was not running");
 }
 
-async fn log_closed(round: crate::OpenRound) {
+async fn log_closed(round: crate::OpenRound, faults: Arc<FaultLog>) {
     match round.await {
         Ok(closed) => {
+            faults.note(&closed);
             let counts = closed.counts();
             tracing::info!(
                 round = %closed.id(),

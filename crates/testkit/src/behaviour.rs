@@ -28,6 +28,21 @@ pub enum Reply {
     Held(Box<Reply>),
     /// Does this after a while.
     After(Duration, Box<Reply>),
+    /// Does this, and the answer goes over the wire in a bad way.
+    Sent(Delivery, Box<Reply>),
+}
+
+/// Bad ways for an answer to go over the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// A byte, a pause, a byte, a pause, …
+    Drip(Duration),
+    /// All of it, and the stream is never ended.
+    Unended,
+    /// All of it, again and again for ever.
+    Endless,
+    /// The head, and then the stream is reset.
+    Reset,
 }
 
 type Answerer = dyn Fn(&str, &[Value]) -> Reply + Send + Sync;
@@ -67,6 +82,12 @@ impl Behaviour {
     /// Answers every call but a tick with so many bytes.
     pub fn huge(bytes: usize) -> Self {
         Self::always(Reply::Huge(bytes)).except_on_ticks()
+    }
+
+    /// Answers every call but a tick with this JSON text, which goes over the wire in a bad way.
+    pub fn answer_badly(delivery: Delivery, json: impl Into<String>) -> Self {
+        let answer = Reply::Value(Value::Json(json.into()));
+        Self::always(Reply::Sent(delivery, Box::new(answer))).except_on_ticks()
     }
 
     /// Answers every call but a tick with a list of one density whose scale is Python's bare `NaN`.

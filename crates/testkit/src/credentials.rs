@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine;
@@ -12,6 +13,10 @@ use rcgen::{
     PublicKeyData, RsaKeySize, date_time_ymd,
 };
 use serde_json::{Value, json};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 /// Who issues certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -103,6 +108,25 @@ impl Wallet {
             wallet: self.name(),
         }
     }
+}
+
+/// A node's side of TLS, which takes every client whose certificate this authority has issued.
+pub fn node_tls(authority: &Authority, own: &Issued) -> Arc<ServerConfig> {
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("a certificate");
+    roots.add(root).expect("a certificate authority");
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let chain = CertificateDer::pem_slice_iter(own.certificate.as_bytes()).collect::<Result<_, _>>();
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a private key");
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions of TLS")
+        .with_client_cert_verifier(clients.build().expect("an authority to verify with"))
+        .with_single_cert(chain.expect("certificates"), key)
+        .expect("a certificate and its key");
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
 }
 
 /// What a wallet signs for a model's node.

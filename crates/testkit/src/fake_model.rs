@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,17 +14,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use protocol::cluster::{ModelInfos, ModelState, RunState};
-use protocol::commons::{Status, Variant, VariantType};
+use protocol::commons::{Status, Variant};
 use protocol::dynamic_subclass::{CallRequest, CallResponse, SetupRequest};
 use protocol::{CALL_PATH, SETUP_PATH, Value, status};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-use crate::behaviour::{Behaviour, Reply};
+use crate::behaviour::{Behaviour, Delivery, Reply};
+use crate::delivery;
 use crate::port::{Port, Scope};
 use crate::soon;
 
@@ -59,6 +61,7 @@ impl FakeModel {
             wants_setup: AtomicBool::new(false),
             max_message_bytes: AtomicUsize::new(usize::MAX),
             tls: Mutex::new(None),
+            hangs_up: AtomicBool::new(false),
             is_serving: AtomicBool::new(true),
             health_checks: watch::Sender::new(0),
         });
@@ -89,6 +92,12 @@ impl FakeModel {
     /// Speaks TLS from the next connection on.
     pub fn speak_tls(&self, tls: FakeTls) {
         *lock(&self.node.tls) = Some(tls);
+    }
+
+    /// Ends each connection after its first answer from the next connection on, with the farewell that HTTP/2 has for it
+    /// (`GOAWAY`): as nodes do that limit the age of connections.
+    pub fn hang_up_after_each_answer(&self) {
+        self.node.hangs_up.store(true, Ordering::SeqCst);
     }
 
     /// Answers health checks so from the next one on; without this it says that it is serving.
@@ -203,6 +212,7 @@ struct Node {
     wants_setup: AtomicBool,
     max_message_bytes: AtomicUsize,
     tls: Mutex<Option<FakeTls>>,
+    hangs_up: AtomicBool,
     is_serving: AtomicBool,
     health_checks: watch::Sender<usize>,
 }
@@ -267,16 +277,27 @@ async fn serve_on(
     metadata: HeaderMap,
     scope: Scope,
 ) {
+    let hangs_up = process.node.hangs_up.load(Ordering::SeqCst);
+    let answered = Arc::new(Notify::new());
+    let is_answered = answered.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
         let (process, metadata, scope) = (process.clone(), metadata.clone(), scope.clone());
+        let answered = answered.clone();
         async move {
             let mut answer = route(process, scope, request).await;
             answer.headers_mut().extend(metadata);
+            answered.notify_one();
             Ok::<_, Infallible>(answer)
         }
     });
-    let connection =
-        http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+    let mut connection =
+        pin!(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+    if hangs_up {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = is_answered.notified() => connection.as_mut().graceful_shutdown(),
+        }
+    }
     // A client may hang up as it likes.
     let _ = connection.await;
 }
@@ -296,13 +317,40 @@ async fn route(
     let is_setup = path == SETUP_PATH;
     let handler = tower::service_fn(move |request: tonic::Request<Bytes>| {
         let (process, scope) = (process.clone(), scope.clone());
-        async move { process.take(request.into_inner(), is_setup, scope).await.map(tonic::Response::new) }
+        async move { process.take(request.into_inner(), is_setup, scope).await.map(Answer::into_response) }
     });
-    tonic::server::Grpc::new(BytesCodec)
+    let answer = tonic::server::Grpc::new(BytesCodec)
         .max_decoding_message_size(usize::MAX)
         .max_encoding_message_size(usize::MAX)
         .unary(handler, request)
-        .await
+        .await;
+    delivery::apply(answer).await
+}
+
+/// A message, and how it goes over the wire.
+struct Answer {
+    message: Bytes,
+    manner: Option<delivery::Manner>,
+}
+
+impl Answer {
+    fn into_response(self) -> tonic::Response<Bytes> {
+        let mut response = tonic::Response::new(self.message);
+        if let Some(manner) = self.manner {
+            response.extensions_mut().insert(manner);
+        }
+        response
+    }
+
+    fn sent(self, delivery: Delivery) -> Self {
+        Answer { manner: Some(delivery::Manner::Bad(delivery)), ..self }
+    }
+}
+
+impl From<Bytes> for Answer {
+    fn from(message: Bytes) -> Self {
+        Answer { message, manner: None }
+    }
 }
 
 impl Process {
@@ -312,7 +360,7 @@ impl Process {
         message: Bytes,
         is_setup: bool,
         scope: Scope,
-    ) -> Result<Bytes, tonic::Status> {
+    ) -> Result<Answer, tonic::Status> {
         let limit = self.node.max_message_bytes.load(Ordering::SeqCst);
         if message.len() > limit {
             let words = format!("Received message larger than max ({} vs. {limit})", message.len());
@@ -331,7 +379,7 @@ impl Process {
         result.await.unwrap_or_else(|_| Err(tonic::Status::unavailable("the process ended")))
     }
 
-    async fn setup(&self, message: Bytes) -> Result<Bytes, tonic::Status> {
+    async fn setup(&self, message: Bytes) -> Result<Answer, tonic::Status> {
         let request = SetupRequest::decode(message).map_err(no_protobuf)?;
         let releases = self.node.releases.subscribe();
         self.node.record("Setup".to_owned(), vec![Value::String(request.class_name)]);
@@ -340,10 +388,10 @@ impl Process {
         if let Reply::Value(_) = reply {
             self.is_set_up.store(true, Ordering::SeqCst);
         }
-        message_of(reply)
+        answer_of(reply)
     }
 
-    async fn call(&self, message: Bytes) -> Result<Bytes, tonic::Status> {
+    async fn call(&self, message: Bytes) -> Result<Answer, tonic::Status> {
         let mut request = CallRequest::decode(message).map_err(no_protobuf)?;
         request.method_arguments.sort_by_key(|argument| argument.position);
         let data = request.method_arguments.into_iter().map(|argument| argument.data.unwrap_or_default());
@@ -353,10 +401,10 @@ impl Process {
         let releases = self.node.releases.subscribe();
         self.node.record(request.method_name.clone(), arguments.clone());
         if self.node.wants_setup.load(Ordering::SeqCst) && !self.is_set_up.load(Ordering::SeqCst) {
-            return Ok(response(status::FAILED_PRECONDITION, "the model is not set up", None));
+            return Ok(response(status::FAILED_PRECONDITION, "the model is not set up", None).into());
         }
         let reply = lock(&self.node.behaviour).reply(&request.method_name, &arguments);
-        message_of(when_due(reply, releases).await)
+        answer_of(when_due(reply, releases).await)
     }
 }
 
@@ -377,23 +425,23 @@ async fn when_due(mut reply: Reply, mut releases: watch::Receiver<usize>) -> Rep
     }
 }
 
-fn message_of(reply: Reply) -> Result<Bytes, tonic::Status> {
+fn answer_of(reply: Reply) -> Result<Answer, tonic::Status> {
     match reply {
-        Reply::Value(value) => Ok(response(status::SUCCESS, "", Some(value.to_variant()))),
-        Reply::Status { code, message } => Ok(response(code, &message, None)),
+        Reply::Value(value) => Ok(response(status::SUCCESS, "", Some(value.to_variant())).into()),
+        Reply::Status { code, message } => Ok(response(code, &message, None).into()),
         Reply::Grpc(status) => Err(status),
-        Reply::Raw(bytes) => Ok(bytes),
-        Reply::Huge(bytes) => Ok(response(status::SUCCESS, "", Some(blanks(bytes)))),
+        Reply::Raw(bytes) => Ok(bytes.into()),
+        Reply::Huge(bytes) => {
+            let success = response(status::SUCCESS, "", None);
+            Ok(Answer { message: success, manner: Some(delivery::Manner::Blanks(bytes)) })
+        }
+        Reply::Sent(delivery, reply) => answer_of(*reply).map(|answer| answer.sent(delivery)),
         Reply::Held(_) | Reply::After(..) => unreachable!("a reply that is due"),
     }
 }
 
 fn no_protobuf(error: prost::DecodeError) -> tonic::Status {
     tonic::Status::invalid_argument(error.to_string())
-}
-
-fn blanks(bytes: usize) -> Variant {
-    Variant { r#type: VariantType::Json.into(), value: vec![b' '; bytes].into() }
 }
 
 /// A Setup's response is a call's without a value.

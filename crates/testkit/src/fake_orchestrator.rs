@@ -24,10 +24,19 @@ pub struct FakeOrchestrator {
 
 /// What a stopped deployment is announced as.
 pub fn stopped(model_id: &str, deployment_id: &str) -> ModelState {
+    not_running(model_id, deployment_id, RunState::Stopped)
+}
+
+/// What a deployment is announced as whose process has died and is being started again.
+pub fn recovering(model_id: &str, deployment_id: &str) -> ModelState {
+    not_running(model_id, deployment_id, RunState::Recovering)
+}
+
+fn not_running(model_id: &str, deployment_id: &str, state: RunState) -> ModelState {
     ModelState {
         deployment_id: deployment_id.to_owned(),
         model_id: model_id.to_owned(),
-        state: RunState::Stopped,
+        state,
         ip: None,
         port: None,
         infos: None,

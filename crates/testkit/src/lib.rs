@@ -18,16 +18,19 @@
 //! ```
 
 mod behaviour;
+mod broken_node;
 pub mod credentials;
+mod delivery;
 mod fake_model;
 mod fake_orchestrator;
 mod fleet;
 mod forecast;
 mod port;
 
-pub use behaviour::{Behaviour, Reply};
+pub use behaviour::{Behaviour, Delivery, Reply};
+pub use broken_node::{BrokenNode, WireFault};
 pub use fake_model::{FakeModel, FakeTls, Received};
-pub use fake_orchestrator::{FakeOrchestrator, stopped};
+pub use fake_orchestrator::{FakeOrchestrator, recovering, stopped};
 pub use fleet::{Fleet, FleetOptions};
 pub use forecast::forecast;
 
