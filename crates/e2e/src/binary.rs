@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -59,6 +59,7 @@ pub struct Process {
     name: String,
     child: Child,
     output: Receiver<String>,
+    log: Arc<Mutex<String>>,
 }
 
 impl Process {
@@ -77,13 +78,20 @@ impl Process {
             BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
         let (stderr, label) = (child.stderr.take().unwrap(), name.to_owned());
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = log.clone();
         std::thread::spawn(move || {
-            BufReader::new(stderr)
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| println!("[{label}] {line}"));
+            BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| {
+                println!("[{label}] {line}");
+                *kept.lock().unwrap() += &(line + "\n");
+            });
         });
-        Process { name: name.to_owned(), child, output }
+        Process { name: name.to_owned(), child, output, log }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// The rest of the first line on standard output that starts with `prefix`.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use domain::Clock;
 use futures::Stream;
 use http::{HeaderMap, Request};
+use http_serve::Door as _;
 use node_credentials::{CredentialsError, FileChecks, NodeIdentity, Watched};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -191,8 +192,11 @@ fn look_at_files(security: NodeSecurity) {
     tokio::task::spawn_blocking(move || security.refresh());
 }
 
-/// `None` for whoever cannot show the key that it has to.
+/// `None` for whoever is kept out by the door, or cannot show the key that it has to.
 async fn let_in(stream: TcpStream, security: &NodeSecurity) -> Option<NodeStream> {
+    if !security.door().lets_in(&stream).await {
+        return None;
+    }
     // without it answers are late, not lost
     let _ = stream.set_nodelay(true);
     let Some(tls) = security.tls() else {
