@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::{Asset, InvalidId, ModelId, RoundId, Span, Timestamp};
-use orchestrator::{UserRange, UsersChoice};
 use orchestrator::limits::{ByteSize, Limits};
+use orchestrator::{UserRange, UsersChoice};
 
 /// A coordinator for live forecasting competitions: it feeds models market prices, asks them for probability
 /// distributions of what comes next, scores the answers when reality is known, and ranks the models.

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use protocol::Value;
 use protocol::dynamic_subclass::dynamic_subclass_service_client::DynamicSubclassServiceClient;
 use protocol::dynamic_subclass::{CallRequest, SetupRequest};
+use testkit::credentials::{Authority, Wallet, delegation_message, write_node};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -258,6 +259,28 @@ async fn a_host_that_is_killed_takes_a_submission_in_native_code_with_it() {
     host.kill_9();
     let gone = || process_state(pid).is_none_or(|state| state == "Z").then_some(());
     eventually("the submission's process is gone", Duration::from_secs(30), gone);
+}
+
+#[test]
+fn a_host_with_keys_says_that_its_submission_can_read_them() {
+    let (keys, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let authority = Authority::new();
+    let node = authority.issue("model-node-7.crunchdao.internal");
+    let delegation = Wallet::of_seed(1).sign(&delegation_message(&node.public_key, "7", "hot"));
+    write_node(keys.path(), &node, &delegation, &[&node.public_key]);
+    std::fs::write(folder.path().join("main.py"), BUSY).unwrap();
+    let host = |served: [&str; 2]| {
+        let mut command = condor(["model-host", "--tls-dir"]);
+        command.arg(keys.path()).args(served);
+        let host = Process::spawn("host", command);
+        host.wait_for_line("listening on ", PATIENCE);
+        host
+    };
+    let warns = |host: &Process| host.log().contains("tls.key: whoever has that key").then_some(());
+    let builtin = host(["--builtin", "random-walk"]);
+    let submission = host(["--submission", folder.path().to_str().unwrap()]);
+    eventually("the warning", PATIENCE, || warns(&submission));
+    assert!(warns(&builtin).is_none(), "a built-in model is ours");
 }
 
 #[test]

@@ -83,11 +83,12 @@ fn security_that_its_own_models_do_not_have_is_refused_before_anything_starts() 
     let data = folder.path().join("data");
     set_up_with(&data, "[orchestrator.security]\nkind = \"gateway\"\nprivate_key = \"coordinator.key\"\n");
     let [port, orchestrator, deploy] = [(); 3].map(|()| free_port().to_string());
-    let output = condor(["up", "--port", &port, "--orchestrator-port", &orchestrator, "--deploy-port", &deploy])
-        .arg("--data-dir")
-        .arg(&data)
-        .output()
-        .unwrap();
+    let output =
+        condor(["up", "--port", &port, "--orchestrator-port", &orchestrator, "--deploy-port", &deploy])
+            .arg("--data-dir")
+            .arg(&data)
+            .output()
+            .unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{message}");
     assert!(message.contains("condor.toml: [orchestrator.security]: "), "{message}");

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::runner::UserRange;
 
 /// Decides whose connections are served, before anything that they send is read. Clones share what was logged.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Door(Option<Arc<Closed>>);
 
 #[derive(Debug)]

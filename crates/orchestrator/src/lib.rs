@@ -23,8 +23,8 @@ mod status;
 mod submission_id;
 mod supervisor;
 
-pub use door::Door;
 pub use builtin::{BuiltinEntry, BuiltinSpec, roster};
+pub use door::Door;
 pub use fleet::{CountedIds, DeploymentIds, RandomIds};
 pub use local::{Control, LocalOrchestrator, ModelSource};
 pub use models_file::{ModelEntry, write_models_file};

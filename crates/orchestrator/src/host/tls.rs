@@ -210,3 +210,30 @@ async fn let_in(stream: TcpStream, security: &NodeSecurity) -> Option<NodeStream
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use futures::StreamExt;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::door::Door;
+    use crate::runner::UserRange;
+
+    #[tokio::test]
+    async fn a_submissions_user_is_not_let_in() {
+        let own = nix::unistd::geteuid().as_raw();
+        for (user, is_let_in) in [(own, false), (own + 1, true)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let door = Door::closed_to(UserRange { first: user, last: user });
+            let mut connections = Connections::of(listener, NodeSecurity::plain().behind(door));
+            let mut client = TcpStream::connect(address).await.unwrap();
+            if is_let_in {
+                connections.next().await.unwrap().unwrap();
+            } else {
+                assert_eq!(client.read(&mut [0]).await.unwrap_or(0), 0, "the connection is closed");
+            }
+        }
+    }
+}
