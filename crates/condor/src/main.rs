@@ -24,6 +24,12 @@ const EXIT_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(&default_log_filter(&cli.command));
+    if let Command::ModelHost(_) = &cli.command
+        && let Err(error) = orchestrator::limits::stay_this_user()
+    {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -98,7 +98,7 @@ impl Limits {
     }
 
     /// Lowers this process's own limits, for good, and those of the processes that it starts from now on. It leaves no core
-    /// dumps, processes of the same user cannot look into it, and no program that it starts becomes another user.
+    /// dumps, and processes of the same user cannot look into it.
     pub fn apply_to_this_process(self) -> Result<(), LimitError> {
         let limits = [
             ("memory", Resource::RLIMIT_AS, self.memory.map(|size| size.0)),
@@ -113,14 +113,19 @@ impl Limits {
             }
         }
         #[cfg(target_os = "linux")]
-        {
-            use nix::sys::prctl::{set_dumpable, set_no_new_privs};
-            set_dumpable(false)
-                .map_err(|source| LimitError { what: "who looks into this process", source })?;
-            set_no_new_privs().map_err(|source| LimitError { what: "set-user-id programs", source })?;
-        }
+        nix::sys::prctl::set_dumpable(false)
+            .map_err(|source| LimitError { what: "who looks into this process", source })?;
         Ok(())
     }
+}
+
+/// No program that this thread starts becomes another user, and none that threads start which it starts from now on: to be
+/// called before there are any. Linux only.
+pub fn stay_this_user() -> Result<(), LimitError> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_no_new_privs()
+        .map_err(|source| LimitError { what: "set-user-id programs", source })?;
+    Ok(())
 }
 
 fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
