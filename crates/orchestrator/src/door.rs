@@ -147,11 +147,11 @@ mod tests {
 
     use super::*;
 
-    async fn connection(listen: &str, connect: &str) -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind(listen).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let client = TcpStream::connect(format!("{connect}:{port}")).await.unwrap();
-        (client, listener.accept().await.unwrap().0)
+    async fn connection(listen: &str, connect: &str) -> io::Result<(TcpStream, TcpStream)> {
+        let listener = TcpListener::bind(listen).await?;
+        let port = listener.local_addr()?.port();
+        let client = TcpStream::connect(format!("{connect}:{port}")).await?;
+        Ok((client, listener.accept().await?.0))
     }
 
     fn closed_to(user: u32) -> Door {
@@ -170,7 +170,7 @@ mod tests {
             ("[::1]:0", "[::1]"),
             ("127.0.0.1:0", "[::ffff:127.0.0.1]"),
         ] {
-            let (_client, server) = connection(listen, connect).await;
+            let (_client, server) = connection(listen, connect).await.unwrap();
             assert!(!closed_to(own_user()).lets_in(&server).await, "{listen} {connect}");
             assert!(closed_to(own_user() + 1).lets_in(&server).await, "{listen} {connect}");
             assert!(Door::open().lets_in(&server).await);
@@ -180,7 +180,7 @@ mod tests {
     /// Else a submission would send its words, leave at once, and be taken for the superuser.
     #[tokio::test]
     async fn a_connection_that_was_left_before_anybody_looked_is_refused() {
-        let (client, server) = connection("127.0.0.1:0", "127.0.0.1").await;
+        let (client, server) = connection("127.0.0.1:0", "127.0.0.1").await.unwrap();
         client.try_write(b"GET /condor HTTP/1.1\r\n").unwrap();
         drop(client);
         assert!(!closed_to(own_user() + 1).lets_in(&server).await);
