@@ -22,6 +22,7 @@ import linecache
 import os
 import queue
 import re
+import signal
 import struct
 import sys
 import threading
@@ -36,6 +37,8 @@ INVALID_ARGUMENT = "INVALID_ARGUMENT"
 BAD_IMPLEMENTATION = "BAD_IMPLEMENTATION"
 SETUP_FAILED = "SETUP_FAILED"
 MODEL_FAILED = "MODEL_FAILED"
+
+PR_SET_PDEATHSIG = 1
 
 MODULE = "main"
 QUESTIONS = ("predict", "predict_all")
@@ -454,6 +457,17 @@ def take_pipes():
     return requests, answers
 
 
+def end_with_host():
+    """Has the kernel kill this process when the host dies (Linux), even while native code lets no Python thread run."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (ImportError, OSError, AttributeError):
+        # no Linux, or a Python without ctypes: the end of the pipe is noticed as soon as Python code runs
+        pass
+
+
 def receive_all(pipe, inbox):
     """Reads in a thread of its own, so that the host's end is noticed also while the submission computes."""
     try:
@@ -472,6 +486,7 @@ def send(pipe, *parts):
 
 
 def run(folder, base_class, largest_answer):
+    end_with_host()
     requests, answers = take_pipes()
     inbox = queue.SimpleQueue()
     threading.Thread(target=receive_all, args=(requests, inbox), daemon=True, name="host").start()

@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::{Asset, InvalidId, InvalidSpan, ModelId, RoundId, Span, Timestamp};
-use orchestrator::UsersChoice;
 use orchestrator::limits::{ByteSize, Limits};
+use orchestrator::{UserRange, UsersChoice};
 
 use crate::commands::FleetAddress;
 
@@ -274,18 +274,26 @@ pub enum ModelsCommand {
     Add {
         /// A notebook (.ipynb), a main.py, or a folder with one of them; requirements.txt beside main.py goes with it
         path: PathBuf,
-        /// The model's name on the leaderboard
-        #[arg(long)]
-        name: Option<String>,
-        /// Whose model it is
-        #[arg(long)]
-        cruncher_name: Option<String>,
-        /// Who that is, for good: any text
-        #[arg(long)]
-        cruncher_id: Option<String>,
+        #[command(flatten)]
+        names: ModelNames,
         /// Do not start it yet
         #[arg(long)]
         stopped: bool,
+    },
+    /// Give a model new code, new names, or both; the old code runs until the new can be called
+    Update {
+        /// Its id in the list
+        id: String,
+        /// The new code, as for `add`
+        #[arg(required_unless_present_any = ["name", "cruncher_name", "cruncher_id"])]
+        path: Option<PathBuf>,
+        #[command(flatten)]
+        names: ModelNames,
+    },
+    /// Stop a model and remove it from the list, with what was uploaded for it
+    Remove {
+        /// Its id in the list
+        id: String,
     },
     /// Stop a model; it stays in the list
     Stop {
@@ -311,6 +319,20 @@ pub enum ModelsCommand {
         #[arg(long)]
         from_start: bool,
     },
+}
+
+/// What a model is called.
+#[derive(Debug, Args)]
+pub struct ModelNames {
+    /// The model's name on the leaderboard
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Whose model it is
+    #[arg(long)]
+    pub cruncher_name: Option<String>,
+    /// Who that is, for good: any text
+    #[arg(long)]
+    pub cruncher_id: Option<String>,
 }
 
 /// `condor model-host`
@@ -389,6 +411,10 @@ pub struct NodeSecurityArgs {
     /// The model that tokens have to be for
     #[arg(long, value_name = "ID", requires = "gateway_keys")]
     pub model_id: Option<String>,
+
+    /// Take no connections of processes of these users on this machine, such as 70000-79999: an orchestrator's submissions
+    #[arg(long, value_name = "RANGE")]
+    pub closed_to_users: Option<UserRange>,
 }
 
 /// `condor replay`

@@ -28,6 +28,12 @@ fn main() -> ExitCode {
     if holds_many_connections(&cli.command) {
         open_files::raise_limit();
     }
+    if let Command::ModelHost(_) = &cli.command
+        && let Err(error) = orchestrator::limits::stay_this_user()
+    {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::{Process, condor_output, eventually, json_lines};
+use e2e::{Process, condor, condor_output, eventually, json_lines};
 use serde_json::Value;
 
 /// Builds are slow here: the warm-up is a day, which fills the recent window.
@@ -57,6 +57,8 @@ fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
         let is_live = |round: &&Value| round["success"] == 3 && round["closed_at"] != round["performed_at"];
         rounds.iter().rev().find(is_live).cloned()
     });
+    let log = process.log().join("\n");
+    assert!(!log.contains("cannot be heard"), "the predict worker waits for the orchestrator: {log}");
     let before = total().unwrap();
     assert!(process.terminate(Duration::from_secs(90)).success());
     assert!(get(port, "/healthz").is_none(), "the report worker went with it");
@@ -66,4 +68,30 @@ fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
     let after = eventually("the page again", Duration::from_secs(30), total);
     assert!(after >= before && after < before + 100, "{before} predictions, then {after}");
     assert!(again.terminate(Duration::from_secs(90)).success());
+}
+
+/// Settings of a folder that was set up before.
+fn set_up_with(data: &Path, settings: &str) {
+    std::fs::create_dir_all(data).unwrap();
+    std::fs::write(data.join("condor.toml"), settings).unwrap();
+    std::fs::write(data.join("warm-up-done"), "").unwrap();
+}
+
+#[test]
+fn security_that_its_own_models_do_not_have_is_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    set_up_with(&data, "[orchestrator.security]\nkind = \"gateway\"\nprivate_key = \"coordinator.key\"\n");
+    let [port, orchestrator, deploy] = [(); 3].map(|()| free_port().to_string());
+    let output =
+        condor(["up", "--port", &port, "--orchestrator-port", &orchestrator, "--deploy-port", &deploy])
+            .arg("--data-dir")
+            .arg(&data)
+            .output()
+            .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("condor.toml: [orchestrator.security]: "), "{message}");
+    assert!(message.contains("kind = \"plain\""), "{message}");
+    assert!(!data.join("condor.db").exists(), "nothing was begun");
 }

@@ -1,7 +1,8 @@
 //! The models that the orchestrator is in charge of: brings what runs in line with what is wanted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::{DeploymentId, ModelId};
 use protocol::cluster::ModelInfos;
@@ -11,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::board::Board;
-use crate::models_file::{DesiredState, ModelEntry};
+use crate::models_file::{DesiredState, ModelEntry, ModelProgram};
 use crate::runner::Runner;
 use crate::status::Statuses;
+use crate::submission_id::SubmissionId;
 use crate::supervisor::{RestartPolicy, Supervisor};
 
 /// Names each start of a model's code.
@@ -62,12 +64,18 @@ pub(crate) struct Report {
 struct Deployment {
     entry: ModelEntry,
     stop: CancellationToken,
+    is_quarantined: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 impl Deployment {
     fn is_of(&self, model_id: &ModelId) -> bool {
         self.entry.model_id == *model_id && !self.stop.is_cancelled()
+    }
+
+    /// Whether its program runs or may be started again.
+    fn is_alive(&self) -> bool {
+        !self.stop.is_cancelled() && !self.is_quarantined.load(Ordering::Relaxed)
     }
 }
 
@@ -126,7 +134,7 @@ impl Fleet {
 
     fn start(&mut self, entry: ModelEntry) {
         let earlier = self.deployments.iter().filter(|deployment| deployment.is_of(&entry.model_id));
-        let stop = CancellationToken::new();
+        let (stop, is_quarantined) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
         let deployment_id = self.ids.next(&entry.model_id);
         self.statuses.deployed(&entry.model_id, &deployment_id);
         let supervisor = Supervisor {
@@ -138,10 +146,11 @@ impl Fleet {
             statuses: self.statuses.clone(),
             restarts: self.restarts,
             stop: stop.clone(),
+            is_quarantined: is_quarantined.clone(),
             replaced: earlier.map(|deployment| deployment.stop.clone()).collect(),
         };
         let task = tokio::spawn(supervisor.run());
-        self.deployments.push(Deployment { entry, stop, task });
+        self.deployments.push(Deployment { entry, stop, is_quarantined, task });
     }
 
     /// Gives a model that shall run and has failed a fresh start now. One that runs is left alone.
@@ -181,6 +190,16 @@ impl Fleet {
         self.board.unwant(model_id);
         let reported = self.deployments.iter().filter(|deployment| deployment.is_of(model_id));
         reported.for_each(|deployment| deployment.stop.cancel());
+    }
+
+    /// The submissions that run or are being started, those that are about to be replaced included.
+    pub(crate) fn submissions_in_use(&self) -> BTreeSet<SubmissionId> {
+        let alive = self.deployments.iter().filter(|deployment| deployment.is_alive());
+        let submission = |deployment: &Deployment| match &deployment.entry.program {
+            ModelProgram::Submission(id) => Some(id.clone()),
+            ModelProgram::Builtin(_) => None,
+        };
+        alive.filter_map(submission).collect()
     }
 
     /// Stops every model and waits for its end.

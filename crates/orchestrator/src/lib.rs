@@ -7,6 +7,7 @@
 mod board;
 pub mod builtin;
 pub mod deploy;
+mod door;
 mod fleet;
 mod handshake;
 pub mod host;
@@ -23,10 +24,11 @@ mod submission_id;
 mod supervisor;
 
 pub use builtin::{BuiltinEntry, BuiltinSpec, roster};
+pub use door::Door;
 pub use fleet::{CountedIds, DeploymentIds, RandomIds};
 pub use local::{Control, LocalOrchestrator, ModelSource};
 pub use models_file::{ModelEntry, write_models_file};
-pub use runner::{InProcessRunner, ProcessRunner, SubmissionUsers, Submissions, UsersChoice};
+pub use runner::{InProcessRunner, ProcessRunner, SubmissionUsers, Submissions, UserRange, UsersChoice};
 pub use status::{ModelStatus, Status};
 pub use submission_id::{InvalidSubmissionId, SubmissionId};
 pub use supervisor::RestartPolicy;

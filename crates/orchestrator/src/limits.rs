@@ -119,6 +119,15 @@ impl Limits {
     }
 }
 
+/// No program that this thread starts becomes another user, and none that threads start which it starts from now on: to be
+/// called before there are any. Linux only.
+pub fn stay_this_user() -> Result<(), LimitError> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_no_new_privs()
+        .map_err(|source| LimitError { what: "set-user-id programs", source })?;
+    Ok(())
+}
+
 fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
     let (_, hard) = getrlimit(resource)?;
     let limit = limit.min(hard);

@@ -1,5 +1,6 @@
 //! The local orchestrator: the models of a list, kept running and announced.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,12 +14,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::board::Board;
+use crate::door::Door;
 use crate::fleet::{DeploymentIds, Fleet, Report};
 use crate::models_file::ModelEntry;
 use crate::models_watch::ModelsWatch;
 use crate::runner::Runner;
 use crate::server::Server;
 use crate::status::{ModelStatus, Statuses};
+use crate::submission_id::SubmissionId;
 use crate::supervisor::RestartPolicy;
 
 /// How often the models file is looked at.
@@ -72,8 +75,14 @@ impl LocalOrchestrator {
         let (stop, clients_stop) = (CancellationToken::new(), CancellationToken::new());
         let (reports, reports_inbox) = mpsc::channel(REPORTS_WAITING);
         let (requests, requests_inbox) = mpsc::channel(1);
-        let server =
-            Server { crunch: crunch_id.clone(), board: board.clone(), reports, stop: clients_stop.clone() };
+        let door = runner.door();
+        let server = Server {
+            crunch: crunch_id.clone(),
+            board: board.clone(),
+            door: door.clone(),
+            reports,
+            stop: clients_stop.clone(),
+        };
         let mut keeper = Keeper {
             fleet: Fleet::new(runner, Box::new(ids), board.clone(), statuses.clone(), restarts),
             watch: None,
@@ -87,7 +96,7 @@ impl LocalOrchestrator {
         Ok(LocalOrchestrator {
             address,
             board,
-            control: Control { statuses, requests },
+            control: Control { statuses, requests, door },
             stop: stop.drop_guard(),
             models: tokio::spawn(keeper.run()),
             clients: tokio::spawn(server.run(listener)),
@@ -125,29 +134,35 @@ impl LocalOrchestrator {
 pub struct Control {
     statuses: Arc<Statuses>,
     requests: mpsc::Sender<Reload>,
+    door: Door,
 }
 
 /// The models file was changed, in one piece.
 struct Reload {
     /// This model shall have a fresh start although it has failed.
     forgive: Option<ModelId>,
-    done: oneshot::Sender<()>,
+    /// Told the submissions that are in use afterwards.
+    done: oneshot::Sender<BTreeSet<SubmissionId>>,
 }
 
 impl Control {
+    /// Who may reach what belongs to the orchestrator.
+    pub(crate) fn door(&self) -> Door {
+        self.door.clone()
+    }
+
     /// Every model of the list, in its order.
     pub fn models(&self) -> Vec<ModelStatus> {
         self.statuses.list()
     }
 
     /// Takes over the models file as it is now. A model that is forgiven is started even if it was quarantined or reported
-    /// and nothing of it has changed. The list has been read when this returns.
-    pub async fn reload(&self, forgive: Option<ModelId>) {
+    /// and nothing of it has changed. Returns when the list has been read, with the submissions that run or are being
+    /// started then; `None` when the orchestrator has stopped.
+    pub async fn reload(&self, forgive: Option<ModelId>) -> Option<BTreeSet<SubmissionId>> {
         let (done, is_done) = oneshot::channel();
-        // an orchestrator that has stopped has nothing to take over
-        if self.requests.send(Reload { forgive, done }).await.is_ok() {
-            let _ = is_done.await;
-        }
+        self.requests.send(Reload { forgive, done }).await.ok()?;
+        is_done.await.ok()
     }
 }
 
@@ -206,6 +221,6 @@ impl Keeper {
             self.fleet.start_again(&model_id);
         }
         // whoever asked may have left
-        let _ = done.send(());
+        let _ = done.send(self.fleet.submissions_in_use());
     }
 }

@@ -314,10 +314,18 @@ models:
   - {id: g, submission_id: ../../etc, desired_state: RUNNING}
   - {id: h, submission_id: 7, builtin: student-t, desired_state: RUNNING}
   - {id: i, submission_id: 7, desired_state: RUNNING}
+  - {id: [j], submission_id: j, desired_state: RUNNING}
+  - {id: k, submission_id: {k: k}, desired_state: RUNNING}
+  - {id: l, builtin: 7, desired_state: RUNNING}
+  - {id: m, submission_id: m, desired_state: RUNNING, model_name: [m]}
+  - {id: n, submission_id: n, desired_state: RUNNING, [7]: n}
+  - {id: o, submission_id: .., desired_state: RUNNING}
+  - null
+  - {id: p, submission_id: p, desired_state: RUNNING}
 "#;
         let file = ModelsFile::parse(text, &condor()).unwrap();
         let ids: Vec<&str> = file.entries.iter().map(|entry| entry.model_id.as_str()).collect();
-        assert_eq!(ids, ["1", "f", "i"]);
+        assert_eq!(ids, ["1", "f", "i", "p"]);
         assert_eq!(file.entries[2].program, ModelProgram::Submission(SubmissionId::new("7").unwrap()));
         assert_eq!(file.entries[0].infos.cruncher_wallet_pubkey.as_deref(), Some("abc"));
         let faults: Vec<String> = file.faults.iter().map(ToString::to_string).collect();
@@ -332,6 +340,13 @@ models:
             ("models[7] (id `x\ny`)", "control character"),
             ("models[9] (id `g`)", "`../../etc` is no name"),
             ("models[10] (id `h`)", "keep one"),
+            ("models[12]", "expected a text"),
+            ("models[13] (id `k`)", "expected a text"),
+            ("models[14] (id `l`)", "expected a string"),
+            ("models[15] (id `m`)", "expected a string"),
+            ("models[16] (id `n`)", ""),
+            ("models[17] (id `o`)", "`..` is no name"),
+            ("models[18]", ""),
         ];
         assert_eq!(faults.len(), expected.len(), "{faults:#?}");
         for (fault, (place, why)) in faults.iter().zip(expected) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use domain::CrunchId;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
+use http_serve::Door as _;
 use protocol::cluster::REPORT_FAILURE;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -19,8 +20,9 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
+use crate::door::Door;
 use crate::fleet::Report;
-use crate::handshake::{accept, check_path};
+use crate::handshake::{HandshakeError, accept, check_path};
 
 /// A client that does not take a message within this time is dropped.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,6 +36,8 @@ type Socket = WebSocketStream<TcpStream>;
 pub(crate) struct Server {
     pub(crate) crunch: CrunchId,
     pub(crate) board: Arc<Board>,
+    /// Whoever gets in learns where all models are, and can have them stopped.
+    pub(crate) door: Door,
     pub(crate) reports: mpsc::Sender<Report>,
     pub(crate) stop: CancellationToken,
 }
@@ -61,8 +65,8 @@ impl Server {
     }
 
     async fn serve(self, stream: TcpStream, peer: SocketAddr) {
-        let accepted = self.stop.run_until_cancelled(accept(stream)).await;
-        let (socket, path) = match accepted {
+        let accepted = self.stop.run_until_cancelled(self.let_in(stream)).await;
+        let (socket, path) = match accepted.flatten() {
             Some(Ok(accepted)) => accepted,
             Some(Err(error)) => return tracing::info!(%peer, %error, "{peer} was not let in: {error}"),
             None => return,
@@ -80,6 +84,11 @@ impl Server {
             }
         }
         client.close().await;
+    }
+
+    /// The WebSocket and the path that it asks for; `None` for those whom the door keeps out.
+    async fn let_in(&self, stream: TcpStream) -> Option<Result<(Socket, String), HandshakeError>> {
+        if self.door.lets_in(&stream).await { Some(accept(stream).await) } else { None }
     }
 
     /// Tells the client everything from `init` on, and hears its reports, until either side ends it.
@@ -148,5 +157,41 @@ impl Client {
     async fn close(&mut self) {
         // the other side may be gone already
         let _ = timeout(SEND_TIMEOUT, self.sink.close()).await;
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio_tungstenite::connect_async;
+
+    use super::*;
+    use crate::runner::UserRange;
+
+    #[tokio::test]
+    async fn a_submissions_user_neither_sees_the_models_nor_has_one_stopped() {
+        let own = nix::unistd::geteuid().as_raw();
+        for (user, is_let_in) in [(own, false), (own + 1, true)] {
+            let (reports, mut reported) = mpsc::channel(1);
+            let server = Server {
+                crunch: CrunchId::new("condor").unwrap(),
+                board: Arc::new(Board::new()),
+                door: Door::closed_to(UserRange { first: user, last: user }),
+                reports,
+                stop: CancellationToken::new(),
+            };
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("ws://{}/condor", listener.local_addr().unwrap());
+            let (stop, serving) = (server.stop.clone(), tokio::spawn(server.run(listener)));
+            let connected = connect_async(url).await;
+            assert_eq!(connected.is_ok(), is_let_in);
+            if let Ok((mut socket, _)) = connected {
+                let report = r#"{"event": "report_failure", "data": [{"model_id": "rival"}]}"#;
+                socket.send(Message::text(report)).await.unwrap();
+                reported.recv().await.unwrap();
+            }
+            stop.cancel();
+            serving.await.unwrap();
+            assert!(reported.recv().await.is_none());
+        }
     }
 }

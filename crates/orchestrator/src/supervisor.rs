@@ -1,6 +1,7 @@
 //! Keeps one deployment of a model running: starts it, and starts it again when it dies.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::{DeploymentId, ModelId, Stopwatch};
@@ -54,6 +55,8 @@ pub(crate) struct Supervisor {
     pub(crate) restarts: RestartPolicy,
     /// Ends this deployment.
     pub(crate) stop: CancellationToken,
+    /// Set when it was given up.
+    pub(crate) is_quarantined: Arc<AtomicBool>,
     /// Earlier deployments of the model: they are stopped once this one runs, so that the model is never without one.
     pub(crate) replaced: Vec<CancellationToken>,
 }
@@ -131,6 +134,7 @@ impl Supervisor {
     /// Leaves the model alone until somebody stops this deployment: to replace it, to start it anew, or for good.
     async fn quarantine(&self, failures: u32, Failure { status, why }: Failure) {
         let (model_id, deployment_id) = (&self.model_id, &self.deployment_id);
+        self.is_quarantined.store(true, Ordering::Relaxed);
         let cure = "it stays stopped until what it runs changes or it is started by hand";
         tracing::error!(
             %model_id, %deployment_id, failures, why,

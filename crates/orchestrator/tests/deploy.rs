@@ -162,12 +162,11 @@ impl World {
         within(self.client.get(url).send()).await.unwrap().text().await.unwrap()
     }
 
-    /// What builder and runner have said, once `word` is in it. What a host says just before it listens may be read only
-    /// after it is known to listen, and is then in the runner's log.
-    async fn said(&self, id: &str, word: &str) -> String {
+    /// What a log says, once `word` is in it.
+    async fn said(&self, kind: &str, id: &str, word: &str) -> String {
         let saying = async {
             loop {
-                let said = self.log("builder", id).await + &self.log("runner", id).await;
+                let said = self.log(kind, id).await;
                 if said.contains(word) {
                     return said;
                 }
@@ -176,7 +175,13 @@ impl World {
         };
         tokio::time::timeout(Duration::from_secs(30), saying)
             .await
-            .unwrap_or_else(|_| panic!("{id} does not say {word}"))
+            .unwrap_or_else(|_| panic!("the {kind} of {id} does not say {word}"))
+    }
+
+    /// The folders of submissions.
+    fn uploads(&self) -> Vec<String> {
+        let folders = std::fs::read_dir(self.submissions()).unwrap();
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// Every host that was started: its process and its submission.
@@ -345,13 +350,16 @@ async fn a_model_that_keeps_crashing_is_quarantined_with_its_reason_until_it_is_
 
 #[tokio::test]
 async fn what_cannot_be_built_or_listens_elsewhere_says_why_and_stops_no_other() {
-    let world = World::start(&["id: gone, submission_id: gone, desired_state: RUNNING"]).await;
+    let entry = |name: &str| format!("id: {name}, submission_id: {name}, desired_state: RUNNING");
+    let world = World::start(&[&entry("gone"), &entry("link")]).await;
+    std::os::unix::fs::symlink("/etc", world.submissions().join("link")).unwrap();
     let good = world.add("fine").await;
     let unbuildable = world.add("unbuildable").await;
     let elsewhere = world.add("elsewhere").await;
     world.becomes(&unbuildable, "BUILDER_FAILED", "no such package: unobtainium").await;
     world.becomes(&elsewhere, "BUILDER_FAILED", "not on loopback").await;
     world.becomes("gone", "BUILDER_FAILED", "there is no folder").await;
+    world.becomes("link", "BUILDER_FAILED", "leads out of the folder of submissions").await;
     world.becomes(&good, "RUNNER_RUNNING", "").await;
     assert!(world.log("builder", &unbuildable).await.contains("unobtainium"));
     world.shutdown().await;
@@ -362,11 +370,17 @@ async fn new_code_replaces_the_old_and_broken_new_code_leaves_the_old_running() 
     let world = World::start(&[]).await;
     let id = world.add("fine").await;
     world.becomes(&id, "RUNNER_RUNNING", "").await;
-    let (first, _) = world.hosts()[0].clone();
+    let (first, running) = world.hosts()[0].clone();
     let path = format!("/models/{id}");
-    world.send(Method::PATCH, &path, Some(submission("unbuildable"))).await;
-    world.becomes(&id, "BUILDER_FAILED", "quarantined").await;
-    assert!(is_alive(first), "the model is never without a deployment");
+    for _ in 0..3 {
+        let (status, problem) = world.send(Method::PATCH, &path, Some(submission("unbuildable"))).await;
+        assert_eq!(status, 200, "{problem}");
+        world.becomes(&id, "BUILDER_FAILED", "quarantined").await;
+        assert!(is_alive(first), "the model is never without a deployment");
+        let uploads = world.uploads();
+        assert!(uploads.contains(&running), "what runs keeps its files: {uploads:?}");
+        assert_eq!(uploads.len(), 2, "and besides it only the newest: {uploads:?}");
+    }
     world.send(Method::PATCH, &path, Some(submission("also fine"))).await;
     world.becomes(&id, "RUNNER_RUNNING", "").await;
     let stopped = async {
@@ -375,8 +389,9 @@ async fn new_code_replaces_the_old_and_broken_new_code_leaves_the_old_running() 
         }
     };
     within(stopped).await;
-    let uploads = std::fs::read_dir(world.submissions()).unwrap().count();
-    assert_eq!(uploads, 2, "the one that runs and the one before are kept");
+    world.send(Method::PATCH, &path, Some(Form::new().text("model_name", "new"))).await;
+    let newest = world.hosts().pop().unwrap().1;
+    assert_eq!(world.uploads(), [newest], "nobody needs the others any more");
     world.shutdown().await;
 }
 
@@ -439,7 +454,8 @@ async fn logs_are_kept_for_builder_and_runner_and_can_be_followed() {
     while !heard.contains("running") {
         heard.push_str(std::str::from_utf8(&within(followed.chunk()).await.unwrap().unwrap()).unwrap());
     }
-    world.said(&id, "building").await;
+    assert!(!heard.contains("building"), "what a host says before it listens is its builder's: {heard}");
+    world.said("builder", &id, "building").await;
     let path = world.logs.path(LogKind::Runner, &ModelId::new(&id).unwrap());
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     for strange in ["/models/logs/runner/..%2F..%2Fetc%2Fpasswd", "/models/logs/runner/none"] {
@@ -461,7 +477,7 @@ async fn a_host_gets_its_limits_and_nothing_of_the_environment() {
     let world = World::start(&[]).await;
     let id = world.add("environment").await;
     world.becomes(&id, "RUNNER_RUNNING", "").await;
-    let log = world.said(&id, "--max-memory 4GiB --max-cpu-time 24h --max-open-files 1024").await;
+    let log = world.said("builder", &id, "--max-memory 4GiB --max-cpu-time 24h --max-open-files 1024").await;
     // cargo sets this one for every test
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && !log.contains("CARGO_MANIFEST_DIR"), "{log}");
     assert!(!log.contains("--max-processes"), "the operator's own processes would count");

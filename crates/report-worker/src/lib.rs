@@ -1,6 +1,6 @@
 //! The HTTP interface and the web page; reads only.
 //!
-//! A request passes `server` (connections and their bounds), `router` (what every answer has in common) and one
+//! A request passes `http-serve` (connections and their bounds), `router` (what every answer has in common) and one
 //! file under `routes`; what it reads comes through `reader`, which asks the database at most once a second,
 //! however many clients there are, and goes on serving what it read last when the database is away.
 //!
@@ -13,21 +13,19 @@ mod reader;
 mod respond;
 mod router;
 mod routes;
-mod server;
 mod source;
-mod stall;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use domain::{Clock, CrunchId, Schedules, Span, Timestamp, Weights};
+use http_serve::{Limits, OpenDoor};
 use storage::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::reader::Reader;
-use crate::server::Limits;
 
 /// What the worker needs to know beside what the database holds.
 #[derive(Debug, Clone)]
@@ -93,7 +91,8 @@ pub async fn run(
     tracing::info!(%address, "report worker: listening on http://{address}");
     let reader = Reader::new(Box::new(store), clock.clone());
     let app = Arc::new(App { reader, clock, settings });
-    server::serve(listener, router::router(app), Limits::default(), shutdown).await;
+    let router = router::router(app);
+    http_serve::serve("report worker", listener, router, OpenDoor, Limits::default(), shutdown).await;
     tracing::info!("report worker: stopped");
     Ok(())
 }

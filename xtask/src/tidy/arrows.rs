@@ -6,7 +6,7 @@ use super::{Finding, SourceFile};
 
 /// What workers, `testkit` and `condor` may use: everything inside of them.
 const INNER: &[&str] =
-    &["domain", "protocol", "scoring", "storage", "feeds", "node-credentials", "model-client"];
+    &["domain", "protocol", "scoring", "storage", "feeds", "node-credentials", "model-client", "http-serve"];
 
 /// Each crate with what it may depend on inside the workspace. A new crate needs a line here.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -18,8 +18,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("storage-sqlite", &["domain", "storage"]),
     ("storage-postgres", &["domain", "storage"]),
     ("node-credentials", &["domain"]),
+    ("http-serve", &[]),
     ("model-client", &["domain", "protocol", "node-credentials"]),
-    ("orchestrator", &["domain", "protocol", "node-credentials"]),
+    ("orchestrator", &["domain", "protocol", "node-credentials", "http-serve"]),
     ("predict-worker", INNER),
     ("score-worker", INNER),
     ("report-worker", INNER),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use domain::SystemClock;
 use model_client::{CredentialsError, FileChecks};
+use orchestrator::Door;
 use orchestrator::builtin::{BuiltinSpec, SpecError};
 use orchestrator::host::{self, AfterDeath, Environments, NodeSecurity, Submission};
 use orchestrator::limits::Limits;
@@ -19,8 +20,12 @@ use crate::cli::{ModelHostArgs, NodeSecurityArgs, SubmissionArgs};
 /// Serves one model as a gRPC node until `shutdown`.
 pub async fn run(args: ModelHostArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let ModelHostArgs { served, listen, security, submission } = args;
+    let tls_dir = security.tls_dir.clone();
     let security = node_security(&security).map_err(|error| UsageError(error.to_string()))?;
     if let Some(folder) = served.submission {
+        if let Some(directory) = &tls_dir {
+            tracing::warn!("{}", shares_key(directory));
+        }
         return serve_submission(&folder, submission, listen, security, shutdown).await;
     }
     let spec = served.builtin.unwrap_or_default();
@@ -32,11 +37,21 @@ pub async fn run(args: ModelHostArgs, shutdown: CancellationToken) -> anyhow::Re
 /// Reads certificates and keys.
 fn node_security(args: &NodeSecurityArgs) -> Result<NodeSecurity, CredentialsError> {
     let (checks, clock) = (FileChecks::default(), Arc::new(SystemClock));
-    match (&args.tls_dir, &args.gateway_keys, &args.model_id) {
+    let security = match (&args.tls_dir, &args.gateway_keys, &args.model_id) {
         (Some(directory), _, _) => NodeSecurity::mutual_tls(directory, checks, clock),
         (None, Some(keys), Some(model_id)) => NodeSecurity::gateway(keys, model_id, checks, clock),
         _ => Ok(NodeSecurity::plain()),
-    }
+    }?;
+    Ok(security.behind(args.closed_to_users.map_or_else(Door::open, Door::closed_to)))
+}
+
+/// What the operator is to know, in one sentence.
+fn shares_key(directory: &Path) -> String {
+    format!(
+        "the submission runs as the user of this host and can read {}: whoever has that key can answer in this node's name, so \
+         run only code that you trust, on a machine or in a container of its own",
+        directory.join("tls.key").display()
+    )
 }
 
 /// The submission's environment is there before anybody is told where it listens.

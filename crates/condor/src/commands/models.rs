@@ -10,7 +10,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use super::UsageError;
-use crate::cli::{ModelsArgs, ModelsCommand};
+use crate::cli::{ModelNames, ModelsArgs, ModelsCommand};
 
 /// Where the key is when nobody says: beside the list of models, here or where `condor up` keeps it.
 const KEY_FILES: [&str; 2] = ["deploy-key", "condor-data/deploy-key"];
@@ -22,16 +22,23 @@ pub async fn run(args: ModelsArgs) -> anyhow::Result<()> {
     let api = DeployApi::new(args.url, args.key_file)?;
     match args.command {
         ModelsCommand::List { json } => list(&api, json).await,
-        ModelsCommand::Add { path, name, cruncher_name, cruncher_id, stopped } => {
+        ModelsCommand::Add { path, names, stopped } => {
             let state = if stopped { "STOPPED" } else { "RUNNING" };
-            let texts =
-                [("model_name", name), ("cruncher_name", cruncher_name), ("cruncher_id", cruncher_id)];
-            let form = texts.into_iter().fold(submission(&path)?, |form, (key, text)| match text {
-                Some(text) => form.text(key, text),
-                None => form,
-            });
-            let model: Value = api.change(Method::POST, "/models", form.text("desired_state", state)).await?;
+            let form = named(submission(&path)?, names).text("desired_state", state);
+            let model: Value = api.change(Method::POST, "/models", form).await?;
             println!("{}", text(&model, "id"));
+            Ok(())
+        }
+        ModelsCommand::Update { id, path, names } => {
+            let form = match path {
+                Some(path) => submission(&path)?,
+                None => Form::new(),
+            };
+            api.change(Method::PATCH, &model_path(&id), named(form, names)).await?;
+            Ok(())
+        }
+        ModelsCommand::Remove { id } => {
+            api.answer(api.request(Method::DELETE, &model_path(&id))?).await?;
             Ok(())
         }
         ModelsCommand::Stop { id } => desire(&api, &id, "STOPPED").await,
@@ -147,8 +154,12 @@ async fn list(api: &DeployApi, json: bool) -> anyhow::Result<()> {
 
 async fn desire(api: &DeployApi, id: &str, state: &'static str) -> anyhow::Result<()> {
     let form = Form::new().text("desired_state", state);
-    api.change(Method::PATCH, &format!("/models/{}", escaped(id)), form).await?;
+    api.change(Method::PATCH, &model_path(id), form).await?;
     Ok(())
+}
+
+fn model_path(id: &str) -> String {
+    format!("/models/{}", escaped(id))
 }
 
 /// An id as one segment of a path.
@@ -176,6 +187,16 @@ async fn logs(api: &DeployApi, id: &str, kind: &str, query: &str) -> anyhow::Res
 
 const MAIN: &str = "main.py";
 const REQUIREMENTS: &str = "requirements.txt";
+
+/// Adds the names that were given.
+fn named(form: Form, names: ModelNames) -> Form {
+    let ModelNames { name, cruncher_name, cruncher_id } = names;
+    let texts = [("model_name", name), ("cruncher_name", cruncher_name), ("cruncher_id", cruncher_id)];
+    texts.into_iter().fold(form, |form, (key, text)| match text {
+        Some(text) => form.text(key, text),
+        None => form,
+    })
+}
 
 /// The files of a submission as a form.
 fn submission(path: &Path) -> anyhow::Result<Form> {

@@ -14,10 +14,15 @@ use tokio_util::sync::CancellationToken;
 use super::replay::{Plan, replay};
 use super::{UsageError, predict};
 use crate::cli::{ReplayModels, UpArgs};
-use crate::config::{Config, PriceSource};
+use crate::config::{Config, PriceSource, SecurityConfig};
 use crate::store;
 use data_dir::{DataDir, Setup};
 use supervisor::{Part, Supervisor};
+
+/// The predict worker waits no longer than this for the orchestrator.
+const ORCHESTRATOR_LISTENS: Duration = Duration::from_secs(10);
+const ORCHESTRATOR_ANSWERS: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Starts all of it, and stops all of it on `shutdown`.
 pub async fn run(args: UpArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -26,6 +31,7 @@ pub async fn run(args: UpArgs, shutdown: CancellationToken) -> anyhow::Result<()
     check_port(args.deploy_port, "--deploy-port")?;
     let data = DataDir::open(&args)?;
     let config = data.config()?;
+    check_security(&config, &data)?;
     let store = store::open(&config.database.url).await?;
     store.migrate().await?;
     let mut supervisor = Supervisor::new(&config)?;
@@ -54,9 +60,10 @@ async fn run_parts(
     }
     parts.print_addresses(args);
     // Stopped in the opposite order: the predict worker first, so that its rounds in flight still find their models.
-    for part in [parts.orchestrator, parts.score, parts.predict] {
-        supervisor.start(part);
-    }
+    supervisor.start(parts.orchestrator);
+    supervisor.start(parts.score);
+    shutdown.run_until_cancelled(orchestrator_listens(args.deploy_port)).await;
+    supervisor.start(parts.predict);
     tokio::select! {
         () = announce_ready(store.as_ref()) => shutdown.cancelled().await,
         () = shutdown.cancelled() => {}
@@ -110,6 +117,20 @@ impl Parts {
     }
 }
 
+/// The models that are started here speak no TLS: a predict worker that wants it would refuse them all.
+fn check_security(config: &Config, data: &DataDir) -> Result<(), UsageError> {
+    if config.orchestrator.security == (SecurityConfig::Plain {}) {
+        return Ok(());
+    }
+    let file = data.config_file();
+    Err(UsageError(format!(
+        "{}: [orchestrator.security]: the models of `condor up` run on this machine without TLS: write kind = \"plain\" there \
+         (CONDOR_ORCHESTRATOR__SECURITY__KIND goes before it); for an orchestrator with TLS start `condor predict`, `condor \
+         score` and `condor report` instead",
+        file.display()
+    )))
+}
+
 fn loopback(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
@@ -120,6 +141,23 @@ fn check_port(port: u16, flag: &str) -> anyhow::Result<()> {
         Ok(_) => Ok(()),
         Err(error) => Err(UsageError(format!("port {port}: {error}: choose another {flag}")).into()),
     }
+}
+
+/// Waits until the orchestrator has its ports, so that the predict worker need not warn that there is nobody. One that
+/// does not come up is the predict worker's to report.
+async fn orchestrator_listens(deploy_port: u16) {
+    let url = format!("http://127.0.0.1:{deploy_port}/models");
+    let Ok(client) = reqwest::Client::builder().no_proxy().timeout(ORCHESTRATOR_ANSWERS).build() else {
+        return;
+    };
+    let listens = async {
+        // it answers once both of its ports are bound
+        while client.get(&url).send().await.is_err() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    // without an answer it goes on all the same
+    let _ = tokio::time::timeout(ORCHESTRATOR_LISTENS, listens).await;
 }
 
 /// A port that is free now; a part that finds it taken a moment later says so and is started again.

@@ -9,13 +9,13 @@
 //! | `GET /models/logs/{builder or runner}/{job_id}?follow=&from_start=` | text |
 //!
 //! Whatever changes something needs the key, from this machine too: submissions run here and must not change one another.
+//! Submissions that have users of their own are not even heard: what others print is none of their business.
 //! When it listens beyond loopback everything needs the key. Errors are `application/problem+json`.
 
 mod guard;
 mod key;
 mod problem;
 mod routes;
-mod serve;
 mod store;
 mod upload;
 
@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::CrunchId;
+use http_serve::Limits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,9 @@ use crate::local::Control;
 use crate::logs::ModelLogs;
 use guard::Guard;
 use store::ModelStore;
+
+/// Connections at once; further ones wait.
+const CONNECTIONS: usize = 128;
 
 /// What the deploy API works on.
 pub struct DeployApi {
@@ -51,13 +55,14 @@ pub struct DeployApi {
     pub key: DeployKey,
 }
 
-/// Serves the API on `listener` until `shutdown`.
+/// Serves the API on `listener` until `shutdown`, to whom the orchestrator's runner does not keep out.
 pub async fn serve(
     listener: TcpListener,
     api: DeployApi,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let address: SocketAddr = listener.local_addr()?;
+    let door = api.control.door();
     let store = ModelStore::new(api.models_file, api.submissions, api.control.clone());
     let guard = Guard::new(api.key, address);
     let state = routes::Api {
@@ -68,6 +73,7 @@ pub async fn serve(
         stop: shutdown.clone(),
     };
     tracing::info!(%address, "the deploy API is at http://{address}");
-    serve::serve(listener, routes::router(state, guard), shutdown).await;
+    let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
+    http_serve::serve("deploy API", listener, routes::router(state, guard), door, limits, shutdown).await;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Changes of the list of models and of the folder of submissions, one at a time.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -16,11 +17,7 @@ use super::upload::{Code, Form};
 use crate::local::Control;
 use crate::models_edit::{EditError, ModelsDocument};
 use crate::models_file::DesiredState;
-use crate::submission_id::file_name;
-
-/// How many uploads of one model are kept: the one that runs, and the one that ran before, which goes on until the new one
-/// can be called.
-const KEPT_UPLOADS: usize = 2;
+use crate::submission_id::{SubmissionId, file_name};
 
 /// The models file and the submissions.
 pub(super) struct ModelStore {
@@ -44,7 +41,7 @@ impl ModelStore {
     pub(super) async fn create(&self, form: Form) -> Result<String, Problem> {
         let id = Uuid::new_v4().to_string();
         let added = id.clone();
-        self.change(None, move |files| files.create(&added, form)).await?;
+        self.change(&id, None, move |files| files.create(&added, form)).await?;
         Ok(id)
     }
 
@@ -52,26 +49,31 @@ impl ModelStore {
     pub(super) async fn update(&self, id: &str, form: Form) -> Result<(), Problem> {
         let shall_run = form.desired_state == Some(DesiredState::Running);
         let forgive = ModelId::new(id).ok().filter(|_| shall_run);
-        let id = id.to_owned();
-        self.change(forgive, move |files| files.update(&id, form)).await
+        let changed = id.to_owned();
+        self.change(id, forgive, move |files| files.update(&changed, form)).await
     }
 
     pub(super) async fn remove(&self, id: &str) -> Result<(), Problem> {
-        let id = id.to_owned();
-        self.change(None, move |files| files.remove(&id)).await
+        let removed = id.to_owned();
+        self.change(id, None, move |files| files.remove(&removed)).await
     }
 
-    /// Makes a change, and has the orchestrator take it over.
+    /// Makes a change of a model, has the orchestrator take it over, and removes the uploads that nobody needs afterwards.
     async fn change(
         &self,
+        id: &str,
         forgive: Option<ModelId>,
         change: impl FnOnce(&Files) -> Result<(), Problem> + Send + 'static,
     ) -> Result<(), Problem> {
         let _one_at_a_time = self.changing.lock().await;
-        let files = self.files.clone();
+        let (files, id) = (self.files.clone(), id.to_owned());
         let changed = tokio::task::spawn_blocking(move || change(&files)).await;
         changed.unwrap_or_else(|error| Err(Problem::internal("a change was not made", error)))?;
-        self.control.reload(forgive).await;
+        if let Some(in_use) = self.control.reload(forgive).await {
+            let files = self.files.clone();
+            // the change is made, whatever becomes of what was there before
+            let _ = tokio::task::spawn_blocking(move || files.remove_uploads(&id, &in_use)).await;
+        }
         Ok(())
     }
 }
@@ -90,11 +92,7 @@ impl Files {
         let mut document = self.document()?;
         let entry = document.entry_mut(id).ok_or_else(|| Problem::no_model(id))?;
         self.apply(entry, id, &form)?;
-        self.write(&document)?;
-        if form.code.is_some() {
-            self.remove_uploads(id, KEPT_UPLOADS, &document);
-        }
-        Ok(())
+        self.write(&document)
     }
 
     fn remove(&self, id: &str) -> Result<(), Problem> {
@@ -102,9 +100,7 @@ impl Files {
         if !document.remove(id) {
             return Err(Problem::no_model(id));
         }
-        self.write(&document)?;
-        self.remove_uploads(id, 0, &document);
-        Ok(())
+        self.write(&document)
     }
 
     fn document(&self) -> Result<ModelsDocument, Problem> {
@@ -169,12 +165,13 @@ impl Files {
         uploads
     }
 
-    /// Removes the uploads of a model but the newest `kept`, and but those that any entry uses.
-    fn remove_uploads(&self, id: &str, kept: usize, document: &ModelsDocument) {
-        let uploads = self.uploads(id);
-        let surplus = uploads.len().saturating_sub(kept);
-        for (number, path) in uploads.into_iter().take(surplus) {
-            if document.uses_submission(&format!("{}{number}", prefix(id))) {
+    /// Removes the uploads of a model but those that run, are being started, or are asked for by any entry.
+    fn remove_uploads(&self, id: &str, in_use: &BTreeSet<SubmissionId>) {
+        // somebody else may have broken the list since
+        let Ok(document) = ModelsDocument::read(&self.models) else { return };
+        for (number, path) in self.uploads(id) {
+            let name = format!("{}{number}", prefix(id));
+            if document.uses_submission(&name) || in_use.iter().any(|used| used.as_str() == name) {
                 continue;
             }
             match fs::remove_dir_all(&path) {

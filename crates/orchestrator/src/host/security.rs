@@ -16,10 +16,20 @@ use tower::{Layer, Service};
 
 use super::gateway::TokenGate;
 use super::tls::{Connections, NodeTls};
+use crate::door::Door;
 
 /// How a model node talks to coordinators. Cloning shares what was read.
 #[derive(Debug, Clone)]
-pub struct NodeSecurity(Mode);
+pub struct NodeSecurity {
+    mode: Mode,
+    door: Door,
+}
+
+impl From<Mode> for NodeSecurity {
+    fn from(mode: Mode) -> Self {
+        NodeSecurity { mode, door: Door::open() }
+    }
+}
 
 #[derive(Debug, Clone)]
 enum Mode {
@@ -31,7 +41,7 @@ enum Mode {
 impl NodeSecurity {
     /// No TLS, and whoever reaches the port may call.
     pub fn plain() -> Self {
-        NodeSecurity(Mode::Plain)
+        Mode::Plain.into()
     }
 
     /// Mutual TLS with wallet delegation. `directory` holds `tls.crt` and `tls.key` of the node, for the name
@@ -43,7 +53,7 @@ impl NodeSecurity {
         checks: FileChecks,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CredentialsError> {
-        Ok(NodeSecurity(Mode::MutualTls(Arc::new(NodeTls::open(directory, checks, clock)?))))
+        Ok(Mode::MutualTls(Arc::new(NodeTls::open(directory, checks, clock)?)).into())
     }
 
     /// A gateway in front of the node ends TLS; each call has to carry a token for `model_id` by one of the keys in the
@@ -55,12 +65,21 @@ impl NodeSecurity {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CredentialsError> {
         let gate = TokenGate::open(coordinator_keys, model_id, checks, clock)?;
-        Ok(NodeSecurity(Mode::Gateway(Arc::new(gate))))
+        Ok(Mode::Gateway(Arc::new(gate)).into())
+    }
+
+    /// The same behind a door.
+    pub fn behind(self, door: Door) -> Self {
+        NodeSecurity { door, ..self }
+    }
+
+    pub(super) fn door(&self) -> &Door {
+        &self.door
     }
 
     /// Looks at the files once and takes what has changed. A node that serves does this by itself.
     pub fn refresh(&self) {
-        match &self.0 {
+        match &self.mode {
             Mode::Plain => {}
             Mode::MutualTls(tls) => tls.refresh(),
             Mode::Gateway(gate) => gate.refresh(),
@@ -69,7 +88,7 @@ impl NodeSecurity {
 
     /// How often the files are looked at.
     pub(super) fn checked_every(&self) -> Option<Duration> {
-        match &self.0 {
+        match &self.mode {
             Mode::Plain => None,
             Mode::MutualTls(tls) => Some(tls.checked_every()),
             Mode::Gateway(gate) => Some(gate.checked_every()),
@@ -77,7 +96,7 @@ impl NodeSecurity {
     }
 
     pub(super) fn tls(&self) -> Option<&NodeTls> {
-        match &self.0 {
+        match &self.mode {
             Mode::MutualTls(tls) => Some(tls),
             Mode::Plain | Mode::Gateway(_) => None,
         }
@@ -128,7 +147,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match &self.security.0 {
+        match &self.security.mode {
             Mode::Plain => Box::pin(self.inner.call(request)),
             Mode::Gateway(gate) => match gate.admit(&request) {
                 Ok(()) => Box::pin(self.inner.call(request)),

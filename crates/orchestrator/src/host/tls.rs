@@ -10,6 +10,7 @@ use std::time::Duration;
 use domain::Clock;
 use futures::Stream;
 use http::{HeaderMap, Request};
+use http_serve::Door as _;
 use node_credentials::{CredentialsError, FileChecks, NodeIdentity, Watched};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -191,8 +192,11 @@ fn look_at_files(security: NodeSecurity) {
     tokio::task::spawn_blocking(move || security.refresh());
 }
 
-/// `None` for whoever cannot show the key that it has to.
+/// `None` for whoever is kept out by the door, or cannot show the key that it has to.
 async fn let_in(stream: TcpStream, security: &NodeSecurity) -> Option<NodeStream> {
+    if !security.door().lets_in(&stream).await {
+        return None;
+    }
     // without it answers are late, not lost
     let _ = stream.set_nodelay(true);
     let Some(tls) = security.tls() else {
@@ -203,6 +207,33 @@ async fn let_in(stream: TcpStream, security: &NodeSecurity) -> Option<NodeStream
         Err(error) => {
             tracing::warn!(%error, "a caller was turned away in the TLS handshake: {error}; coordinators show a certificate whose key is in coordinator-keys");
             None
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use futures::StreamExt;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::door::Door;
+    use crate::runner::UserRange;
+
+    #[tokio::test]
+    async fn a_submissions_user_is_not_let_in() {
+        let own = nix::unistd::geteuid().as_raw();
+        for (user, is_let_in) in [(own, false), (own + 1, true)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let door = Door::closed_to(UserRange { first: user, last: user });
+            let mut connections = Connections::of(listener, NodeSecurity::plain().behind(door));
+            let mut client = TcpStream::connect(address).await.unwrap();
+            if is_let_in {
+                connections.next().await.unwrap().unwrap();
+            } else {
+                assert_eq!(client.read(&mut [0]).await.unwrap_or(0), 0, "the connection is closed");
+            }
         }
     }
 }

@@ -11,8 +11,9 @@ use domain::ModelId;
 
 pub use in_process::InProcessRunner;
 pub use process::{ProcessRunner, Submissions};
-pub use users::{SubmissionUsers, UsersChoice, UsersError};
+pub use users::{SubmissionUsers, UserRange, UsersChoice, UsersError};
 
+use crate::door::Door;
 use crate::models_file::{ModelEntry, ModelProgram};
 
 /// A model did not come up; the message says why.
@@ -32,6 +33,11 @@ pub trait Runner: Send + Sync + 'static {
 
     /// Told the complete list of models whenever it changes: what is kept for others may go.
     fn keep_only(&self, _entries: &[ModelEntry]) {}
+
+    /// Keeps what it runs away from the orchestrator's own ports, as far as it can tell who is who.
+    fn door(&self) -> Door {
+        Door::open()
+    }
 }
 
 /// A model that runs. When dropped, it is stopped without grace.

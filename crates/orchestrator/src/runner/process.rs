@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,11 +13,13 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::users::{Home, SubmissionUsers};
+use super::users::{Home, SubmissionUsers, UserRange};
 use super::{Instance, Runner, StartError};
+use crate::door::Door;
 use crate::host::{announced_address, installers_see};
 use crate::limits::Limits;
 use crate::logs::{LogKind, ModelLogs};
@@ -91,7 +92,15 @@ impl ProcessRunner {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        if let Some(users) = self.submission_users() {
+            launch.command.args(["--closed-to-users", &users.to_string()]);
+        }
         Ok(launch)
+    }
+
+    /// Whom no model answers: only coordinators ask models, not other submissions.
+    fn submission_users(&self) -> Option<UserRange> {
+        self.submissions.as_deref().and_then(|submissions| submissions.users.told_apart())
     }
 
     fn host(&self, sees: impl Fn(&OsStr) -> bool) -> Command {
@@ -113,10 +122,7 @@ impl ProcessRunner {
                 "submission `{id}`: this orchestrator runs none, start it with --submissions DIR"
             ))
         })?;
-        let folder = submissions.folder.join(id.as_str());
-        if !folder.is_dir() {
-            return Err(StartError(format!("submission `{id}`: there is no folder {}", folder.display())));
-        }
+        let folder = submissions.find(id)?;
         let mut command = self.host(installers_see);
         // in KiB: what the allocator reserves ahead (1 GiB unless told otherwise) counts as address space of the host
         command.env("MIMALLOC_ARENA_RESERVE", "65536");
@@ -133,6 +139,22 @@ impl ProcessRunner {
 }
 
 impl Submissions {
+    /// The folder of a submission: within the folder of all, whatever links there are.
+    fn find(&self, id: &SubmissionId) -> Result<PathBuf, StartError> {
+        let folder = self.folder.join(id.as_str());
+        let refused = |why: String| StartError(format!("submission `{id}`: {why}"));
+        let unusable = |error: std::io::Error| refused(format!("{}: {error}", self.folder.display()));
+        let all = self.folder.canonicalize().map_err(unusable)?;
+        match folder.canonicalize() {
+            Ok(real) if !real.starts_with(&all) => {
+                let (folder, real) = (folder.display(), real.display());
+                Err(refused(format!("{folder} leads out of the folder of submissions, to {real}: copy it")))
+            }
+            Ok(real) if real.is_dir() => Ok(real),
+            _ => Err(refused(format!("there is no folder {}", folder.display()))),
+        }
+    }
+
     /// Says where a submission runs and as whom.
     async fn settle(
         &self,
@@ -200,6 +222,10 @@ impl Runner for ProcessRunner {
             users.keep_only(entries);
         }
     }
+
+    fn door(&self) -> Door {
+        self.submission_users().map_or_else(Door::open, Door::closed_to)
+    }
 }
 
 async fn come_up(
@@ -233,21 +259,27 @@ async fn how_ended(host: &mut Host, words: &mut Words) -> String {
 
 /// What a host says on standard error: recorded in the model's logs, its end kept.
 struct Words {
-    is_up: Arc<AtomicBool>,
+    is_up: Arc<Notify>,
     kept: Arc<Mutex<Vec<u8>>>,
     recording: JoinHandle<()>,
 }
 
 impl Words {
     fn record(logs: ModelLogs, model_id: ModelId, mut stderr: ChildStderr) -> Self {
-        let (is_up, kept) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (is_up, kept) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
         let (up, keep) = (is_up.clone(), kept.clone());
         let recording = tokio::spawn(async move {
-            let mut buffer = vec![0; 16 * 1024];
-            while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
-                let kind = if up.load(Ordering::Relaxed) { LogKind::Runner } else { LogKind::Builder };
-                keep_end(&keep, &buffer[..count]);
-                write(&logs, kind, &model_id, buffer[..count].to_vec()).await;
+            let (mut kind, mut buffer) = (LogKind::Builder, vec![0; 16 * 1024]);
+            loop {
+                tokio::select! {
+                    biased; // what was said before it came up is the builder's
+                    read = stderr.read(&mut buffer) => {
+                        let Ok(count @ 1..) = read else { return };
+                        keep_end(&keep, &buffer[..count]);
+                        write(&logs, kind, &model_id, buffer[..count].to_vec()).await;
+                    }
+                    () = up.notified() => kind = LogKind::Runner,
+                }
             }
         });
         Words { is_up, kept, recording }
@@ -255,7 +287,7 @@ impl Words {
 
     /// From now on the runner speaks.
     fn comes_up(&self) {
-        self.is_up.store(true, Ordering::Relaxed);
+        self.is_up.notify_one();
     }
 
     /// The error at the end, or else the last line.

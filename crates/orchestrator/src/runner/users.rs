@@ -23,12 +23,36 @@ use crate::submission_id::SubmissionId;
 /// User ids that nobody else uses: above those of people and services, below those that containers take.
 const DEFAULT_RANGE: UserRange = UserRange { first: 70_000, last: 79_999 };
 
-/// User ids from `first` to `last`; groups have the same numbers.
+/// User ids from `first` to `last`, both included, written such as `70000-79999`; groups have the same numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserRange {
-    first: u32,
-    last: u32,
+    pub(crate) first: u32,
+    pub(crate) last: u32,
 }
+
+impl UserRange {
+    pub(crate) fn contains(self, uid: u32) -> bool {
+        (self.first..=self.last).contains(&uid)
+    }
+}
+
+impl FromStr for UserRange {
+    type Err = InvalidUserRange;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (first, last) = text.split_once('-')?;
+            let range = UserRange { first: first.parse().ok()?, last: last.parse().ok()? };
+            (range.first > 0 && range.first <= range.last && range.last < u32::MAX).then_some(range)
+        };
+        parse().ok_or_else(|| InvalidUserRange(text.to_owned()))
+    }
+}
+
+/// A text that is no range of users.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no range of user ids above 0 such as {DEFAULT_RANGE}")]
+pub struct InvalidUserRange(String);
 
 impl fmt::Display for UserRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,15 +80,10 @@ impl FromStr for UsersChoice {
     type Err = InvalidUsersChoice;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let range = || {
-            let (first, last) = text.split_once('-')?;
-            let range = UserRange { first: first.parse().ok()?, last: last.parse().ok()? };
-            (range.first > 0 && range.first <= range.last && range.last < u32::MAX).then_some(range)
-        };
         match text {
             "auto" => Ok(UsersChoice::Auto),
             "off" => Ok(UsersChoice::Off),
-            _ => range().map(UsersChoice::Range).ok_or_else(|| InvalidUsersChoice(text.to_owned())),
+            _ => text.parse().map(UsersChoice::Range).map_err(|_| InvalidUsersChoice(text.to_owned())),
         }
     }
 }
@@ -139,14 +158,23 @@ impl SubmissionUsers {
     pub fn describe(&self) -> String {
         match self {
             SubmissionUsers::Operator(why) => format!(
-                "submissions run with the rights of the operator and can read and change all that you can ({why}): run \
-                 only those that you trust"
+                "submissions run with the rights of the operator ({why}): they can read and change all that you can, the \
+                 deploy key too, call one another, and have one another stopped at the orchestrator's port: run only those \
+                 that you trust"
             ),
             SubmissionUsers::Own(users) => format!(
                 "submissions run as users of their own ({}), each in a home below {}",
                 users.range,
                 users.homes.display()
             ),
+        }
+    }
+
+    /// The users of submissions, where it can be told which connections are theirs.
+    pub(crate) fn told_apart(&self) -> Option<UserRange> {
+        match self {
+            SubmissionUsers::Own(users) if cfg!(target_os = "linux") => Some(users.range),
+            SubmissionUsers::Own(_) | SubmissionUsers::Operator(_) => None,
         }
     }
 }
@@ -277,7 +305,7 @@ impl Users {
         file.lock().map_err(io_error(&lock))?;
         let taken = self.taken().map_err(io_error(&self.homes))?;
         match path.symlink_metadata() {
-            Ok(home) if self.contains(home.uid()) && taken.get(&home.uid()) == Some(&1) => {
+            Ok(home) if self.range.contains(home.uid()) && taken.get(&home.uid()) == Some(&1) => {
                 return Ok(home.uid());
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -288,10 +316,6 @@ impl Users {
         let uid = free.ok_or_else(none_left)?;
         make_folder(path, uid).map_err(io_error(path))?;
         Ok(uid)
-    }
-
-    fn contains(&self, uid: u32) -> bool {
-        (self.range.first..=self.range.last).contains(&uid)
     }
 
     /// How many homes each user has: one, unless somebody moved folders about.

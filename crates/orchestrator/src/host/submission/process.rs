@@ -33,7 +33,8 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts the interpreter; nothing of the submission runs before the first request.
+    /// Starts the interpreter; nothing of the submission runs before the first request. It is killed when the thread that
+    /// calls this ends, which has to live as long as the host: that of a runtime, not of its pool for blocking work.
     pub(super) fn start(submission: &Submission) -> std::io::Result<Self> {
         let mut child = command(submission).spawn()?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());

@@ -1,4 +1,8 @@
-//! Connections: how many, how slow, and how they end.
+//! Serves an HTTP router: how many connections, from whom, how slow, and how they end.
+//!
+//! Every HTTP interface of the workers goes through [`serve`], so that none of them forgets a bound.
+
+mod stall;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +20,15 @@ use crate::stall::StallGuard;
 
 /// What one client, and all together, may cost.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Connections at once; further ones wait.
-    pub(crate) connections: usize,
+    pub connections: usize,
     /// A connection is closed when a request's head is not complete this long after it could begin.
-    pub(crate) head: Duration,
+    pub head: Duration,
     /// A connection is closed when its peer reads nothing for so long.
-    pub(crate) stall: Duration,
-    /// What requests in progress get when the worker stops.
-    pub(crate) drain: Duration,
+    pub stall: Duration,
+    /// What requests in progress get when the server stops.
+    pub drain: Duration,
 }
 
 impl Default for Limits {
@@ -44,10 +48,29 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// After a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves until `shutdown`, then lets requests in progress end.
-pub(crate) async fn serve(
+/// Decides who is served, before anything that they send is read.
+pub trait Door: Clone + Send + Sync + 'static {
+    /// Whether this connection is served; one that is not is closed.
+    fn lets_in(&self, stream: &TcpStream) -> impl Future<Output = bool> + Send;
+}
+
+/// Whoever reaches the port is served.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenDoor;
+
+impl Door for OpenDoor {
+    async fn lets_in(&self, _: &TcpStream) -> bool {
+        true
+    }
+}
+
+/// Serves those whom `door` lets in until `shutdown`, then lets requests in progress end. `name` says in the log who
+/// serves.
+pub async fn serve(
+    name: &'static str,
     listener: TcpListener,
     router: Router,
+    door: impl Door,
     limits: Limits,
     shutdown: CancellationToken,
 ) {
@@ -56,19 +79,21 @@ pub(crate) async fn serve(
     loop {
         let (stream, place) = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(name, &listener, &places) => accepted,
         };
-        connections.spawn(serve_connection(stream, place, router.clone(), limits, shutdown.clone()));
+        let served = Connection { name, stream, router: router.clone(), limits, _place: place };
+        connections.spawn(served.serve(door.clone(), shutdown.clone()));
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(limits.drain, drained).await.is_err() {
-        tracing::warn!("report worker: cut off clients that did not end within {:?}", limits.drain);
+        tracing::warn!("{name}: cut off clients that did not end within {:?}", limits.drain);
     }
 }
 
 async fn accept(
+    name: &str,
     listener: &TcpListener,
     places: &Arc<Semaphore>,
 ) -> (TcpStream, Option<OwnedSemaphorePermit>) {
@@ -78,39 +103,47 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, _)) => return (stream, place),
             Err(error) => {
-                tracing::warn!(%error, "report worker: cannot accept a connection: {error}");
+                tracing::warn!(%error, "{name}: cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn serve_connection(
+struct Connection {
+    name: &'static str,
     stream: TcpStream,
-    _place: Option<OwnedSemaphorePermit>,
     router: Router,
     limits: Limits,
-    shutdown: CancellationToken,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "report worker: cannot set TCP_NODELAY: {error}");
-    }
-    let io = TokioIo::new(StallGuard::new(stream, limits.stall));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .max_header_size(MAX_HEAD_BYTES)
-        .serve_connection(io, TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    async fn serve(self, door: impl Door, shutdown: CancellationToken) {
+        if shutdown.run_until_cancelled(door.lets_in(&self.stream)).await != Some(true) {
+            return;
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "report worker: a connection ended early: {error}");
+        let name = self.name;
+        if let Err(error) = self.stream.set_nodelay(true) {
+            tracing::debug!(%error, "{name}: cannot set TCP_NODELAY: {error}");
+        }
+        let io = TokioIo::new(StallGuard::new(self.stream, self.limits.stall));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head)
+            .max_header_size(MAX_HEAD_BYTES)
+            .serve_connection(io, TowerToHyperService::new(self.router));
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "{name}: a connection ended early: {error}");
+        }
     }
 }
 
@@ -132,13 +165,17 @@ mod tests {
     }
 
     async fn start(limits: Limits) -> Server {
+        start_behind(OpenDoor, limits).await
+    }
+
+    async fn start_behind(door: impl Door, limits: Limits) -> Server {
         let router = Router::new()
             .route("/", get(|| async { "hello" }))
             .route("/hang", get(std::future::pending::<&'static str>));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
+        let task = tokio::spawn(serve("a test", listener, router, door, limits, shutdown.clone()));
         Server { address, shutdown, task }
     }
 
@@ -190,5 +227,42 @@ mod tests {
         );
         server.shutdown.cancel();
         server.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nobody_is_served_beyond_the_number_of_connections_until_one_of_them_ends() {
+        let limits = Limits { connections: 1, head: LONG, stall: LONG, drain: LONG };
+        let server = start(limits).await;
+        let mut first = TcpStream::connect(server.address).await.unwrap();
+        first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        first.read_exact(&mut answer).await.unwrap();
+        let mut second = TcpStream::connect(server.address).await.unwrap();
+        second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let early = tokio::time::timeout(4 * SHORT, second.read_exact(&mut answer)).await;
+        assert!(early.is_err(), "there is no place yet");
+        drop(first);
+        second.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+
+    #[derive(Clone)]
+    struct ClosedDoor;
+
+    impl Door for ClosedDoor {
+        async fn lets_in(&self, _: &TcpStream) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_not_let_in_gets_no_answer() {
+        let server = start_behind(ClosedDoor, Limits::default()).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        // it may be closed at any point of this
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.is_empty(), "{answer:?}");
     }
 }
