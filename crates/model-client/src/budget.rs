@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What a node may send before anybody has looked at it: HTTP/2's own default. An answer that fits takes no room of the
-/// budget; of a larger one no more comes until there is room.
-pub(crate) const WINDOW_BYTES: usize = 64 * 1024;
+/// What a node may send before anybody has looked at it. An answer that fits takes no room of the budget; of a larger one no
+/// more comes until there is room. A day in steps of five minutes, about 100 kB, fits: with a smaller window the answers of
+/// many models come in pieces side by side, which costs more memory and time than the window saves.
+pub(crate) const WINDOW_BYTES: usize = 128 * 1024;
 
 /// Answers above this have a half of the budget of their own: a few nodes that announce megabytes and send them slowly
-/// keep only one another waiting. A day in steps of five minutes has about 100 kB.
+/// keep only one another waiting.
 const USUAL_BYTES: usize = 256 * 1024;
 
 /// Room is counted in these, so that a count fits what a semaphore takes at once.
@@ -74,10 +75,9 @@ impl Share {
     }
 }
 
-/// At least one, and no more than half of what a semaphore can count.
+/// At least one; what is beyond counting, terabytes, is as good as no bound.
 fn units(bytes: usize) -> u32 {
-    let most = u32::MAX.min((Semaphore::MAX_PERMITS / 2).try_into().unwrap_or(u32::MAX));
-    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(most).clamp(1, most)
+    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub struct ClusterConfig {
     /// The largest value that a model may answer; what is larger is refused as it arrives.
     pub max_answer_bytes: usize,
     /// How much memory the answers of all models may take, in bytes, while they are read and until their callers have
-    /// them; what is larger than one window of 64 KiB waits at its node until there is room. One half of it is for answers of
+    /// them; what is larger than one window of 128 KiB waits at its node until there is room. One half of it is for answers of
     /// up to 256 KiB, the other for larger ones. An answer larger than its whole half is taken alone.
     pub max_buffered_answer_bytes: usize,
     /// Once an answer that is larger than a window has room, the rest of it has to be there within this, or it counts as a
@@ -44,8 +44,8 @@ pub struct ClusterConfig {
     pub max_waiting_reports: usize,
 }
 
-/// The default of [`ClusterConfig::max_buffered_answer_bytes`]: some hundred answers of a day in steps of five minutes at
-/// once, which a line of 60 Mbit/s carries in 10 s.
+/// The default of [`ClusterConfig::max_buffered_answer_bytes`]: what a line of 60 Mbit/s carries in
+/// 10 s.
 pub const DEFAULT_MAX_BUFFERED_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 impl ClusterConfig {
