@@ -1,4 +1,5 @@
 //! Large answers, and how little memory and patience they may cost whoever waits for others.
+#![allow(clippy::unwrap_used, reason = "a test's own node may panic")]
 
 mod common;
 
