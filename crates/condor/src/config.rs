@@ -106,6 +106,8 @@ pub struct ModelsConfig {
     pub report_failures: bool,
     /// The longest answer that is taken.
     pub max_answer_bytes: usize,
+    /// How much memory answers may take while they come in, of all models together.
+    pub max_buffered_answer_bytes: usize,
     /// The most normals, t's, … that one density may be mixed from.
     pub max_components: usize,
     /// The most densities within one another: 1 is no mixture, 2 a mixture of others.
@@ -240,6 +242,7 @@ impl Default for ModelsConfig {
             max_consecutive_timeouts: health.max_consecutive_timeouts,
             report_failures: true,
             max_answer_bytes: limits.max_answer_bytes,
+            max_buffered_answer_bytes: model_client::DEFAULT_MAX_BUFFERED_ANSWER_BYTES,
             max_components: limits.max_leaves,
             max_nesting: limits.max_nesting,
             max_buckets: limits.max_buckets,
@@ -460,6 +463,12 @@ impl Config {
         ];
         if let Some((key, _)) = limits.into_iter().find(|(_, limit)| *limit == 0) {
             return invalid(key, "it is 0, so no answer would be accepted: write at least 1");
+        }
+        if models.max_buffered_answer_bytes < models.max_answer_bytes {
+            return invalid(
+                "models.max_buffered_answer_bytes",
+                format!("it is less than models.max_answer_bytes ({})", models.max_answer_bytes),
+            );
         }
         if models.max_nesting > MOST_NESTING {
             return invalid("models.max_nesting", format!("write at most {MOST_NESTING}"));
@@ -709,6 +718,10 @@ mod tests {
                 format!("models.{key}: it is 0, so no answer would be accepted: write at least 1")
             );
         }
+        assert_eq!(
+            refused("[models]\nmax_answer_bytes = 10\nmax_buffered_answer_bytes = 9\n"),
+            "models.max_buffered_answer_bytes: it is less than models.max_answer_bytes (10)"
+        );
         assert_eq!(refused("[models]\nmax_nesting = 41\n"), "models.max_nesting: write at most 40");
     }
 

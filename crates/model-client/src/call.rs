@@ -71,11 +71,12 @@ pub(crate) struct Request {
 }
 
 fn framed(message: &impl Message) -> Bytes {
-    let message = message.encode_to_vec();
-    let mut framed = BytesMut::with_capacity(FRAME_HEADER_BYTES + message.len());
+    let length = message.encoded_len();
+    let mut framed = BytesMut::with_capacity(FRAME_HEADER_BYTES + length);
     framed.put_u8(0);
-    framed.put_u32(message.len() as u32);
-    framed.put_slice(&message);
+    framed.put_u32(length as u32);
+    // fails only in a buffer that cannot grow
+    let _ = message.encode(&mut framed);
     framed.freeze()
 }
 

@@ -1,5 +1,6 @@
 //! The standard gRPC health check, over a connection of its own, so that a call that hangs does not block it.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::timeout;
 use tonic::Code;
 
 use crate::address::Address;
+use crate::budget::Budget;
 use crate::call::{FRAME_HEADER_BYTES, Request};
 use crate::guard::Guard;
 use crate::outcome::CallOutcome;
@@ -33,9 +35,10 @@ pub(crate) async fn check_up(
     address: &Address,
     patience: Duration,
     guard: &Arc<Guard>,
+    budget: &Budget,
     tasks: &Tasks,
 ) -> Result<(), String> {
-    match timeout(patience, ask(address, patience, guard, tasks)).await {
+    match timeout(patience, ask(address, patience, guard, budget, tasks)).await {
         Ok(Ok(answer)) => read(address, answer),
         Ok(Err(Fault::Refused(status))) if status.code() == Code::Unimplemented => Ok(()),
         Ok(Err(fault)) => {
@@ -50,6 +53,7 @@ async fn ask(
     address: &Address,
     patience: Duration,
     guard: &Arc<Guard>,
+    budget: &Budget,
     tasks: &Tasks,
 ) -> Result<Bytes, Fault> {
     let tasks = tasks.branch();
@@ -57,7 +61,9 @@ async fn ask(
     let request =
         Request { method: "health check", path: "/grpc.health.v1.Health/Check", framed: WHOLE_NODE };
     let mut connection = Connection::open(address, patience, guard, &tasks).await?;
-    connection.unary(address, &request, MAX_ANSWER_BYTES).await
+    let answer = connection.unary(address, &request, MAX_ANSWER_BYTES, budget, pending()).await?;
+    // there is always one for whoever waits
+    Ok(answer.map(|answer| answer.message).unwrap_or_default())
 }
 
 fn read(address: &Address, answer: Bytes) -> Result<(), String> {

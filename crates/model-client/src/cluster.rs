@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
+use crate::budget::Budget;
 use crate::config::ClusterConfig;
 use crate::desk::{Complaint, Desk, ReportingStatus};
 use crate::node::{Limits, ModelNode};
@@ -57,6 +58,7 @@ pub enum ClusterEvent {
 pub struct Cluster {
     tasks: Tasks,
     desk: Arc<Desk>,
+    budget: Arc<Budget>,
     _stop: tokio_util::sync::DropGuard,
 }
 
@@ -67,7 +69,9 @@ impl Cluster {
         let tasks = Tasks::default();
         tasks.spawn(config.security.clone().follow_files());
         let desk = Arc::new(Desk::new(config.report_failures, config.report_hold));
+        let budget = Arc::new(Budget::new(config.max_buffered_answer_bytes, config.answer_patience));
         let follower = Follower {
+            budget: budget.clone(),
             outbox: Outbox::new(config.max_waiting_reports),
             config: Arc::new(config),
             tasks: tasks.clone(),
@@ -78,12 +82,18 @@ impl Cluster {
         };
         tasks.spawn(follower.run());
         let stop = tasks.stop_on_drop();
-        (Cluster { tasks, desk, _stop: stop }, received)
+        (Cluster { tasks, desk, budget, _stop: stop }, received)
     }
 
     /// How the reporting of failures goes.
     pub fn reporting(&self) -> Reporting {
         Reporting(Arc::clone(&self.desk))
+    }
+
+    /// How much of [`ClusterConfig::max_buffered_answer_bytes`] is taken by answers that are being read, or that their
+    /// callers have not taken yet.
+    pub fn buffered_answer_bytes(&self) -> usize {
+        self.budget.taken()
     }
 
     /// Ends all tasks and connections, also those of nodes that are still held, and waits until they have ended.
@@ -106,6 +116,7 @@ impl Reporting {
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 struct Follower {
+    budget: Arc<Budget>,
     config: Arc<ClusterConfig>,
     tasks: Tasks,
     desk: Arc<Desk>,
@@ -251,7 +262,8 @@ impl Follower {
                 let Placement { deployment_id, address } = &placement;
                 tracing::info!(model = %model_id, deployment = %deployment_id, %address, "model {model_id} runs at {address}");
                 let ClusterConfig { connect_timeout, max_answer_bytes, health, .. } = *self.config;
-                let limits = Limits { connect_timeout, max_answer_bytes, health };
+                let budget = self.budget.clone();
+                let limits = Limits { connect_timeout, max_answer_bytes, budget, health };
                 let (security, tasks, desk) =
                     (self.config.security.clone(), self.tasks.branch(), self.desk.clone());
                 let node = ModelNode::new(model_id.clone(), placement, infos, limits, security, tasks, desk);

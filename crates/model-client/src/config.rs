@@ -16,6 +16,14 @@ pub struct ClusterConfig {
     pub connect_timeout: Duration,
     /// The largest value that a model may answer; what is larger is refused as it arrives.
     pub max_answer_bytes: usize,
+    /// How much memory the answers of all models may take, in bytes, while they are read and until their callers have
+    /// them; what is larger than one window of 128 KiB waits at its node until there is room. One half of it is for answers of
+    /// up to 256 KiB, the other for larger ones. An answer larger than its whole half is taken alone.
+    pub max_buffered_answer_bytes: usize,
+    /// Once an answer that is larger than a window has room, the rest of it has to be there within this, or it counts as a
+    /// bad answer: its room is wanted by others. The line to the nodes should carry all of `max_buffered_answer_bytes` in
+    /// that time.
+    pub answer_patience: Duration,
     /// Pauses between attempts to reach the orchestrator.
     pub reconnect: Backoff,
     /// How often the orchestrator is pinged; silent for twice as long, its connection counts as lost.
@@ -36,8 +44,12 @@ pub struct ClusterConfig {
     pub max_waiting_reports: usize,
 }
 
+/// The default of [`ClusterConfig::max_buffered_answer_bytes`]: what a line of 60 Mbit/s carries in
+/// 10 s.
+pub const DEFAULT_MAX_BUFFERED_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
 impl ClusterConfig {
-    /// The usual settings: 10 s to connect, answers of 4 MiB, pauses from half a second to half a minute, nodes without
+    /// The usual settings: 10 s to connect, answers of 4 MiB, 64 MiB for all that come in at once and 10 s for each, pauses from half a second to half a minute, nodes without
     /// TLS, messages of 128 MiB (room for an `init` of some hundred thousand models), failures reported after 5 s, 1000
     /// waiting reports.
     pub fn new(url: impl Into<String>, crunch_id: impl Into<String>) -> Self {
@@ -46,6 +58,8 @@ impl ClusterConfig {
             crunch_id: crunch_id.into(),
             connect_timeout: Duration::from_secs(10),
             max_answer_bytes: protocol::DEFAULT_MAX_MESSAGE_BYTES,
+            max_buffered_answer_bytes: DEFAULT_MAX_BUFFERED_ANSWER_BYTES,
+            answer_patience: Duration::from_secs(10),
             reconnect: Backoff { initial: Duration::from_millis(500), max: Duration::from_secs(30) },
             ping_every: Duration::from_secs(20),
             security: Security::plain(),

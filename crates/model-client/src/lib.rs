@@ -28,6 +28,7 @@
 //! ```
 
 mod address;
+mod budget;
 mod call;
 mod check_up;
 mod cluster;
@@ -39,6 +40,7 @@ mod health;
 mod node;
 mod outbox;
 mod outcome;
+mod reception;
 mod roster;
 mod security;
 mod stream;
@@ -47,7 +49,7 @@ mod transport;
 
 pub use call::{EncodedCall, EncodedSetup};
 pub use cluster::{Cluster, ClusterEvent, Reporting};
-pub use config::{Backoff, ClusterConfig};
+pub use config::{Backoff, ClusterConfig, DEFAULT_MAX_BUFFERED_ANSWER_BYTES};
 pub use desk::ReportingStatus;
 pub use health::{FailureCode, HealthLimits};
 pub use node::ModelNode;

@@ -5,20 +5,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use domain::{DeploymentId, ModelId, Stopwatch};
 use protocol::cluster::ModelInfos;
 use tokio::sync::{Notify, OwnedMutexGuard, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::DropGuard;
 
 use crate::address::Address;
+use crate::budget::{Budget, Held};
 use crate::call::{EncodedCall, EncodedSetup, Request};
 use crate::check_up::check_up;
 use crate::desk::{Complaint, Desk};
 use crate::guard::Guard;
 use crate::health::{FailureCode, Finding, Health, HealthLimits, Verdict};
 use crate::outcome::{CallOutcome, is_busy_answer};
+use crate::reception::Answer;
 use crate::roster::Placement;
 use crate::security::Security;
 use crate::tasks::Tasks;
@@ -26,6 +28,9 @@ use crate::transport::{Connection, Fault};
 
 /// What a message may have beyond the value that it carries: its status text above all.
 const ENVELOPE_BYTES: usize = 64 * 1024;
+
+/// Answers above this take longer to decode than other tasks should wait; the budget bounds how many there are at once.
+const DECODE_ELSEWHERE_BYTES: usize = 1024 * 1024;
 
 /// The longest reason for a report; it is also the cause of each absence after it.
 const MAX_REASON_BYTES: usize = 1024;
@@ -51,10 +56,12 @@ pub struct ModelNode {
 }
 
 /// How nodes are called.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub connect_timeout: Duration,
     pub max_answer_bytes: usize,
+    /// Shared by all nodes.
+    pub budget: Arc<Budget>,
     pub health: HealthLimits,
 }
 
@@ -71,6 +78,7 @@ impl ModelNode {
         let hang_up = tasks.stop_on_drop();
         let Placement { deployment_id, address } = placement;
         let infos = Arc::new(RwLock::new(infos));
+        let health = Mutex::new(Health::new(limits.health));
         let line = Arc::new(Line {
             address,
             limits,
@@ -80,7 +88,6 @@ impl ModelNode {
             in_flight: Mutex::default(),
             cut: Notify::new(),
         });
-        let health = Mutex::new(Health::new(limits.health));
         let care = Care {
             model_id,
             deployment_id,
@@ -192,7 +199,8 @@ impl ModelNode {
         let exchange = Exchange { turn, request: request.clone(), stage: stage.clone() };
         self.line.tasks.spawn(exchange.run(answer_to));
         match timeout(patience.saturating_sub(waited.elapsed()), answer).await {
-            Ok(Ok(outcome)) => outcome,
+            // what it took is room for the next from here on
+            Ok(Ok(Told { outcome, .. })) => outcome,
             Ok(Err(_)) => CallOutcome::Unreachable { message: "the client was shut down".to_owned() },
             Err(_) => out_of_time(*lock(&stage), request.method, &self.line.address, patience),
         }
@@ -266,7 +274,7 @@ impl Care {
     /// Asks the node's health after timeouts of `method`; when it is bad, the connection is made anew.
     async fn check_up(self: Arc<Self>, method: &'static str) {
         let Line { address, limits, guard, tasks, .. } = &*self.line;
-        let health = check_up(address, limits.connect_timeout, guard, tasks).await;
+        let health = check_up(address, limits.connect_timeout, guard, &limits.budget, tasks).await;
         self.is_checked.store(false, Ordering::SeqCst);
         let Err(reason) = health else { return };
         tracing::warn!(model = %self.model_id, %address, reason, "model {} is connected to anew: {reason}", self.model_id);
@@ -374,6 +382,19 @@ fn out_of_time(stage: Stage, method: &str, address: &Address, patience: Duration
     }
 }
 
+/// What became of a call, on its way to the caller.
+struct Told {
+    outcome: CallOutcome,
+    /// The room that it takes until it is there.
+    _held: Held,
+}
+
+impl From<CallOutcome> for Told {
+    fn from(outcome: CallOutcome) -> Self {
+        Told { outcome, _held: Held::default() }
+    }
+}
+
 /// A call from its turn to its end; it outlives its caller's patience once it was sent.
 struct Exchange {
     turn: Turn,
@@ -382,26 +403,23 @@ struct Exchange {
 }
 
 impl Exchange {
-    async fn run(mut self, mut answer_to: oneshot::Sender<CallOutcome>) {
-        let Some(outcome) = self.outcome(&mut answer_to).await else { return };
-        let method = self.request.method;
-        let address = self.turn.line.address.clone();
+    async fn run(mut self, mut answer_to: oneshot::Sender<Told>) {
+        let Some(told) = self.outcome(&mut answer_to).await else { return };
         // First the turn, so that a caller who has the outcome finds the model free.
         drop(self);
-        if answer_to.send(outcome).is_err() {
-            tracing::debug!(%address, method, "late answer to {method} from {address} dropped");
-        }
+        // The caller may have gone just now.
+        let _ = answer_to.send(told);
     }
 
-    /// Tries until the node takes the call; `None` when the caller has gone before that.
-    async fn outcome(&mut self, caller: &mut oneshot::Sender<CallOutcome>) -> Option<CallOutcome> {
+    /// Tries until the node takes the call; `None` when the caller has gone before there was an outcome.
+    async fn outcome(&mut self, caller: &mut oneshot::Sender<Told>) -> Option<Told> {
         let mut pause = FIRST_BUSY_PAUSE;
         let mut was_replaced = false;
         loop {
             let attempt = self.attempt(caller).await?;
             let max_answer_bytes = self.turn.line.limits.max_answer_bytes;
             match attempt {
-                Ok((message, took)) => return Some(CallOutcome::of_answer(message, took, max_answer_bytes)),
+                Ok((answer, took)) => return Some(decoded(answer, took, max_answer_bytes).await),
                 Err(Fault::Refused(status)) if is_busy_answer(&status) => {
                     self.enter(Stage::BusyElsewhere);
                     tokio::select! {
@@ -413,16 +431,16 @@ impl Exchange {
                     was_replaced = true;
                     self.enter(Stage::Connecting);
                 }
-                Err(fault) => return Some(CallOutcome::of_fault(fault, max_answer_bytes)),
+                Err(fault) => return Some(CallOutcome::of_fault(fault, max_answer_bytes).into()),
             }
         }
     }
 
-    /// Connects if need be and sends once; `None` when the caller has gone before the request was sent.
+    /// Connects if need be and sends once; `None` when the caller has gone before the request was sent or answered.
     async fn attempt(
         &mut self,
-        caller: &mut oneshot::Sender<CallOutcome>,
-    ) -> Option<Result<(Bytes, Duration), Fault>> {
+        caller: &mut oneshot::Sender<Told>,
+    ) -> Option<Result<(Answer, Duration), Fault>> {
         let line = self.turn.line.clone();
         let connection = tokio::select! {
             biased;
@@ -437,8 +455,9 @@ impl Exchange {
         let limit = line.limits.max_answer_bytes + ENVELOPE_BYTES;
         let watch = Stopwatch::start();
         let given_up = || Fault::Broken("given up: the node's health is bad".to_owned());
+        let budget = &line.limits.budget;
         let result = tokio::select! {
-            result = connection.unary(&line.address, &self.request, limit) => result,
+            result = connection.unary(&line.address, &self.request, limit, budget, caller.closed()) => result,
             () = line.cut.notified() => Err(given_up()),
         };
         if let Err(Fault::Broken(_) | Fault::NotSent(_) | Fault::NoConnection(_) | Fault::Credentials(_)) =
@@ -446,12 +465,32 @@ impl Exchange {
         {
             *self.turn.connection = None;
         }
-        Some(result.map(|message| (message, watch.elapsed())))
+        match result {
+            Ok(Some(answer)) => Some(Ok((answer, watch.elapsed()))),
+            Ok(None) => {
+                let (method, address) = (self.request.method, &line.address);
+                tracing::debug!(%address, method, "late answer to {method} from {address} dropped");
+                None
+            }
+            Err(fault) => Some(Err(fault)),
+        }
     }
 
     fn enter(&self, stage: Stage) {
         *lock(&self.stage) = stage;
     }
+}
+
+/// Reads an answer: a large one away from the runtime's threads.
+async fn decoded(answer: Answer, took: Duration, max_answer_bytes: usize) -> Told {
+    let Answer { message, held } = answer;
+    let is_large = message.len() > DECODE_ELSEWHERE_BYTES;
+    let decode = move || CallOutcome::of_answer(message, took, max_answer_bytes);
+    let outcome = if is_large { spawn_blocking(decode).await } else { Ok(decode()) };
+    let outcome = outcome.unwrap_or_else(|error| CallOutcome::BadAnswer {
+        message: format!("the answer could not be read: {error}"),
+    });
+    Told { outcome, _held: held }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

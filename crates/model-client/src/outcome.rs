@@ -187,7 +187,7 @@ impl CallOutcome {
         if variant.value.len() > max_answer_bytes {
             return Self::oversized_answer(variant.value.len(), max_answer_bytes);
         }
-        match Value::from_variant(&variant) {
+        match Value::try_from(variant) {
             Ok(value) => CallOutcome::Answered { value, took },
             Err(error) => bad_answer(format!("the answer cannot be read: {error}")),
         }

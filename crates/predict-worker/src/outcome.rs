@@ -1,11 +1,16 @@
 //! From what came over the wire to a prediction.
 
+use std::num::NonZero;
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use domain::{DeploymentId, ModelId, Prediction, PredictionStatus, Question, Timestamp};
 use model_client::CallOutcome;
 use protocol::Value;
 use scoring::{Expected, Limits, parse_answer};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, spawn_blocking};
 
 /// Answers above this are checked outside the runtime's threads: they may take more than a tenth of a millisecond.
 const CHECK_ELSEWHERE_BYTES: usize = 8 * 1024;
@@ -178,10 +183,24 @@ async fn check_text(text: String, question: &Question, limits: &Limits) -> Resul
     if is_small {
         return check();
     }
-    tokio::task::spawn_blocking(check).await.unwrap_or_else(|error| {
+    elsewhere(check).await.unwrap_or_else(|error| {
         let reason = format!("the check of the answer failed: {error}");
         Err(RefusedAnswer { reason, text: String::new() })
     })
+}
+
+/// Does work outside the runtime's threads, on as many others as there are cores: a thousand answers that come at once are no
+/// reason for hundreds of threads.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    static CORES: LazyLock<Semaphore> =
+        LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
+    // nobody closes the semaphore
+    let core = CORES.acquire().await.ok();
+    spawn_blocking(move || {
+        let _core = core;
+        work()
+    })
+    .await
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -59,16 +59,25 @@ impl Value {
         Argument { position, data: Some(self.to_variant()) }
     }
 
-    /// Reads a value from the wire.
+    /// Reads a value from the wire; see also the conversion that takes the variant, and so need not copy a text.
     pub fn from_variant(variant: &Variant) -> Result<Self, InvalidVariant> {
-        let kind =
-            VariantType::try_from(variant.r#type).map_err(|_| InvalidVariant::UnknownType(variant.r#type))?;
+        Value::try_from(variant.clone())
+    }
+}
+
+/// A text becomes the value's without being copied when nobody else holds the variant's bytes.
+impl TryFrom<Variant> for Value {
+    type Error = InvalidVariant;
+
+    fn try_from(variant: Variant) -> Result<Self, InvalidVariant> {
+        let Variant { r#type, value } = variant;
+        let kind = VariantType::try_from(r#type).map_err(|_| InvalidVariant::UnknownType(r#type))?;
         match kind {
             VariantType::None => Ok(Value::None),
-            VariantType::Double => Ok(Value::Double(f64::from_le_bytes(eight("DOUBLE", &variant.value)?))),
-            VariantType::Int => Ok(Value::Int(i64::from_le_bytes(eight("INT", &variant.value)?))),
-            VariantType::String => text(&variant.value).map(Value::String),
-            VariantType::Json => text(&variant.value).map(Value::Json),
+            VariantType::Double => Ok(Value::Double(f64::from_le_bytes(eight("DOUBLE", &value)?))),
+            VariantType::Int => Ok(Value::Int(i64::from_le_bytes(eight("INT", &value)?))),
+            VariantType::String => text(value).map(Value::String),
+            VariantType::Json => text(value).map(Value::Json),
             VariantType::Parquet | VariantType::Arrow => Err(InvalidVariant::Unsupported(kind.as_str_name())),
         }
     }
@@ -78,10 +87,8 @@ fn eight(kind: &'static str, bytes: &[u8]) -> Result<[u8; 8], InvalidVariant> {
     bytes.try_into().map_err(|_| InvalidVariant::Length { kind, length: bytes.len() })
 }
 
-fn text(bytes: &[u8]) -> Result<String, InvalidVariant> {
-    std::str::from_utf8(bytes)
-        .map(str::to_owned)
-        .map_err(|error| InvalidVariant::NotUtf8(error.valid_up_to()))
+fn text(bytes: Bytes) -> Result<String, InvalidVariant> {
+    String::from_utf8(bytes.into()).map_err(|error| InvalidVariant::NotUtf8(error.utf8_error().valid_up_to()))
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ pub fn cluster_config(config: &Config, url: &str) -> ClusterConfig {
     let mut cluster = ClusterConfig::new(url, config.crunch_id.as_str());
     let models = &config.models;
     cluster.max_answer_bytes = models.max_answer_bytes;
+    cluster.max_buffered_answer_bytes = models.max_buffered_answer_bytes;
     cluster.health.max_consecutive_failures = models.max_consecutive_failures;
     cluster.health.max_consecutive_timeouts = models.max_consecutive_timeouts;
     cluster.report_failures = models.report_failures;
