@@ -92,7 +92,7 @@ fn print_row(node: &ModelNode, outcome: &CallOutcome) {
 
 fn print_json(node: &ModelNode, outcome: &CallOutcome) {
     let (took_ms, answer) = match outcome {
-        CallOutcome::Answered { took, value } => (Some(took.as_secs_f64() * 1e3), Some(value)),
+        CallOutcome::Answered { took, value, .. } => (Some(took.as_secs_f64() * 1e3), Some(value)),
         _ => (None, None),
     };
     let line = json!({
@@ -149,10 +149,10 @@ fn kind(outcome: &CallOutcome) -> &'static str {
 /// The beginning of what came, or the cause of its absence.
 fn told(outcome: &CallOutcome) -> String {
     match outcome {
-        CallOutcome::Answered { value: Value::Json(text) | Value::String(text), took } => {
+        CallOutcome::Answered { value: Value::Json(text) | Value::String(text), took, .. } => {
             format!("{took:.1?}, {} bytes: {}", text.len(), text.chars().take(60).collect::<String>())
         }
-        CallOutcome::Answered { value, took } => format!("{took:.1?}: {value:?}"),
+        CallOutcome::Answered { value, took, .. } => format!("{took:.1?}: {value:?}"),
         outcome => outcome.cause().to_owned(),
     }
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What a node may send before anybody has looked at it. An answer that fits takes no room of the budget; of a larger one no
-/// more comes until there is room. A day in steps of five minutes, about 100 kB, fits: with a smaller window the answers of
-/// many models come in pieces side by side, which costs more memory and time than the window saves.
-pub(crate) const WINDOW_BYTES: usize = 128 * 1024;
+/// An answer of at most so many bytes takes no room of the budget; of a larger one no more than this is read until there is
+/// room.
+pub(crate) const SMALL_BYTES: usize = 16 * 1024;
 
 /// Answers above this have a half of the budget of their own: a few nodes that announce megabytes and send them slowly
 /// keep only one another waiting.
@@ -17,7 +16,7 @@ const USUAL_BYTES: usize = 256 * 1024;
 /// Room is counted in these, so that a count fits what a semaphore takes at once.
 const UNIT_BYTES: usize = 1024;
 
-/// Room for answers larger than a window, from the moment that they are announced until their callers have them. Within a
+/// Room for all but small answers, from the moment that they are announced until their callers are done with them. Within a
 /// half, first come, first served.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -27,10 +26,17 @@ pub(crate) struct Budget {
     pub patience: Duration,
 }
 
-/// Room that is taken; dropped, it is given back.
-#[derive(Debug, Default)]
-pub(crate) struct Held {
-    _room: Option<OwnedSemaphorePermit>,
+/// Room that an answer takes in the client's memory. It is given back when the last clone is dropped: keep it for as long as
+/// the answer is worked on, and no longer. It is no part of what was answered: all are equal.
+#[derive(Debug, Clone, Default)]
+pub struct Room {
+    _taken: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl PartialEq for Room {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Budget {
@@ -41,7 +47,7 @@ impl Budget {
     }
 
     /// Waits for room for an answer of so many bytes. One that is larger than its whole half is let in alone.
-    pub async fn take(&self, bytes: usize) -> Held {
+    pub async fn take(&self, bytes: usize) -> Room {
         let share = if bytes <= USUAL_BYTES { &self.usual } else { &self.large };
         share.take(bytes).await
     }
@@ -64,10 +70,11 @@ impl Share {
         Share { room: Arc::new(Semaphore::new(units as usize)), units }
     }
 
-    async fn take(&self, bytes: usize) -> Held {
+    async fn take(&self, bytes: usize) -> Room {
         let wanted = units(bytes).min(self.units);
         // nobody closes the semaphore
-        Held { _room: self.room.clone().acquire_many_owned(wanted).await.ok() }
+        let taken = self.room.clone().acquire_many_owned(wanted).await.ok();
+        Room { _taken: taken.map(Arc::new) }
     }
 
     fn taken(&self) -> usize {
@@ -107,7 +114,7 @@ mod tests {
         let budget = budget(4 * MB);
         let _large = budget.take(USUAL_BYTES + 1).now_or_never().expect("room");
         let _larger = budget.take(2 * MB).now_or_never();
-        let usual: Vec<Held> = (0..20).filter_map(|_| budget.take(100_000).now_or_never()).collect();
+        let usual: Vec<Room> = (0..20).filter_map(|_| budget.take(100_000).now_or_never()).collect();
         assert_eq!(usual.len(), 20);
     }
 

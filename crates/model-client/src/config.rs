@@ -16,11 +16,11 @@ pub struct ClusterConfig {
     pub connect_timeout: Duration,
     /// The largest value that a model may answer; what is larger is refused as it arrives.
     pub max_answer_bytes: usize,
-    /// How much memory the answers of all models may take, in bytes, while they are read and until their callers have
-    /// them; what is larger than one window of 128 KiB waits at its node until there is room. One half of it is for answers of
-    /// up to 256 KiB, the other for larger ones. An answer larger than its whole half is taken alone.
+    /// How much memory the answers of all models may take, in bytes, while they are read and until their callers are done
+    /// with them; what is larger than 16 KiB waits outside until there is room. One half of it is for answers of up to
+    /// 256 KiB, the other for larger ones. An answer larger than its whole half is taken alone.
     pub max_buffered_answer_bytes: usize,
-    /// Once an answer that is larger than a window has room, the rest of it has to be there within this, or it counts as a
+    /// Once an answer that is larger than that has room, the rest of it has to be there within this, or it counts as a
     /// bad answer: its room is wanted by others. The line to the nodes should carry all of `max_buffered_answer_bytes` in
     /// that time.
     pub answer_patience: Duration,
@@ -46,10 +46,10 @@ pub struct ClusterConfig {
 
 /// The default of [`ClusterConfig::max_buffered_answer_bytes`]: what a line of 60 Mbit/s carries in
 /// 10 s.
-pub const DEFAULT_MAX_BUFFERED_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+pub const DEFAULT_MAX_BUFFERED_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
 impl ClusterConfig {
-    /// The usual settings: 10 s to connect, answers of 4 MiB, 64 MiB for all that come in at once and 10 s for each, pauses from half a second to half a minute, nodes without
+    /// The usual settings: 10 s to connect, answers of 4 MiB, 32 MiB for all that come in at once and 10 s for each, pauses from half a second to half a minute, nodes without
     /// TLS, messages of 128 MiB (room for an `init` of some hundred thousand models), failures reported after 5 s, 1000
     /// waiting reports.
     pub fn new(url: impl Into<String>, crunch_id: impl Into<String>) -> Self {

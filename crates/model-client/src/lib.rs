@@ -47,6 +47,7 @@ mod stream;
 mod tasks;
 mod transport;
 
+pub use budget::Room;
 pub use call::{EncodedCall, EncodedSetup};
 pub use cluster::{Cluster, ClusterEvent, Reporting};
 pub use config::{Backoff, ClusterConfig, DEFAULT_MAX_BUFFERED_ANSWER_BYTES};

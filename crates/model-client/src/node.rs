@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::DropGuard;
 
 use crate::address::Address;
-use crate::budget::{Budget, Held};
+use crate::budget::Budget;
 use crate::call::{EncodedCall, EncodedSetup, Request};
 use crate::check_up::check_up;
 use crate::desk::{Complaint, Desk};
@@ -199,8 +199,7 @@ impl ModelNode {
         let exchange = Exchange { turn, request: request.clone(), stage: stage.clone() };
         self.line.tasks.spawn(exchange.run(answer_to));
         match timeout(patience.saturating_sub(waited.elapsed()), answer).await {
-            // what it took is room for the next from here on
-            Ok(Ok(Told { outcome, .. })) => outcome,
+            Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => CallOutcome::Unreachable { message: "the client was shut down".to_owned() },
             Err(_) => out_of_time(*lock(&stage), request.method, &self.line.address, patience),
         }
@@ -382,19 +381,6 @@ fn out_of_time(stage: Stage, method: &str, address: &Address, patience: Duration
     }
 }
 
-/// What became of a call, on its way to the caller.
-struct Told {
-    outcome: CallOutcome,
-    /// The room that it takes until it is there.
-    _held: Held,
-}
-
-impl From<CallOutcome> for Told {
-    fn from(outcome: CallOutcome) -> Self {
-        Told { outcome, _held: Held::default() }
-    }
-}
-
 /// A call from its turn to its end; it outlives its caller's patience once it was sent.
 struct Exchange {
     turn: Turn,
@@ -403,16 +389,16 @@ struct Exchange {
 }
 
 impl Exchange {
-    async fn run(mut self, mut answer_to: oneshot::Sender<Told>) {
-        let Some(told) = self.outcome(&mut answer_to).await else { return };
+    async fn run(mut self, mut answer_to: oneshot::Sender<CallOutcome>) {
+        let Some(outcome) = self.outcome(&mut answer_to).await else { return };
         // First the turn, so that a caller who has the outcome finds the model free.
         drop(self);
         // The caller may have gone just now.
-        let _ = answer_to.send(told);
+        let _ = answer_to.send(outcome);
     }
 
     /// Tries until the node takes the call; `None` when the caller has gone before there was an outcome.
-    async fn outcome(&mut self, caller: &mut oneshot::Sender<Told>) -> Option<Told> {
+    async fn outcome(&mut self, caller: &mut oneshot::Sender<CallOutcome>) -> Option<CallOutcome> {
         let mut pause = FIRST_BUSY_PAUSE;
         let mut was_replaced = false;
         loop {
@@ -431,7 +417,7 @@ impl Exchange {
                     was_replaced = true;
                     self.enter(Stage::Connecting);
                 }
-                Err(fault) => return Some(CallOutcome::of_fault(fault, max_answer_bytes).into()),
+                Err(fault) => return Some(CallOutcome::of_fault(fault, max_answer_bytes)),
             }
         }
     }
@@ -439,7 +425,7 @@ impl Exchange {
     /// Connects if need be and sends once; `None` when the caller has gone before the request was sent or answered.
     async fn attempt(
         &mut self,
-        caller: &mut oneshot::Sender<Told>,
+        caller: &mut oneshot::Sender<CallOutcome>,
     ) -> Option<Result<(Answer, Duration), Fault>> {
         let line = self.turn.line.clone();
         let connection = tokio::select! {
@@ -482,15 +468,13 @@ impl Exchange {
 }
 
 /// Reads an answer: a large one away from the runtime's threads.
-async fn decoded(answer: Answer, took: Duration, max_answer_bytes: usize) -> Told {
-    let Answer { message, held } = answer;
-    let is_large = message.len() > DECODE_ELSEWHERE_BYTES;
-    let decode = move || CallOutcome::of_answer(message, took, max_answer_bytes);
+async fn decoded(answer: Answer, took: Duration, max_answer_bytes: usize) -> CallOutcome {
+    let is_large = answer.message.len() > DECODE_ELSEWHERE_BYTES;
+    let decode = move || CallOutcome::of_answer(answer, took, max_answer_bytes);
     let outcome = if is_large { spawn_blocking(decode).await } else { Ok(decode()) };
-    let outcome = outcome.unwrap_or_else(|error| CallOutcome::BadAnswer {
+    outcome.unwrap_or_else(|error| CallOutcome::BadAnswer {
         message: format!("the answer could not be read: {error}"),
-    });
-    Told { outcome, _held: held }
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

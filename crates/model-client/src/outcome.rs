@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use prost::Message;
 use protocol::commons::Status;
 use protocol::dynamic_subclass::CallResponse;
 use protocol::{Value, status};
 
+use crate::budget::Room;
 use crate::health::Finding;
+use crate::reception::Answer;
 use crate::transport::Fault;
 
 /// What became of a call, with its cause in words that a person can act on.
@@ -20,6 +21,8 @@ pub enum CallOutcome {
         value: Value,
         /// From sending the question to having the whole answer.
         took: Duration,
+        /// The room that the value takes; others wait for it.
+        room: Room,
     },
     /// The model's code raised, in its constructor or in the method.
     Raised {
@@ -171,7 +174,8 @@ impl CallOutcome {
     }
 
     /// Reads a node's answer. A Setup's is the same message without a value.
-    pub(crate) fn of_answer(message: Bytes, took: Duration, max_answer_bytes: usize) -> Self {
+    pub(crate) fn of_answer(answer: Answer, took: Duration, max_answer_bytes: usize) -> Self {
+        let Answer { message, room } = answer;
         let response = match CallResponse::decode(message) {
             Ok(response) => response,
             Err(error) => return bad_answer(format!("the answer is no message of this protocol: {error}")),
@@ -188,7 +192,7 @@ impl CallOutcome {
             return Self::oversized_answer(variant.value.len(), max_answer_bytes);
         }
         match Value::try_from(variant) {
-            Ok(value) => CallOutcome::Answered { value, took },
+            Ok(value) => CallOutcome::Answered { value, took, room },
             Err(error) => bad_answer(format!("the answer cannot be read: {error}")),
         }
     }
@@ -268,14 +272,19 @@ fn bounded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use protocol::commons::Variant;
 
     const TOOK: Duration = Duration::from_millis(5);
 
+    fn read(message: Bytes) -> CallOutcome {
+        CallOutcome::of_answer(Answer { message, room: Room::default() }, TOOK, 1000)
+    }
+
     fn answer(code: &str, message: &str, value: Option<Variant>) -> CallOutcome {
         let status = Some(Status { code: code.into(), message: message.into() });
         let response = CallResponse { status, method_response: value };
-        CallOutcome::of_answer(response.encode_to_vec().into(), TOOK, 1000)
+        read(response.encode_to_vec().into())
     }
 
     #[test]
@@ -284,9 +293,10 @@ mod tests {
         let value = Value::Json("[1]".into());
         assert_eq!(
             answer("SUCCESS", "", Some(value.to_variant())),
-            CallOutcome::Answered { value, took: TOOK }
+            CallOutcome::Answered { value, took: TOOK, room: Room::default() }
         );
-        assert_eq!(answer("SUCCESS", "", None), CallOutcome::Answered { value: Value::None, took: TOOK });
+        let nothing = CallOutcome::Answered { value: Value::None, took: TOOK, room: Room::default() };
+        assert_eq!(answer("SUCCESS", "", None), nothing);
         for code in ["MODEL_FAILED", "SETUP_FAILED", "UNKNOWN", "NEWER_THAN_US"] {
             let raised = CallOutcome::Raised { code: code.into(), message: message() };
             assert_eq!(answer(code, "why", None), raised);
@@ -307,7 +317,7 @@ mod tests {
             CallOutcome::BadAnswer { message } => message,
             other => panic!("{other:?}"),
         };
-        let read = |bytes: &'static [u8]| CallOutcome::of_answer(Bytes::from_static(bytes), TOOK, 1000);
+        let read = |bytes: &'static [u8]| read(Bytes::from_static(bytes));
         assert!(told(read(b"\xff\xff\xff")).starts_with("the answer is no message of this protocol"));
         assert_eq!(told(read(b"")), "the answer carries no status");
         assert_eq!(told(answer("", "", None)), "the answer carries no status");

@@ -1,8 +1,7 @@
 //! An answer as it arrives.
 //!
-//! A node sends no more than a window before we let it. An answer within a window is let in; a larger one waits until the
-//! [budget](crate::budget) has room for all of it, and then has a stated time to be complete. An answer that nobody waits
-//! for any more is read to its end without being kept.
+//! A small answer is let in. A larger one waits outside until the [budget](crate::budget) has room for all of it, and then
+//! has a stated time to be complete. An answer that nobody waits for any more is read to its end without being kept.
 
 use std::pin::pin;
 
@@ -12,15 +11,16 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use crate::budget::{Budget, Held, WINDOW_BYTES};
+use crate::budget::{Budget, Room, SMALL_BYTES};
 use crate::call::FRAME_HEADER_BYTES;
+use crate::stream::Narrowed;
 use crate::transport::{Fault, in_words};
 
-/// The message that answers a call, and the room that it takes until its caller has it.
+/// The message that answers a call, and the room that it takes.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub message: Bytes,
-    pub held: Held,
+    pub room: Room,
 }
 
 /// Reads the one message of a response, of at most `limit` bytes. Once `unwanted` is done nothing is kept, and there is no
@@ -29,9 +29,10 @@ pub(crate) async fn receive(
     body: RecvStream,
     limit: usize,
     budget: &Budget,
+    inlet: Narrowed,
     unwanted: impl Future<Output = ()>,
 ) -> Result<Option<Answer>, Fault> {
-    let mut reception = Reception { body, message: IncomingMessage::new(limit), withheld: 0 };
+    let mut reception = Reception { body, inlet, message: IncomingMessage::new(limit), withheld: 0 };
     let kept = tokio::select! {
         biased;
         () = unwanted => None,
@@ -45,6 +46,8 @@ pub(crate) async fn receive(
 
 struct Reception {
     body: RecvStream,
+    /// Of the connection that it comes by.
+    inlet: Narrowed,
     message: IncomingMessage,
     /// So much has come and does not count as taken in: while it is the whole window, the node cannot send.
     withheld: usize,
@@ -54,12 +57,12 @@ impl Reception {
     async fn keep(&mut self, budget: &Budget) -> Result<Answer, Fault> {
         while self.message.announced.is_none() && self.next().await? {}
         let announced = self.message.announced.unwrap_or_default();
-        if announced <= WINDOW_BYTES {
+        if announced <= SMALL_BYTES {
             self.message.make_room();
             self.rest().await?;
-            return Ok(Answer { message: self.message.finish()?, held: Held::default() });
+            return Ok(Answer { message: self.message.finish()?, room: Room::default() });
         }
-        let held = self.until_room(budget, announced).await?;
+        let room = self.until_room(budget, announced).await?;
         self.message.make_room();
         match timeout(budget.patience, self.rest()).await {
             Ok(read) => read?,
@@ -70,18 +73,18 @@ impl Reception {
                 )));
             }
         }
-        Ok(Answer { message: self.message.finish()?, held })
+        Ok(Answer { message: self.message.finish()?, room })
     }
 
-    /// Takes what comes within the window meanwhile, so that it lies here in one piece.
-    async fn until_room(&mut self, budget: &Budget, bytes: usize) -> Result<Held, Fault> {
+    /// Takes the little that comes meanwhile, so that it lies here in one piece.
+    async fn until_room(&mut self, budget: &Budget, bytes: usize) -> Result<Room, Fault> {
         let mut room = pin!(budget.take(bytes));
         loop {
             tokio::select! {
                 biased;
-                held = &mut room => return Ok(held),
+                room = &mut room => return Ok(room),
                 more = self.next() => if !more? {
-                    return Ok(Held::default());
+                    return Ok(Room::default());
                 }
             }
         }
@@ -95,6 +98,7 @@ impl Reception {
 
     /// Lets the node send on, to the end.
     async fn rest(&mut self) -> Result<(), Fault> {
+        self.inlet.open();
         loop {
             self.let_in();
             if !self.next().await? {

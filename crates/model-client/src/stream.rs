@@ -2,9 +2,11 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
+use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -15,6 +17,7 @@ use tokio_util::either::Either;
 pub(crate) struct NodeStream {
     io: Io,
     heard: Arc<Heard>,
+    inlet: Arc<Inlet>,
 }
 
 type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -68,17 +71,89 @@ pub(crate) fn tls_error_in(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// How much more is read of a connection. While it is closed, what the node has sent waits outside the process, and soon the
+/// node does: so that answers of many models that come at once are taken in one after the other.
+#[derive(Debug)]
+pub(crate) struct Inlet {
+    /// In bytes; the last read may go beyond it.
+    left: AtomicUsize,
+    opened: AtomicWaker,
+}
+
+impl Inlet {
+    fn new() -> Arc<Self> {
+        Arc::new(Inlet { left: AtomicUsize::new(usize::MAX), opened: AtomicWaker::new() })
+    }
+
+    /// Closes after so many bytes, unless it is opened before; open again when the guard is dropped.
+    pub fn narrow(self: &Arc<Self>, bytes: usize) -> Narrowed {
+        self.left.store(bytes, Ordering::SeqCst);
+        Narrowed(self.clone())
+    }
+
+    /// Lets everything in.
+    pub fn open(&self) {
+        self.left.store(usize::MAX, Ordering::SeqCst);
+        self.opened.wake();
+    }
+
+    fn poll_open(&self, context: &Context<'_>) -> Poll<()> {
+        if self.is_closed() {
+            self.opened.register(context.waker());
+            // It may have been opened in between.
+            if self.is_closed() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == 0
+    }
+
+    fn count(&self, bytes: usize) {
+        let less = |left: usize| (left != usize::MAX).then(|| left.saturating_sub(bytes));
+        // nothing is counted while it is open
+        let _ = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+    }
+}
+
+/// See [`Inlet::narrow`].
+pub(crate) struct Narrowed(Arc<Inlet>);
+
+impl Narrowed {
+    /// Lets everything in.
+    pub fn open(&self) {
+        self.0.open();
+    }
+}
+
+impl Drop for Narrowed {
+    fn drop(&mut self) {
+        self.open();
+    }
+}
+
 impl NodeStream {
     pub fn plain(stream: TcpStream) -> Self {
-        NodeStream { io: Either::Left(stream), heard: Arc::default() }
+        Self::over(Either::Left(stream))
     }
 
     pub fn tls(stream: TlsStream<TcpStream>) -> Self {
-        NodeStream { io: Either::Right(Box::new(stream)), heard: Arc::default() }
+        Self::over(Either::Right(Box::new(stream)))
+    }
+
+    fn over(io: Io) -> Self {
+        NodeStream { io, heard: Arc::default(), inlet: Inlet::new() }
     }
 
     pub fn heard(&self) -> Arc<Heard> {
         self.heard.clone()
+    }
+
+    pub fn inlet(&self) -> Arc<Inlet> {
+        self.inlet.clone()
     }
 }
 
@@ -108,10 +183,13 @@ impl AsyncRead for NodeStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (heard, before) = (self.heard.clone(), buffer.filled().len());
+        ready!(self.inlet.poll_open(context));
+        let (heard, inlet, before) = (self.heard.clone(), self.inlet.clone(), buffer.filled().len());
         let read = ready!(self.io().poll_read(context, buffer));
+        let new = &buffer.filled()[before..];
+        inlet.count(new.len());
         match &read {
-            Ok(()) => heard.note(&buffer.filled()[before..]),
+            Ok(()) => heard.note(new),
             Err(error) => heard.note_error(error),
         }
         Poll::Ready(read)

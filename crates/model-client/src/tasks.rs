@@ -20,6 +20,8 @@ impl Tasks {
 
     /// Runs `task` in the background until it ends or this branch is stopped.
     pub fn spawn(&self, task: impl Future + Send + 'static) {
+        // In a box: a future within others takes its size anew in each of them, some 10 kB for a connection's.
+        let task = Box::pin(task);
         let until_stopped = self.stop.clone().run_until_cancelled_owned(async move {
             task.await;
         });

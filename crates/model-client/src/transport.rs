@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use h2::RecvStream;
 use h2::client::{self, SendRequest};
 use http::{StatusCode, Version, header};
@@ -17,15 +18,22 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::address::Address;
-use crate::budget::{Budget, WINDOW_BYTES};
+use crate::budget::Budget;
 use crate::call::Request;
 use crate::guard::{Distrust, Guard, Peer, speaks_tls};
 use crate::reception::{Answer, grpc_status, receive};
-use crate::stream::Heard;
+use crate::stream::{Heard, Inlet};
 use crate::tasks::Tasks;
 
-/// Metadata has names and signatures, of some hundred bytes each.
-const MAX_METADATA_BYTES: u32 = 16 * 1024;
+/// How much of an answer a node may send before it is taken in.
+const WINDOW_BYTES: u32 = 128 * 1024;
+
+/// Metadata has names and signatures, of some hundred bytes each; gRPC's own limit is the same.
+const MAX_METADATA_BYTES: usize = 8 * 1024;
+
+/// So much is read before we know how large an answer is: its metadata, the beginning of its message, and what HTTP/2 has to
+/// say.
+const FIRST_BYTES: usize = MAX_METADATA_BYTES + 4 * 1024;
 
 /// A host that is gone without a word is noticed after about a minute, by TCP's means: Python nodes close a connection
 /// that sends HTTP/2 pings while a call runs.
@@ -69,6 +77,7 @@ pub(crate) struct Connection {
     guard: Arc<Guard>,
     peer: Peer,
     heard: Arc<Heard>,
+    inlet: Arc<Inlet>,
 }
 
 impl Connection {
@@ -95,23 +104,20 @@ impl Connection {
         let failed = |error: &dyn Error| Distrust::Connection(in_words(error));
         let stream = connect(address).await.map_err(|error| failed(&error))?;
         let (stream, peer) = guard.secure(address, stream).await?;
-        let heard = stream.heard();
+        let (heard, inlet) = (stream.heard(), stream.inlet());
         let (requests, driver) = client::Builder::new()
-            .initial_window_size(WINDOW_BYTES as u32)
-            .initial_connection_window_size(WINDOW_BYTES as u32)
-            .max_header_list_size(MAX_METADATA_BYTES)
+            .initial_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .max_header_list_size(MAX_METADATA_BYTES as u32)
             .enable_push(false)
             .handshake(stream)
             .await
             .map_err(|error| failed(&error))?;
         let closed = CancellationToken::new();
         let close = closed.clone().drop_guard();
-        tasks.spawn(async move {
-            let _close = close;
-            // whoever uses the connection is told of its faults
-            let _ = driver.await;
-        });
-        Ok(Connection { requests, closed, guard: guard.clone(), peer, heard })
+        // whoever uses the connection is told of its faults
+        tasks.spawn(driver.map(|_| drop(close)));
+        Ok(Connection { requests, closed, guard: guard.clone(), peer, heard, inlet })
     }
 
     /// True when the other side has gone.
@@ -130,6 +136,8 @@ impl Connection {
         unwanted: impl Future<Output = ()>,
     ) -> Result<Option<Answer>, Fault> {
         let head = request_head(address, request, &self.guard)?;
+        // Open between calls, in which nothing may be missed: a node's farewell above all.
+        let inlet = self.inlet.narrow(FIRST_BYTES);
         let response = match self.send(head, request.framed.clone()).await {
             Ok(response) => response,
             Err(broken) => {
@@ -142,7 +150,7 @@ impl Connection {
         self.guard
             .accept(&mut self.peer, request.path, response.headers(), status.as_ref())
             .map_err(|why| Fault::Credentials(format!("the node at {address} is not accepted: {why}")))?;
-        receive(body_of(response, status)?, limit, budget, unwanted).await
+        receive(body_of(response, status)?, limit, budget, inlet, unwanted).await
     }
 
     /// Sends a request and waits for the head of its response. The bytes are shared with all others who send them.

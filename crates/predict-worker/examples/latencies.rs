@@ -131,7 +131,7 @@ impl Ask {
     /// Asks one model and checks what it answers.
     async fn ask(&self, node: &ModelNode) -> Result<(), Fault> {
         match node.call(&self.call, PATIENCE).await {
-            CallOutcome::Answered { value, .. } => {
+            CallOutcome::Answered { value, room: _room, .. } => {
                 let checked = check_answer(value, &self.question, &self.limits).await;
                 checked.map(drop).map_err(|refused| refused.reason.into())
             }

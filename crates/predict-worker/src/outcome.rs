@@ -32,14 +32,16 @@ impl Reply {
     pub async fn into_prediction(self, question: &Question, limits: &Limits) -> Option<Prediction> {
         use PredictionStatus::{Absent, Failed, Timeout};
         let (status, reason) = match self.outcome {
-            CallOutcome::Answered { value, took } => {
+            CallOutcome::Answered { value, took, room } => {
                 let answer = Answer {
                     model_id: self.model_id,
                     deployment_id: self.deployment_id,
                     took,
                     received_at: self.received_at,
                 };
-                return Some(answer.check(value, question, limits).await);
+                let prediction = answer.check(value, question, limits).await;
+                drop(room);
+                return Some(prediction);
             }
             CallOutcome::Raised { code, message } => (Failed, format!("raised ({code}): {message}")),
             CallOutcome::BadImplementation { message } => (Failed, format!("bad implementation: {message}")),

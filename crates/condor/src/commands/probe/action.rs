@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Question;
-use model_client::{CallOutcome, EncodedCall, EncodedSetup, ModelNode};
+use model_client::{CallOutcome, EncodedCall, EncodedSetup, ModelNode, Room};
 use predict_worker::check_answer;
 use protocol::Value;
 use scoring::Limits;
@@ -46,7 +46,7 @@ impl Action {
             Action::SetUp(setup) => answered(node.setup(setup, patience).await).map(drop),
             Action::Tick(tick) => answered(node.call(tick, patience).await).map(drop),
             Action::Ask(ask) => {
-                let answer = answered(node.call(&ask.call, patience).await)?;
+                let (answer, _room) = answered(node.call(&ask.call, patience).await)?;
                 let checked = check_answer(answer, &ask.question, &ask.limits).await;
                 checked.map(drop).map_err(|refused| Fault::failed(refused.reason))
             }
@@ -60,10 +60,10 @@ impl Fault {
     }
 }
 
-/// The value of an answer. A busy model counts as in a round of the predict worker: its time has passed.
-fn answered(outcome: CallOutcome) -> Result<Value, Fault> {
+/// The value of an answer, and the room that it takes. A busy model counts as in a round of the predict worker: its time has passed.
+fn answered(outcome: CallOutcome) -> Result<(Value, Room), Fault> {
     let cause = match outcome {
-        CallOutcome::Answered { value, .. } => return Ok(value),
+        CallOutcome::Answered { value, room, .. } => return Ok((value, room)),
         CallOutcome::Timeout { message: cause }
         | CallOutcome::Busy { message: cause }
         | CallOutcome::CoolingDown { message: cause } => return Err(Fault { is_timeout: true, cause }),
