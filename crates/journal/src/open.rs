@@ -50,7 +50,8 @@ impl Journal {
         check_version(path, &mut writer).await?;
         sqlx::raw_sql(include_str!("schema.sql")).execute(&mut writer).await.map_err(not_opened)?;
         take_over(path, &mut writer, owner).await?;
-        let reader = options(path, max_bytes).row_buffer_size(ROWS_AHEAD).connect().await.map_err(not_opened)?;
+        let reader =
+            options(path, max_bytes).row_buffer_size(ROWS_AHEAD).connect().await.map_err(not_opened)?;
         let (writer, reader) = (Mutex::new(writer), Mutex::new(reader));
         Ok(Journal(Arc::new(Inner { writer, reader, _lock: lock })))
     }

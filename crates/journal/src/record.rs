@@ -109,7 +109,11 @@ pub(crate) fn encode_outcome(prediction: &Prediction) -> Result<(String, Option<
     Ok((payload, prediction.answer.as_deref().map(str::as_bytes)))
 }
 
-pub(crate) fn decode_outcome(round_id: RoundId, payload: &str, answer: Option<Vec<u8>>) -> Result<Prediction> {
+pub(crate) fn decode_outcome(
+    round_id: RoundId,
+    payload: &str,
+    answer: Option<Vec<u8>>,
+) -> Result<Prediction> {
     let what = || format!("outcome in round {round_id}");
     let mut prediction = OutcomeForm::deserialize(&mut serde_json::Deserializer::from_str(payload))
         .map_err(|error| unreadable(what(), error))?;

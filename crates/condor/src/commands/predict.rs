@@ -30,7 +30,8 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     let (cluster, events) = Cluster::start(cluster_config);
     let events = open_files::watch(events);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let starting = PredictWorker::start(settings(&config)?, store, Some(journal), Arc::clone(&clock), feed, events);
+    let starting =
+        PredictWorker::start(settings(&config)?, store, Some(journal), Arc::clone(&clock), feed, events);
     let Some(worker) = shutdown.run_until_cancelled(starting).await else { return Ok(()) };
     let worker = worker?;
     let readiness = PredictReadiness { status: worker.status(), reporting: cluster.reporting(), clock };

@@ -96,7 +96,9 @@ impl Parts {
         Ok(Parts {
             report: worker("report", "--listen", args.port),
             orchestrator: Part::new("orchestrator", orchestrator),
-            predict: worker("predict", "--admin-listen", predict_admin).with_env(orchestrator_url).with_env(journal),
+            predict: worker("predict", "--admin-listen", predict_admin)
+                .with_env(orchestrator_url)
+                .with_env(journal),
             score: worker("score", "--admin-listen", score_admin),
             predict_admin,
             score_admin,

@@ -52,7 +52,10 @@ impl Drainer {
             self.close_with_what_it_holds(*round, now).await;
         }
         if end > Seq::default() || !rounds.is_empty() {
-            tracing::warn!(rounds_in_flight = rounds.len(), "stored what an earlier run had left in the journal");
+            tracing::warn!(
+                rounds_in_flight = rounds.len(),
+                "stored what an earlier run had left in the journal"
+            );
         }
     }
 
@@ -144,7 +147,8 @@ impl Drainer {
             }
             Err(why) => {
                 tracing::error!(round = %round_id, why, "NOT STORED: set aside in the journal");
-                insist("the journal cannot be written", || self.journal.set_round_aside(round_id, &why)).await;
+                insist("the journal cannot be written", || self.journal.set_round_aside(round_id, &why))
+                    .await;
             }
         }
     }
@@ -179,7 +183,11 @@ impl Drainer {
     }
 
     async fn set_aside(&self, seq: Seq, round: Option<RoundId>, what: &str, why: &str) {
-        tracing::error!(what, why, "NOT STORED: set aside in the journal, for the database refuses it for good");
+        tracing::error!(
+            what,
+            why,
+            "NOT STORED: set aside in the journal, for the database refuses it for good"
+        );
         insist("the journal cannot be written", || self.journal.set_aside(seq, round, why)).await;
         self.backlog.note_refused(1);
     }

@@ -18,8 +18,8 @@ use journal::{Journal, Record, Seq};
 use storage::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use backlog::JournalFault;
 use backlog::Backlog;
+pub use backlog::JournalFault;
 use drainer::Drainer;
 use writer::Writer;
 
@@ -183,7 +183,8 @@ impl Recorder {
             rounds = questions.len(),
             "the database is slow or away: asking before the mark is in the database"
         );
-        let is_new = |question: &&Question| self.newest_slot.is_none_or(|newest| question.performed_at > newest);
+        let is_new =
+            |question: &&Question| self.newest_slot.is_none_or(|newest| question.performed_at > newest);
         Ok(questions.iter().filter(is_new).map(|question| question.id).collect())
     }
 
@@ -197,8 +198,7 @@ impl Recorder {
 
     /// Stores a closed round.
     pub fn closed(&self, round: &ClosedRound) {
-        let record =
-            Record::Closed { question: round.question.as_ref().clone(), closed_at: round.closed_at };
+        let record = Record::Closed { question: round.question.as_ref().clone(), closed_at: round.closed_at };
         self.push(Pending { predictions: Arc::clone(&round.predictions), ..self.pending(record) });
     }
 
@@ -229,10 +229,17 @@ impl Recorder {
         let (waiting, in_memory) = (self.depth(), self.in_memory());
         if in_memory > 0 {
             let fault = self.backlog.why_not_journaled();
-            tracing::error!(writes = in_memory, fault, "NOT STORED: neither the database nor the journal takes them");
+            tracing::error!(
+                writes = in_memory,
+                fault,
+                "NOT STORED: neither the database nor the journal takes them"
+            );
         }
         let journaled = waiting.saturating_sub(in_memory);
-        tracing::warn!(writes = journaled, "the database is away: the next start stores what is in the journal");
+        tracing::warn!(
+            writes = journaled,
+            "the database is away: the next start stores what is in the journal"
+        );
     }
 
     /// How many writes are not in the database yet.

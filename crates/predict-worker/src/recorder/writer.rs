@@ -176,9 +176,7 @@ impl Writer {
     fn note_committed(&mut self, places: Vec<Seq>) {
         self.since_commit = Stopwatch::start();
         let has_written = !self.held.iter().all(|write| matches!(write, Write::Flush(_)));
-        if has_written
-            && let Some(fault) = self.backlog.note_journal_works()
-        {
+        if has_written && let Some(fault) = self.backlog.note_journal_works() {
             tracing::warn!(since = %fault.since, "the journal can be written again");
         }
         let mut places = places.into_iter();

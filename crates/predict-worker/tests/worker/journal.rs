@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{PredictionStatus, RoundState, Stopwatch};
-use testkit::{Behaviour, Reply, soon};
+use testkit::{Behaviour, soon};
 use tokio::runtime::Runtime;
 
 use crate::switched_store::{Mode, SwitchedStore};
@@ -68,29 +68,26 @@ fn rounds_that_the_database_did_not_get_are_stored_once_by_the_next_start_howeve
 
 #[test]
 fn a_round_in_flight_when_the_worker_is_killed_is_closed_with_the_outcomes_that_had_arrived() {
-    let outside = life();
-    let world = outside.block_on(World::new());
-    let slow = Reply::After(Duration::from_secs(30), Box::new(Reply::Value(protocol::Value::None)));
-    let _models = outside.block_on(async {
-        let slow = Behaviour::new(move |_, _| slow.clone()).only_on("predict");
-        (world.model("quick", good()).await, world.model("slow", slow).await)
-    });
     for mode in [Mode::Up, Mode::Away] {
-        let minute = if mode == Mode::Up { 0 } else { 2 };
+        let outside = life();
+        let world = outside.block_on(World::new());
+        let _models = outside.block_on(async {
+            let silent = Behaviour::never_answer().only_on("predict");
+            (world.model("quick", good()).await, world.model("silent", silent).await)
+        });
         let store = SwitchedStore::new(world.store.clone());
         let life = life();
         let worker = life.block_on(world.worker_on(store.clone()));
         store.switch(mode);
         life.block_on(async {
-            let _in_flight = worker.open(minute).await;
-            // An answer that came is in the journal within 100 ms; here it comes at once.
+            let _in_flight = worker.open(0).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
         });
         life.shutdown_background();
         drop(worker);
         outside.block_on(async {
             let _worker = world.starting_worker_on(world.store.clone()).await;
-            let stored = world.stored("BTC", minute).await;
+            let stored = world.stored("BTC", 0).await;
             assert_eq!(stored.record.state, RoundState::Closed, "{mode:?}");
             assert_eq!(crate::world::field(&stored.predictions), ["quick"], "{mode:?}");
             assert_eq!(of(&stored.predictions, "quick").status, PredictionStatus::Success);

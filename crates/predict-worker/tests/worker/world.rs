@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use domain::{
-    Asset, CrunchId, Method, Prediction, PredictionStatus, Question, Schedule, Schedules,
-    SimulatedClock, Span, Target, Timestamp, TimestampExt,
+    Asset, CrunchId, Method, Prediction, PredictionStatus, Question, Schedule, Schedules, SimulatedClock,
+    Span, Target, Timestamp, TimestampExt,
 };
 use journal::{Journal, JournalError, Owner};
 use model_client::{Backoff, Cluster, ClusterConfig};
