@@ -103,7 +103,9 @@ fn check_answers(game: &Game, fleet: &Fleet, killed_at: &[Timestamp], kind: &str
         game.export("predictions").iter().filter(is_success).map(prediction_key).collect();
     let mut checked = 0;
     for (name, model) in MODELS.iter().zip(&fleet.models) {
-        for answered in model.answered().iter().filter(|answered| counts(answered, killed_at)) {
+        let answers: Vec<Answered> =
+            model.answered().into_iter().filter(|answered| answered.call.method == "predict").collect();
+        for answered in answers.iter().filter(|answered| counts(answered, killed_at)) {
             let id = &ids[&(asset_of(answered), slot_of(answered))];
             assert!(
                 stored.contains(&format!("{id}/{name}")),
@@ -115,14 +117,12 @@ fn check_answers(game: &Game, fleet: &Fleet, killed_at: &[Timestamp], kind: &str
     assert!(checked > 50, "{kind}: {checked} answers");
 }
 
-/// True for an answer in time to a question, unless the worker was killed meanwhile or too soon after.
+/// True for an answer in time, unless the worker was killed meanwhile or too soon after.
 fn counts(answered: &Answered, killed_at: &[Timestamp]) -> bool {
     let was_killed =
         |killed: &Timestamp| answered.asked_at < *killed && answered.at + JOURNALED_AFTER > *killed;
     let deadline = slot_of(answered) + Game::CALL_TIMEOUT;
-    answered.call.method == "predict"
-        && answered.at + JOURNALED_AFTER < deadline
-        && !killed_at.iter().any(was_killed)
+    answered.at + JOURNALED_AFTER < deadline && !killed_at.iter().any(was_killed)
 }
 
 fn asset_of(answered: &Answered) -> String {
