@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{PredictionStatus, RoundState, Stopwatch};
+use storage::RoundRepository;
 use testkit::{Behaviour, soon};
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use crate::switched_store::{Mode, SwitchedStore};
 use crate::world::{World, at, closed, good, of, witness};
@@ -211,4 +213,22 @@ async fn what_the_database_refuses_for_good_is_kept_and_holds_up_nothing() {
     // The record and its outcome.
     assert_eq!(journal.refused().await.unwrap(), 2);
     assert_eq!(worker.status().refused_writes(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_the_database_is_away_takes_seconds_and_the_next_start_stores_the_rest() {
+    let world = World::new().await;
+    let _model = world.model("m", good()).await;
+    let store = SwitchedStore::new(world.store.clone());
+    let worker = world.worker_on(store.clone()).await;
+    store.switch(Mode::Away);
+    closed(worker.open(0).await).await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    soon("it stops", predict_worker::run(worker.worker, stop)).await;
+    assert!(world.store.round(world.question("BTC", 0).id).await.unwrap().is_none());
+    store.switch(Mode::Up);
+    let _worker = world.starting_worker_on(world.store.clone()).await;
+    let stored = world.stored("BTC", 0).await;
+    assert_eq!((stored.record.state, stored.predictions.len()), (RoundState::Closed, 1));
 }
