@@ -232,3 +232,14 @@ async fn a_stop_while_the_database_is_away_takes_seconds_and_the_next_start_stor
     let stored = world.stored("BTC", 0).await;
     assert_eq!((stored.record.state, stored.predictions.len()), (RoundState::Closed, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_is_stored_with_the_outcomes_that_no_model_gave() {
+    let world = World::new().await;
+    let silent = Behaviour::never_answer().only_on("predict");
+    let _model = world.model("silent", silent).await;
+    let worker = world.worker().await;
+    worker.play_one(0).await;
+    let stored = world.stored("BTC", 0).await;
+    assert_eq!(of(&stored.predictions, "silent").status, PredictionStatus::Timeout);
+}
