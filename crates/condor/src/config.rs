@@ -28,6 +28,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Who runs the models.
     pub orchestrator: OrchestratorConfig,
+    /// The predict worker.
+    pub predict: PredictConfig,
     /// How models are called.
     pub models: ModelsConfig,
     /// What is asked when; the default game when there are none.
@@ -84,6 +86,16 @@ pub enum SecurityConfig {
 
 const fn two_weeks() -> Span {
     Span::days(14)
+}
+
+/// `[predict]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PredictConfig {
+    /// The file in which everything waits until it is in the database; beside an SQLite database unless set.
+    pub journal: Option<PathBuf>,
+    /// How large that file may grow.
+    pub max_journal_bytes: u64,
 }
 
 /// `[models]`
@@ -197,6 +209,7 @@ impl Default for Config {
             crunch_id: default_crunch(),
             database: DatabaseConfig::default(),
             orchestrator: OrchestratorConfig::default(),
+            predict: PredictConfig::default(),
             models: ModelsConfig::default(),
             schedules: Schedules::standard(&assets),
             prices: PricesConfig::default(),
@@ -226,6 +239,12 @@ impl std::fmt::Debug for DatabaseConfig {
 impl Default for OrchestratorConfig {
     fn default() -> Self {
         OrchestratorConfig { url: "ws://127.0.0.1:9091".into(), security: SecurityConfig::Plain {} }
+    }
+}
+
+impl Default for PredictConfig {
+    fn default() -> Self {
+        PredictConfig { journal: None, max_journal_bytes: journal::DEFAULT_MAX_BYTES }
     }
 }
 
@@ -360,6 +379,18 @@ impl Config {
         Ok(Schedules::new(self.schedules.clone(), self.prices.interval)?)
     }
 
+    /// The journal of the predict worker.
+    pub fn journal(&self) -> PathBuf {
+        const DEFAULT: &str = "condor-journal.db";
+        let beside = |path: &str| {
+            let path = Path::new(path);
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            path.with_file_name(format!("{stem}-journal.db"))
+        };
+        let default = || self.database.url.strip_prefix("sqlite://").map_or(DEFAULT.into(), beside);
+        self.predict.journal.clone().unwrap_or_else(default)
+    }
+
     /// How much assets and horizons count in windows.
     pub fn weights(&self) -> Weights {
         Weights { assets: self.scoring.asset_weights.clone(), horizons: self.scoring.horizon_weights.clone() }
@@ -423,6 +454,7 @@ impl Config {
         self.schedules()?;
         self.price_source()?;
         self.check_security()?;
+        self.check_predict()?;
         self.check_models()?;
         self.check_scoring()?;
         self.check_rule()?;
@@ -438,6 +470,16 @@ impl Config {
         };
         if path.as_os_str().is_empty() {
             return invalid(key, "it is empty: write a path");
+        }
+        Ok(())
+    }
+
+    fn check_predict(&self) -> Result<(), ConfigError> {
+        if self.predict.journal.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            return invalid("predict.journal", "it is empty: write a path, or leave it out");
+        }
+        if self.predict.max_journal_bytes < LEAST_JOURNAL_BYTES {
+            return invalid("predict.max_journal_bytes", format!("write at least {LEAST_JOURNAL_BYTES}"));
         }
         Ok(())
     }
@@ -547,6 +589,9 @@ impl Config {
 /// JSON is not read much deeper than mixtures of this depth are.
 const MOST_NESTING: usize = 40;
 
+/// A round of many long answers has room in it.
+const LEAST_JOURNAL_BYTES: u64 = 100 << 20;
+
 fn invalid<T>(key: &'static str, fault: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Value { key, fault: fault.into() })
 }
@@ -568,6 +613,7 @@ impl Loaded {
         let mut leaves = Vec::new();
         let mut config = self.config.clone();
         config.scoring.max_price_age = Some(config.settlement().max_price_age);
+        config.predict.journal = Some(config.journal());
         if let Ok(value) = toml::Value::try_from(&config) {
             collect_leaves("", &value, &mut leaves);
         }
@@ -755,6 +801,19 @@ mod tests {
         assert_eq!(age(""), (Span::minutes(1), vec!["\"1m\"".to_owned()]));
         assert_eq!(age("[prices]\ninterval = \"30s\"\n").0, Span::seconds(30));
         assert_eq!(age("[scoring]\nmax_price_age = \"5m\"\n"), (Span::minutes(5), vec!["\"5m\"".to_owned()]));
+    }
+
+    #[test]
+    fn the_journal_is_beside_the_database_unless_it_is_somewhere_else() {
+        let journal = |toml: &str| loaded(toml).unwrap().config.journal();
+        assert_eq!(journal(""), Path::new("condor-journal.db"));
+        let beside = journal("[database]\nurl = \"sqlite:///var/lib/c.db\"\n");
+        assert_eq!(beside, Path::new("/var/lib/c-journal.db"));
+        let server = "[database]\nurl = \"postgres://host/condor\"\n";
+        assert_eq!(journal(server), Path::new("condor-journal.db"));
+        assert_eq!(journal(&format!("{server}[predict]\njournal = \"/j.db\"\n")), Path::new("/j.db"));
+        assert!(refused("[predict]\njournal = \"\"\n").starts_with("predict.journal: it is empty"));
+        assert!(refused("[predict]\nmax_journal_bytes = 1\n").contains("write at least 104857600"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use storage::{StorageError, Store};
+use storage::{StorageError, Store, without_secrets};
 use storage_postgres::PostgresStore;
 use storage_sqlite::SqliteStore;
 
@@ -46,6 +46,14 @@ pub async fn wait_for_schema(store: &dyn Store) -> Result<(), StorageError> {
             }
             outcome => return outcome,
         }
+    }
+}
+
+/// What tells one database from another, without secrets: the absolute path of an SQLite file, or a server's address.
+pub fn identity(url: &str) -> std::io::Result<String> {
+    match url.strip_prefix("sqlite://") {
+        Some(path) => Ok(format!("sqlite://{}", std::path::absolute(path)?.display())),
+        None => Ok(without_secrets(url)),
     }
 }
 

@@ -20,7 +20,7 @@ mod worker;
 
 pub use live::run;
 pub use outcome::{RefusedAnswer, check_answer};
-pub use recorder::MISSED;
+pub use recorder::{JournalFault, MISSED};
 pub use round::ClosedRound;
 pub use worker::{OpenRound, PredictWorker, StartError, Status};
 

@@ -36,7 +36,7 @@ pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
     tracing::info!(rounds = rounds.len(), "stopping: the rounds in flight are closed and stored first");
     rounds.close();
     rounds.wait().await;
-    worker.flush().await;
+    worker.recorder.finish().await;
 }
 
 /// False when it is time to stop.

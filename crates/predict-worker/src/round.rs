@@ -125,6 +125,11 @@ impl Collector {
         }
     }
 
+    /// Which round.
+    pub fn id(&self) -> RoundId {
+        self.question.id
+    }
+
     /// Adds a model to the field; its lane is to work off the ask.
     pub fn ask(&mut self, model_id: &ModelId, deployment_id: &DeploymentId) -> Ask {
         let waiting = Waiting { deployment_id: deployment_id.clone(), has_arrived: false };
@@ -144,12 +149,18 @@ impl Collector {
     }
 
     /// Waits until the round closes: every outcome is there, or the deadline has come. What had arrived by then is still
-    /// checked, which takes its time but no model's. `why_silent` says what a model that has not answered is busy with.
-    pub async fn close(mut self, clock: &dyn Clock, why_silent: impl Fn(&ModelId) -> String) -> ClosedRound {
+    /// checked, which takes its time but no model's. `why_silent` says what a model that has not answered is busy with;
+    /// `arrived` is shown each outcome that a model gave, as it comes.
+    pub async fn close(
+        mut self,
+        clock: &dyn Clock,
+        why_silent: impl Fn(&ModelId) -> String,
+        arrived: impl Fn(&Prediction),
+    ) -> ClosedRound {
         let patience = self.deadline.since(clock.now());
-        if tokio::time::timeout(patience, self.collect()).await.is_err() {
-            self.time_out_the_silent(why_silent);
-            self.collect().await;
+        if tokio::time::timeout(patience, self.collect(&arrived)).await.is_err() {
+            self.time_out_the_silent(why_silent, &arrived);
+            self.collect(&arrived).await;
         }
         ClosedRound {
             closed_at: clock.now().min(self.deadline),
@@ -158,14 +169,14 @@ impl Collector {
         }
     }
 
-    async fn collect(&mut self) {
+    async fn collect(&mut self, arrived: &impl Fn(&Prediction)) {
         while !self.waiting.is_empty() {
             let Some(news) = self.news.recv().await else { return };
-            self.take(news);
+            self.take(news, arrived);
         }
     }
 
-    fn take(&mut self, News { model_id, what }: News) {
+    fn take(&mut self, News { model_id, what }: News, arrived: &impl Fn(&Prediction)) {
         match what {
             What::Arrived => {
                 if let Some(waiting) = self.waiting.get_mut(&model_id) {
@@ -176,16 +187,21 @@ impl Collector {
                 let Some(Waiting { deployment_id, .. }) = self.waiting.remove(&model_id) else { return };
                 if let Some(mut prediction) = prediction {
                     prediction.deployment_id.get_or_insert(deployment_id);
+                    arrived(&prediction);
                     self.predictions.insert(model_id, prediction);
                 }
             }
         }
     }
 
-    fn time_out_the_silent(&mut self, why_silent: impl Fn(&ModelId) -> String) {
+    fn time_out_the_silent(
+        &mut self,
+        why_silent: impl Fn(&ModelId) -> String,
+        arrived: &impl Fn(&Prediction),
+    ) {
         // What arrived in the same moment still counts.
         while let Ok(news) = self.news.try_recv() {
-            self.take(news);
+            self.take(news, arrived);
         }
         let silent = self.waiting.extract_if(.., |_, waiting| !waiting.has_arrived);
         for (model_id, Waiting { deployment_id, .. }) in silent {
@@ -256,7 +272,7 @@ mod tests {
     }
 
     async fn close(collector: Collector, clock: &SimulatedClock) -> ClosedRound {
-        collector.close(clock, |id| format!("{id} is silent")).await
+        collector.close(clock, |id| format!("{id} is silent"), |_| {}).await
     }
 
     #[tokio::test]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, Question, Timestamp, TimestampExt};
+use domain::{Clock, Prediction, Question, Timestamp, TimestampExt};
 use feeds::PriceFeed;
+use journal::Journal;
 use model_client::{ClusterEvent, EncodedSetup};
 use storage::{StorageError, Store};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -15,7 +16,7 @@ use crate::fleet::Fleet;
 use crate::intake::Intake;
 use crate::lane::LaneContext;
 use crate::ledger::Ledger;
-use crate::recorder::Recorder;
+use crate::recorder::{JournalFault, Recorder};
 use crate::round::{ClosedRound, Collector};
 
 /// How long asking waits for the mark in the database.
@@ -42,16 +43,24 @@ pub struct PredictWorker {
 }
 
 impl PredictWorker {
-    /// Resumes from what is stored: the ledger, the known models; rounds that were in flight when an earlier run died are
+    /// Resumes from what is stored: what an earlier run left in the journal, the ledger, the known models. Rounds that
+    /// were in flight when it died are closed with the outcomes that the journal holds of them; those without any are
     /// marked as interrupted.
+    ///
+    /// A replay needs no journal: its database is on the same machine and may be slow, its clock waits for everything to
+    /// be stored, and a replay that was killed is run again.
     pub async fn start(
         settings: PredictSettings,
         store: Arc<dyn Store>,
+        journal: Option<Journal>,
         clock: Arc<dyn Clock>,
         feed: Arc<dyn PriceFeed>,
         events: UnboundedReceiver<ClusterEvent>,
     ) -> Result<Self, StartError> {
         let now = clock.now();
+        if let Some(journal) = &journal {
+            Recorder::recover(journal, &store, &clock).await;
+        }
         let interrupted =
             store.interrupt_open_rounds(now, "the predict worker ended while it was in flight").await?;
         if !interrupted.is_empty() {
@@ -64,7 +73,7 @@ impl PredictWorker {
             Ledger::resume(store.ledger_since(now - settings.history).await?, store.ledger_end().await?);
         let known = store.models().await?;
         let newest_slot = store.newest_slot().await?;
-        let recorder = Recorder::start(store, Arc::clone(&clock));
+        let recorder = Recorder::start(store, journal, Arc::clone(&clock), newest_slot).await;
         let setup = EncodedSetup::new(&settings.base_class);
         let context = Arc::new(LaneContext { settings, setup, ledger, clock });
         let fleet = Arc::new(Fleet::new(Arc::clone(&context), recorder.clone(), known));
@@ -97,7 +106,13 @@ impl PredictWorker {
         if questions.is_empty() {
             return Vec::new();
         }
-        let fresh = self.recorder.asked(&questions, MARK_PATIENCE).await;
+        let fresh = match self.recorder.asked(&questions, MARK_PATIENCE).await {
+            Ok(fresh) => fresh,
+            Err(reason) => {
+                self.recorder.missed(questions, reason);
+                return Vec::new();
+            }
+        };
         let mut rounds: Vec<Collector> = questions
             .into_iter()
             .filter(|question| fresh.contains(&question.id))
@@ -175,8 +190,10 @@ impl PredictWorker {
         let (fleet, recorder) = (Arc::clone(&self.fleet), self.recorder.clone());
         let clock = Arc::clone(&self.context.clock);
         tokio::spawn(async move {
-            let closed = round.close(clock.as_ref(), |model| fleet.why_silent(model)).await;
-            recorder.closed(closed.clone());
+            let id = round.id();
+            let arrived = |outcome: &Prediction| recorder.outcome(id, outcome);
+            let closed = round.close(clock.as_ref(), |model| fleet.why_silent(model), arrived).await;
+            recorder.closed(&closed);
             closed
         })
     }
@@ -208,6 +225,26 @@ impl Status {
     /// How many writes wait for the database.
     pub fn unstored_writes(&self) -> usize {
         self.recorder.depth()
+    }
+
+    /// How many writes and outcomes are in memory alone.
+    pub fn writes_in_memory(&self) -> usize {
+        self.recorder.in_memory()
+    }
+
+    /// Since when the oldest write waits for the database.
+    pub fn oldest_unstored_at(&self) -> Option<Timestamp> {
+        self.recorder.oldest_at()
+    }
+
+    /// How many writes the database has refused for good; they are kept in the journal.
+    pub fn refused_writes(&self) -> u64 {
+        self.recorder.refused()
+    }
+
+    /// Since when and why the journal cannot be written.
+    pub fn journal_fault(&self) -> Option<JournalFault> {
+        self.recorder.journal_fault()
     }
 
     /// The oldest among the newest closes of the assets: how stale the prices are at worst.

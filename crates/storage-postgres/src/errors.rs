@@ -5,11 +5,11 @@ use storage::StorageError;
 
 use crate::newest_version;
 
-/// What SQLSTATEs begin with that may pass: connections lost (08), serialization and deadlock (40), no room for more
-/// (53), locks and timeouts (55P03, 57014), the server stopping or starting (57P01 to 57P03), a session that the server
+/// What SQLSTATEs begin with that may pass: connections lost (08), a server that takes no writes for now (25006),
+/// serialization and deadlock (40), no room for more (53), locks and timeouts (55P03, 57014), the server stopping or starting (57P01 to 57P03), a session that the server
 /// ended (25P03, 57P05), and failures of its machine (58).
-const TRANSIENT: [&str; 11] =
-    ["08", "25P03", "40", "53", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "58"];
+const TRANSIENT: [&str; 12] =
+    ["08", "25006", "25P03", "40", "53", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "58"];
 
 /// A statement or connection failed.
 pub(crate) fn failed(error: sqlx::Error) -> StorageError {

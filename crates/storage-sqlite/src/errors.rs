@@ -5,8 +5,9 @@ use storage::StorageError;
 
 use crate::newest_version;
 
-/// SQLite's primary result codes that may pass: BUSY, LOCKED, IOERR, FULL, CANTOPEN and PROTOCOL (a race for the WAL).
-const TRANSIENT: [i64; 6] = [5, 6, 10, 13, 14, 15];
+/// SQLite's primary result codes that may pass: BUSY, LOCKED, READONLY (a file system that takes no writes for now), IOERR,
+/// FULL, CANTOPEN and PROTOCOL (a race for the WAL).
+const TRANSIENT: [i64; 7] = [5, 6, 8, 10, 13, 14, 15];
 
 /// A statement or connection failed.
 pub(crate) fn failed(error: sqlx::Error) -> StorageError {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, BufMut, Bytes};
+use domain::{Clock, SystemClock, Timestamp};
 use http::HeaderMap;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -48,6 +49,17 @@ pub struct Received {
     pub arguments: Vec<Value>,
 }
 
+/// A call that a fake model has answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    /// The call.
+    pub call: Received,
+    /// When it was taken.
+    pub asked_at: Timestamp,
+    /// When its answer was complete.
+    pub at: Timestamp,
+}
+
 impl FakeModel {
     /// Starts a model on a free port.
     pub async fn start(behaviour: Behaviour) -> Self {
@@ -55,6 +67,7 @@ impl FakeModel {
             behaviour: Mutex::new(behaviour),
             on_setup: Mutex::new(Reply::Value(Value::None)),
             received: watch::Sender::new(Vec::new()),
+            answered: Mutex::default(),
             refused: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             releases: watch::Sender::new(0),
@@ -156,6 +169,11 @@ impl FakeModel {
         self.node.received.borrow().iter().map(|call| call.method.clone()).collect()
     }
 
+    /// Every call that it has answered, Setups left out, in order, over all its runs.
+    pub fn answered(&self) -> Vec<Answered> {
+        lock(&self.node.answered).clone()
+    }
+
     /// How many calls were refused since it was busy.
     pub fn refused(&self) -> usize {
         self.node.refused.load(Ordering::SeqCst)
@@ -206,6 +224,7 @@ struct Node {
     behaviour: Mutex<Behaviour>,
     on_setup: Mutex<Reply>,
     received: watch::Sender<Vec<Received>>,
+    answered: Mutex<Vec<Answered>>,
     refused: AtomicUsize,
     connections: AtomicUsize,
     releases: watch::Sender<usize>,
@@ -403,8 +422,12 @@ impl Process {
         if self.node.wants_setup.load(Ordering::SeqCst) && !self.is_set_up.load(Ordering::SeqCst) {
             return Ok(response(status::FAILED_PRECONDITION, "the model is not set up", None).into());
         }
+        let asked_at = SystemClock.now();
         let reply = lock(&self.node.behaviour).reply(&request.method_name, &arguments);
-        answer_of(when_due(reply, releases).await)
+        let answer = answer_of(when_due(reply, releases).await);
+        let call = Received { method: request.method_name, arguments };
+        lock(&self.node.answered).push(Answered { call, asked_at, at: SystemClock.now() });
+        answer
     }
 }
 

@@ -29,7 +29,7 @@ mod port;
 
 pub use behaviour::{Behaviour, Delivery, Reply};
 pub use broken_node::{BrokenNode, WireFault};
-pub use fake_model::{FakeModel, FakeTls, Received};
+pub use fake_model::{Answered, FakeModel, FakeTls, Received};
 pub use fake_orchestrator::{FakeOrchestrator, recovering, stopped};
 pub use fleet::{Fleet, FleetOptions};
 pub use forecast::forecast;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::{Clock, SystemClock, Timestamp, TimestampExt};
 use feeds::{FeedError, PriceFeed, RecordedPrices, SimulatedMarket};
+use journal::{Journal, Owner};
 use model_client::{Cluster, ClusterConfig, Reporting};
 use predict_worker::{PredictSettings, PredictWorker};
 use serde_json::{Value, json};
@@ -23,12 +24,14 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     };
     let store = store?;
     let _lock = store::lock_for_predict(&config.database.url)?;
+    let journal = open_journal(&config).await?;
     let cluster_config =
         ClusterConfig { security: config.security()?, ..cluster_config(&config, &config.orchestrator.url) };
     let (cluster, events) = Cluster::start(cluster_config);
     let events = open_files::watch(events);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let starting = PredictWorker::start(settings(&config)?, store, Arc::clone(&clock), feed, events);
+    let starting =
+        PredictWorker::start(settings(&config)?, store, Some(journal), Arc::clone(&clock), feed, events);
     let Some(worker) = shutdown.run_until_cancelled(starting).await else { return Ok(()) };
     let worker = worker?;
     let readiness = PredictReadiness { status: worker.status(), reporting: cluster.reporting(), clock };
@@ -36,6 +39,12 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     predict_worker::run(worker, shutdown).await;
     cluster.shutdown().await;
     Ok(())
+}
+
+async fn open_journal(config: &Config) -> anyhow::Result<Journal> {
+    let owner =
+        Owner { crunch_id: config.crunch_id.clone(), database: store::identity(&config.database.url)? };
+    Ok(Journal::open(&config.journal(), &owner, config.predict.max_journal_bytes).await?)
 }
 
 /// What the predict worker needs of the configuration.
@@ -88,7 +97,7 @@ struct PredictReadiness {
 #[async_trait::async_trait]
 impl Readiness for PredictReadiness {
     /// Ready once the models are set up; how fresh prices are is in the details, and a database that is away does not
-    /// count, since writes wait for it.
+    /// count, since writes wait for it in the journal.
     async fn check(&self) -> (bool, Value) {
         let age = |at: Option<Timestamp>| at.map(|at| self.clock.now().since(at).as_secs());
         let reporting = self.reporting.status();
@@ -99,6 +108,9 @@ impl Readiness for PredictReadiness {
             "models": self.status.running_models(),
             "started": self.status.is_started(),
             "unstored_writes": self.status.unstored_writes(),
+            "oldest_unstored_age_s": age(self.status.oldest_unstored_at()),
+            "refused_writes": self.status.refused_writes(),
+            "journal_fault": self.status.journal_fault().map(|fault| fault.to_string()),
             "newest_price_age_s": age(self.status.newest_price_at()),
         });
         (self.status.is_started(), details)

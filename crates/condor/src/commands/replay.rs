@@ -131,7 +131,8 @@ pub async fn replay(
     settings.only_assets = Some(plan.assets.clone());
     let feed = Arc::clone(&plan.feed);
     let predict_clock = Arc::clone(&clock) as Arc<dyn Clock>;
-    let worker = PredictWorker::start(settings, Arc::clone(&store), predict_clock, feed, events).await?;
+    let worker =
+        PredictWorker::start(settings, Arc::clone(&store), None, predict_clock, feed, events).await?;
     let started = tokio::time::timeout(START_PATIENCE, worker.wait_until_started());
     match shutdown.run_until_cancelled(started).await {
         Some(started) => started.context("the orchestrator announced no models: is it there?")?,

@@ -99,10 +99,13 @@ impl Parts {
         orchestrator.extend(["--submissions", &submissions, "--deploy-listen", &deploy_address]);
         orchestrator.extend(["--base-class", &config.models.base_class]);
         let orchestrator_url = ("CONDOR_ORCHESTRATOR__URL", format!("ws://{orchestrator_address}"));
+        let journal = ("CONDOR_PREDICT__JOURNAL", data.journal().display().to_string());
         Ok(Parts {
             report: worker("report", "--listen", args.port),
             orchestrator: Part::new("orchestrator", orchestrator),
-            predict: worker("predict", "--admin-listen", predict_admin).with_env(orchestrator_url),
+            predict: worker("predict", "--admin-listen", predict_admin)
+                .with_env(orchestrator_url)
+                .with_env(journal),
             score: worker("score", "--admin-listen", score_admin),
             predict_admin,
             score_admin,

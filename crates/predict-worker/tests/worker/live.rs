@@ -50,9 +50,10 @@ impl Life {
         let config: ClusterConfig = cluster_config(&orchestrator);
         let (cluster, events) = Cluster::start(config);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let worker = PredictWorker::start(settings.clone(), store.clone(), clock, prices.into(), events)
-            .await
-            .unwrap();
+        let worker =
+            PredictWorker::start(settings.clone(), store.clone(), None, clock, prices.into(), events)
+                .await
+                .unwrap();
         soon("the model is set up", worker.wait_until_started()).await;
         let stop = CancellationToken::new();
         let running = tokio::spawn(run(worker, stop.clone()));

@@ -5,6 +5,7 @@ mod answers;
 mod database;
 mod delivery;
 mod field;
+mod journal;
 mod live;
 mod prices;
 mod slots;

@@ -26,6 +26,8 @@ pub enum Mode {
     LosesReplies,
     /// Marks of asked rounds are refused for good.
     RefusesMarks,
+    /// Closed rounds are refused for good.
+    RefusesClosedRounds,
 }
 
 /// Another store behind a switch.
@@ -49,6 +51,9 @@ impl SwitchedStore {
         match mode {
             Mode::Away => return Err(StorageError::Unavailable("switched off".into())),
             Mode::RefusesMarks if method == "mark_asked" => {
+                return Err(StorageError::Refused("no such column".into()));
+            }
+            Mode::RefusesClosedRounds if method == "close_round" => {
                 return Err(StorageError::Refused("no such column".into()));
             }
             _ => {}

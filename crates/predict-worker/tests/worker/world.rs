@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use domain::{
-    Asset, Clock, CrunchId, Method, Prediction, PredictionStatus, Question, Schedule, Schedules,
-    SimulatedClock, Span, Target, Timestamp, TimestampExt,
+    Asset, CrunchId, Method, Prediction, PredictionStatus, Question, Schedule, Schedules, SimulatedClock,
+    Span, Target, Timestamp, TimestampExt,
 };
+use journal::{Journal, JournalError, Owner};
 use model_client::{Backoff, Cluster, ClusterConfig};
 use predict_worker::{ClosedRound, OpenRound, PredictSettings, PredictWorker};
 use protocol::Value;
@@ -102,10 +103,39 @@ impl World {
         self.start_worker(store, cluster_config(&self.orchestrator)).await
     }
 
+    /// The journal of the world's worker, which may grow so far.
+    pub async fn journal(&self, max_bytes: u64) -> Journal {
+        let owner = Owner { crunch_id: self.settings.crunch_id.clone(), database: "a test's".into() };
+        let path = self.folder.path().join("journal.db");
+        // The connections of a worker that was killed just now close in their own time.
+        let open = async {
+            loop {
+                match Journal::open(&path, &owner, max_bytes).await {
+                    Err(JournalError::Locked(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+                    journal => return journal.unwrap(),
+                }
+            }
+        };
+        soon("the journal is free", open).await
+    }
+
     async fn start_worker(&self, store: Arc<dyn Store>, config: ClusterConfig) -> Worker {
+        let journal = self.journal(journal::DEFAULT_MAX_BYTES).await;
+        self.start_with(store, journal, config).await
+    }
+
+    /// A worker whose models are set up, with a journal of its own kind.
+    pub async fn worker_with(&self, store: Arc<dyn Store>, journal: Journal) -> Worker {
+        let worker = self.start_with(store, journal, cluster_config(&self.orchestrator)).await;
+        soon("the models are set up", worker.wait_until_started()).await;
+        worker
+    }
+
+    async fn start_with(&self, store: Arc<dyn Store>, journal: Journal, config: ClusterConfig) -> Worker {
         let (cluster, events) = Cluster::start(config);
-        let clock: Arc<dyn Clock> = self.clock.clone();
-        let worker = PredictWorker::start(self.settings.clone(), store, clock, self.prices.clone(), events);
+        let (clock, prices) = (self.clock.clone(), self.prices.clone());
+        let settings = self.settings.clone();
+        let worker = PredictWorker::start(settings, store, Some(journal), clock, prices, events);
         Worker { worker: worker.await.unwrap(), clock: self.clock.clone(), _cluster: cluster }
     }
 

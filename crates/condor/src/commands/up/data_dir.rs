@@ -93,6 +93,11 @@ impl DataDir {
         self.path.join("submissions")
     }
 
+    /// The journal of the predict worker.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("condor-journal.db")
+    }
+
     /// What is to be done before live operation; `None` once a warm-up went to its end.
     pub fn setup_to_do(&self, args: &UpArgs) -> Option<Setup> {
         (!self.set_up_mark().is_file()).then(|| Setup::from(args))
