@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "test code: a failure is to end the test")]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use e2e::{Process, condor, condor_output, eventually, json_lines};
@@ -10,8 +11,13 @@ use serde_json::Value;
 /// Builds are slow here: the warm-up is a day, which fills the recent window.
 const WARM_UP: &str = "1d";
 
+/// A port that nobody listens on and that the system gives to nobody: those are above 32768 on Linux, and the nodes of other
+/// tests take them all the time. No port is given out twice.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 1_000 * 10) as u16;
+    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
+    ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 fn up(folder: &Path, port: u16, more: &[&str]) -> Process {
