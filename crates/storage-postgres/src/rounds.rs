@@ -37,12 +37,6 @@ macro_rules! insert_rounds {
               AS asked (round_id, asset, horizon_s, steps, method, target, performed_at, resolves_at)"
     };
 }
-/// The rounds that were scored or voided by another rule than $1 and resolved after $2.
-macro_rules! outdated {
-    () => {
-        "state IN ('scored', 'void') AND resolves_at > $2 AND rule IS DISTINCT FROM $1"
-    };
-}
 
 #[async_trait]
 impl RoundRepository for PostgresStore {
@@ -104,22 +98,9 @@ impl RoundRepository for PostgresStore {
         row.map(|row| Reader::rounds(&row).instant("performed_at")).transpose()
     }
 
-    async fn fetch_ready_to_score(&self, now: Timestamp, limit: usize) -> Result<Vec<Question>> {
-        let sql = "SELECT * FROM rounds
-                   WHERE state = 'closed' AND resolves_at <= $1 AND (score_after IS NULL OR score_after <= $1)
-                   ORDER BY resolves_at, round_id LIMIT $2";
-        let rows = sqlx::query(sql)
-            .bind(stored(now))
-            .bind(limit_of(limit))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed)?;
-        rows.iter().map(rows::question).collect()
-    }
-
     async fn defer_scoring(&self, id: RoundId, until: Timestamp) -> Result<()> {
         sqlx::query(
-            "UPDATE rounds SET score_after = $2
+            "UPDATE rounds SET score_after = $2, claimed_by = NULL, claimed_until = NULL
              WHERE round_id = $1 AND state IN ('closed', 'scored', 'void')",
         )
         .bind(id.as_uuid())
@@ -158,40 +139,6 @@ impl RoundRepository for PostgresStore {
             mark_void(&mut transaction, id, rule, at, reason).await?;
         }
         transaction.commit().await.map_err(failed)
-    }
-
-    async fn fetch_outdated(
-        &self,
-        rule: &str,
-        resolved_after: Timestamp,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Question>> {
-        let sql = concat!(
-            "SELECT * FROM rounds WHERE ",
-            outdated!(),
-            " AND (score_after IS NULL OR score_after <= $3) ORDER BY resolves_at DESC, round_id LIMIT $4"
-        );
-        let rows = sqlx::query(sql)
-            .bind(rule)
-            .bind(stored(resolved_after))
-            .bind(stored(now))
-            .bind(limit_of(limit))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed)?;
-        rows.iter().map(rows::question).collect()
-    }
-
-    async fn outdated_count(&self, rule: &str, resolved_after: Timestamp) -> Result<u64> {
-        let sql = concat!("SELECT count(*) FROM rounds WHERE ", outdated!());
-        let count: i64 = sqlx::query_scalar(sql)
-            .bind(rule)
-            .bind(stored(resolved_after))
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failed)?;
-        Ok(count.unsigned_abs())
     }
 
     async fn score_changes(
@@ -477,7 +424,8 @@ async fn count_change(connection: &mut PgConnection) -> Result<()> {
 async fn mark_scored(connection: &mut PgConnection, scores: &RoundScores) -> Result<()> {
     sqlx::query(
         "UPDATE rounds SET state = 'scored', reason = NULL, scored_at = $2, rule = $3, best = $4, q95 = $5,
-                           change_number = (SELECT last_number FROM change_counter)
+                           change_number = (SELECT last_number FROM change_counter),
+                           claimed_by = NULL, claimed_until = NULL
          WHERE round_id = $1",
     )
     .bind(scores.round_id.as_uuid())
@@ -501,7 +449,8 @@ async fn mark_void(
     sqlx::query(
         "UPDATE rounds SET state = 'void', scored_at = $2, rule = $3, reason = $4,
                            best = NULL, q95 = NULL,
-                           change_number = (SELECT last_number FROM change_counter)
+                           change_number = (SELECT last_number FROM change_counter),
+                           claimed_by = NULL, claimed_until = NULL
          WHERE round_id = $1",
     )
     .bind(id.as_uuid())

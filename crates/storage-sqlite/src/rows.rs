@@ -296,6 +296,7 @@ pub(crate) fn score_change(row: &SqliteRow, rule: &str) -> Result<ScoreChange> {
     Ok(ScoreChange {
         number: ChangeNumber(row.get("change_number")?),
         round_id,
+        resolves_at: row.instant("resolves_at")?,
         scored: (is_scored && is_by_rule).then_some(scored),
     })
 }

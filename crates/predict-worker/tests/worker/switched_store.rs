@@ -7,9 +7,10 @@ use domain::{
 };
 use std::sync::Arc;
 use storage::{
-    ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus, ModelRepository,
-    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store,
+    ChangeNumber, ClaimRepository, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus,
+    Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OutdatedRounds, PriceRepository,
+    Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange, StandingsRepository,
+    StorageError, Store,
 };
 use tokio::sync::watch;
 
@@ -95,13 +96,10 @@ switched! { RoundRepository {
     record_missed(questions: &[Question], reason: &str, at: Timestamp) -> ();
     interrupt_open_rounds(at: Timestamp, reason: &str) -> Vec<RoundId>;
     newest_slot() -> Option<Timestamp>;
-    fetch_ready_to_score(now: Timestamp, limit: usize) -> Vec<Question>;
     defer_scoring(id: RoundId, until: Timestamp) -> ();
     predictions(id: RoundId) -> Vec<Prediction>;
     store_scores(scores: &RoundScores) -> ();
     void_round(id: RoundId, rule: &str, at: Timestamp, reason: &str) -> ();
-    fetch_outdated(rule: &str, resolved_after: Timestamp, now: Timestamp, limit: usize) -> Vec<Question>;
-    outdated_count(rule: &str, resolved_after: Timestamp) -> u64;
     score_changes(after: ChangeNumber, resolved_after: Timestamp, rule: &str, limit: usize) -> Vec<ScoreChange>;
     first_scored() -> Vec<(ModelId, Timestamp)>;
     round(id: RoundId) -> Option<RoundRecord>;
@@ -111,12 +109,27 @@ switched! { RoundRepository {
     export_scores(id: RoundId) -> Vec<ExportedScore>;
 } }
 
+switched! { ClaimRepository {
+    claim_ready(hold: &Hold, limit: usize) -> Vec<Question>;
+    claim_outdated(hold: &Hold, rule: &str, resolved_after: Timestamp, limit: usize) -> Vec<Question>;
+    outdated_rounds(rule: &str, resolved_after: Timestamp, now: Timestamp) -> OutdatedRounds;
+    renew_claims(hold: &Hold) -> ();
+    release_claims(by: &HolderId) -> ();
+} }
+
+switched! { LeaseRepository {
+    take_lease(name: LeaseName, hold: &Hold) -> Option<Lease>;
+    renew_lease(lease: &Lease, hold: &Hold) -> bool;
+    release_lease(lease: &Lease) -> ();
+} }
+
 switched! { StandingsRepository {
-    save_leaderboard(leaderboard: &Leaderboard, standings: &Standings) -> ();
+    save_leaderboard(leaderboard: &Leaderboard, standings: &Standings, ranked_up_to: ChangeNumber, lease: &Lease) -> ();
+    ranked_up_to() -> ChangeNumber;
     latest_leaderboard() -> Option<Leaderboard>;
     leaderboards(from: Timestamp, to: Timestamp, limit: usize) -> Vec<Leaderboard>;
     latest_standings() -> Option<Standings>;
-    save_snapshot(standings: &Standings) -> ();
+    save_snapshot(standings: &Standings, lease: &Lease) -> ();
     newest_snapshot_at() -> Option<Timestamp>;
     snapshots(from: Timestamp, to: Timestamp) -> Vec<Standings>;
     record_scoring_change(change: &ScoringChange) -> ();
