@@ -1,4 +1,4 @@
--- Instants in this file are by this server's clock, which alone judges who holds what.
+-- Claims and leases are by this server's clock, which alone judges who holds what.
 
 ALTER TABLE rounds ADD COLUMN claimed_by TEXT;
 ALTER TABLE rounds ADD COLUMN claimed_until TIMESTAMPTZ;
@@ -23,3 +23,17 @@ ALTER TABLE standings ADD COLUMN ranked_up_to BIGINT NOT NULL DEFAULT 0;
 
 COMMENT ON COLUMN standings.ranked_up_to IS
     'the last change of scores that leaderboards and snapshots hold: who ranks next goes on from there';
+
+CREATE TABLE audit (
+    number   BIGINT NOT NULL PRIMARY KEY,
+    at       TIMESTAMPTZ NOT NULL,
+    by_whom  TEXT NOT NULL,
+    action   TEXT NOT NULL,
+    subject  TEXT COLLATE "C",
+    reason   TEXT NOT NULL
+);
+
+COMMENT ON TABLE audit IS 'what operators did; the newest order says which models are excluded and whether all is paused';
+COMMENT ON COLUMN audit.number IS 'from 1';
+COMMENT ON COLUMN audit.at IS 'by the clock of the operator''s machine';
+COMMENT ON COLUMN audit.subject IS 'the round or model, if it is about one';

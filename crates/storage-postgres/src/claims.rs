@@ -31,11 +31,12 @@ macro_rules! claim {
     };
 }
 
-/// The rounds that were scored or voided by another rule than `$rule` and resolved after `$resolved_after`.
+/// The rounds that were scored or voided by another rule than `$rule` and resolved after `$resolved_after`, but for those that
+/// an operator voided.
 macro_rules! outdated {
     ($rule:literal, $resolved_after:literal) => {
         concat!(
-            "state IN ('scored', 'void') AND resolves_at > ",
+            "state IN ('scored', 'void') AND rule IS DISTINCT FROM 'by hand' AND resolves_at > ",
             $resolved_after,
             " AND rule IS DISTINCT FROM ",
             $rule

@@ -9,6 +9,7 @@ mod connect;
 mod errors;
 mod leases;
 mod models;
+mod operator;
 mod prices;
 mod rounds;
 mod rows;

@@ -351,7 +351,10 @@ async fn insert_refused(connection: &mut PgConnection, id: RoundId, refused: &[(
 }
 
 /// A round as it is now; nobody else changes it before the transaction ends.
-async fn round_to_judge(connection: &mut PgConnection, id: RoundId) -> Result<Option<RoundRecord>> {
+pub(crate) async fn round_to_judge(
+    connection: &mut PgConnection,
+    id: RoundId,
+) -> Result<Option<RoundRecord>> {
     let sql = "SELECT * FROM rounds WHERE round_id = $1 FOR NO KEY UPDATE";
     let row = sqlx::query(sql).bind(id.as_uuid()).fetch_optional(connection).await.map_err(failed)?;
     row.as_ref().map(rows::round).transpose()
@@ -378,7 +381,7 @@ async fn scores_of(connection: &mut PgConnection, id: RoundId) -> Result<Vec<Sco
     rows.iter().map(rows::score).collect()
 }
 
-async fn delete_scores(connection: &mut PgConnection, id: RoundId) -> Result<()> {
+pub(crate) async fn delete_scores(connection: &mut PgConnection, id: RoundId) -> Result<()> {
     let sql = "DELETE FROM scores WHERE round_id = $1";
     sqlx::query(sql).bind(id.as_uuid()).execute(connection).await.map_err(failed).map(drop)
 }
@@ -413,7 +416,7 @@ async fn insert_scores(connection: &mut PgConnection, id: RoundId, scores: &[Sco
 
 /// Takes the next change number, for the round that the transaction changes next. Others wait for theirs until it has
 /// committed, so that numbers appear in order; the round itself is locked before, always in this order.
-async fn count_change(connection: &mut PgConnection) -> Result<()> {
+pub(crate) async fn count_change(connection: &mut PgConnection) -> Result<()> {
     sqlx::query("UPDATE change_counter SET last_number = last_number + 1")
         .execute(connection)
         .await
@@ -439,7 +442,7 @@ async fn mark_scored(connection: &mut PgConnection, scores: &RoundScores) -> Res
     .map(drop)
 }
 
-async fn mark_void(
+pub(crate) async fn mark_void(
     connection: &mut PgConnection,
     id: RoundId,
     rule: &str,

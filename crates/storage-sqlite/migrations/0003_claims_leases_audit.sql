@@ -13,3 +13,13 @@ CREATE TABLE leases (
 
 -- The last change of scores that leaderboards and snapshots hold: who ranks next goes on from there.
 ALTER TABLE standings ADD COLUMN ranked_up_to INTEGER NOT NULL DEFAULT 0;
+
+-- What operators did; the newest order says which models are excluded and whether all is paused.
+CREATE TABLE audit (
+    number   INTEGER NOT NULL PRIMARY KEY,         -- from 1
+    at       INTEGER NOT NULL,
+    by_whom  TEXT NOT NULL,
+    action   TEXT NOT NULL,
+    subject  TEXT,                                 -- the round or model, if it is about one
+    reason   TEXT NOT NULL
+) STRICT;

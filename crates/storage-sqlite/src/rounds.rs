@@ -345,7 +345,10 @@ async fn insert_refused(
 }
 
 /// A round as it is now, within a transaction that writes.
-async fn round_to_judge(connection: &mut SqliteConnection, id: RoundId) -> Result<Option<RoundRecord>> {
+pub(crate) async fn round_to_judge(
+    connection: &mut SqliteConnection,
+    id: RoundId,
+) -> Result<Option<RoundRecord>> {
     let sql = "SELECT * FROM rounds WHERE round_id = ?1";
     let row = sqlx::query(sql).bind(id.as_uuid()).fetch_optional(connection).await.map_err(failed)?;
     row.as_ref().map(rows::round).transpose()
@@ -372,7 +375,7 @@ async fn scores_of(connection: &mut SqliteConnection, id: RoundId) -> Result<Vec
     rows.iter().map(rows::score).collect()
 }
 
-async fn delete_scores(connection: &mut SqliteConnection, id: RoundId) -> Result<()> {
+pub(crate) async fn delete_scores(connection: &mut SqliteConnection, id: RoundId) -> Result<()> {
     let sql = "DELETE FROM scores WHERE round_id = ?1";
     sqlx::query(sql).bind(id.as_uuid()).execute(connection).await.map_err(failed).map(drop)
 }
@@ -406,7 +409,7 @@ async fn insert_scores(connection: &mut SqliteConnection, id: RoundId, scores: &
 }
 
 /// Takes the next change number, for the round that the transaction changes next.
-async fn count_change(connection: &mut SqliteConnection) -> Result<()> {
+pub(crate) async fn count_change(connection: &mut SqliteConnection) -> Result<()> {
     sqlx::query("UPDATE change_counter SET last_number = last_number + 1")
         .execute(connection)
         .await
@@ -432,7 +435,7 @@ async fn mark_scored(connection: &mut SqliteConnection, scores: &RoundScores) ->
     .map(drop)
 }
 
-async fn mark_void(
+pub(crate) async fn mark_void(
     connection: &mut SqliteConnection,
     id: RoundId,
     rule: &str,

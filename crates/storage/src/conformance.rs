@@ -9,6 +9,7 @@ mod claims;
 mod concurrency;
 mod leases;
 mod models;
+mod operator;
 mod prices;
 mod rounds;
 mod samples;
@@ -24,6 +25,7 @@ pub use claims::*;
 pub use concurrency::*;
 pub use leases::*;
 pub use models::*;
+pub use operator::*;
 pub use prices::*;
 pub use rounds::*;
 pub use scores::*;
@@ -116,6 +118,11 @@ macro_rules! conformance_tests {
             leaderboards_are_listed_oldest_first_the_newest_of_them,
             snapshots_are_kept_by_hour,
             changes_of_scoring_are_recorded_in_order_and_a_repetition_is_none,
+            a_round_voided_by_hand_is_judged_by_no_rule_until_it_is_rescored,
+            only_what_was_asked_and_is_kept_can_be_judged_by_hand,
+            a_model_is_excluded_until_it_is_included,
+            a_pause_lasts_until_it_is_resumed,
+            what_operators_do_is_on_record_newest_first_and_what_changes_nothing_is_not,
             empty_arguments_change_nothing,
             bounds_may_be_the_first_and_last_instant,
             counts_add_up,

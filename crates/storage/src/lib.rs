@@ -22,6 +22,7 @@ mod error;
 mod export;
 mod leases;
 mod models;
+mod operator;
 mod prices;
 mod rounds;
 mod standings;
@@ -37,6 +38,7 @@ pub use error::{Result, StorageError, without_secrets};
 pub use export::{ExportedPrediction, ExportedRound, ExportedScore};
 pub use leases::{Hold, HolderId, Lease, LeaseName, LeaseRepository};
 pub use models::ModelRepository;
+pub use operator::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Unchanged};
 pub use prices::{FeedStatus, PriceRepository};
 pub use rounds::{
     ChangeNumber, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores, ScoreChange,
@@ -55,6 +57,7 @@ pub trait Store:
     + LeaseRepository
     + ModelRepository
     + StandingsRepository
+    + OperatorRepository
     + Send
     + Sync
 {

@@ -11,7 +11,8 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ExportedPrediction, ExportedRound, ExportedScore, Result, StorageError, encode_text, storable_text,
+    BY_HAND, ExportedPrediction, ExportedRound, ExportedScore, Result, StorageError, encode_text,
+    storable_text,
 };
 
 /// A round as stored.
@@ -38,11 +39,14 @@ pub struct RoundRecord {
 }
 
 impl RoundRecord {
-    /// True for a closed round, and for one that was scored or voided by another rule than this.
+    /// True for a closed round, and for one that was scored or voided by another rule than this; never for one that an
+    /// operator voided.
     pub fn may_be_judged_by(&self, rule: &str) -> bool {
         match self.state {
             RoundState::Closed => true,
-            RoundState::Scored | RoundState::Void => self.rule.as_deref() != Some(rule),
+            RoundState::Scored | RoundState::Void => {
+                ![Some(rule), Some(BY_HAND)].contains(&self.rule.as_deref())
+            }
             RoundState::Asked | RoundState::Interrupted | RoundState::Missed => false,
         }
     }

@@ -5,12 +5,13 @@ use domain::{
     Asset, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction, PricePoint, Question,
     RoundId, Standings, Timestamp,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::{
-    ChangeNumber, ClaimRepository, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus,
-    Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OutdatedRounds, PriceRepository,
-    Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange, StandingsRepository,
-    StorageError, Store,
+    AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedPrediction, ExportedRound, ExportedScore,
+    FeedStatus, Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository,
+    Order, OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
+    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
 };
 use tokio::sync::watch;
 
@@ -121,6 +122,13 @@ switched! { LeaseRepository {
     take_lease(name: LeaseName, hold: &Hold) -> Option<Lease>;
     renew_lease(lease: &Lease, hold: &Hold) -> bool;
     release_lease(lease: &Lease) -> ();
+} }
+
+switched! { OperatorRepository {
+    carry_out(order: &Order) -> std::result::Result<(), Unchanged>;
+    audit(limit: usize) -> Vec<AuditEntry>;
+    excluded_models() -> BTreeSet<ModelId>;
+    pause() -> Option<AuditEntry>;
 } }
 
 switched! { StandingsRepository {

@@ -1,5 +1,6 @@
 //! A store that does at a chosen moment what databases and neighbours do at any.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,10 +10,10 @@ use domain::{
     RoundId, Standings, Timestamp,
 };
 use storage::{
-    ChangeNumber, ClaimRepository, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus,
-    Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OutdatedRounds, PriceRepository,
-    Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange, StandingsRepository,
-    StorageError, Store,
+    AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedPrediction, ExportedRound, ExportedScore,
+    FeedStatus, Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository,
+    Order, OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
+    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -137,6 +138,13 @@ pass_on! { LeaseRepository {
     fn take_lease(name: LeaseName, hold: &Hold) -> Option<Lease>;
     fn renew_lease(lease: &Lease, hold: &Hold) -> bool;
     fn release_lease(lease: &Lease) -> ();
+} }
+
+pass_on! { OperatorRepository {
+    fn carry_out(order: &Order) -> std::result::Result<(), Unchanged>;
+    fn audit(limit: usize) -> Vec<AuditEntry>;
+    fn excluded_models() -> BTreeSet<ModelId>;
+    fn pause() -> Option<AuditEntry>;
 } }
 
 pass_on! { ModelRepository {

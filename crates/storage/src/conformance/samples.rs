@@ -7,7 +7,10 @@ use domain::{
     PredictionStatus, Price, PricePoint, Question, Span, Target, Timestamp, TimestampExt,
 };
 
-use crate::{Hold, HolderId, Lease, LeaseName, RoundScores, ScoreRecord, ScoringChange, StepScore, Store};
+use crate::{
+    Action, Hold, HolderId, Lease, LeaseName, Order, RoundScores, ScoreRecord, ScoringChange, StepScore,
+    Store,
+};
 
 /// Numbers that lose something on the way through text, integers or single precision.
 pub(super) const ODD_NUMBERS: [f64; 7] =
@@ -194,4 +197,8 @@ pub(super) async fn outdated_at(
 pub(super) async fn ranking_lease(store: &dyn Store) -> Lease {
     let hold = hold(&HolderId::random(), start(), LONG);
     store.take_lease(LeaseName::Ranking, &hold).await.unwrap().unwrap()
+}
+
+pub(super) fn order(at: u32, action: Action) -> Order {
+    Order { at: minute(at), by: "ann".to_owned(), action, reason: format!("reason {at}") }
 }

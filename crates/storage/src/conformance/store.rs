@@ -4,7 +4,7 @@ use domain::{StatusCounts, Timestamp};
 
 use super::TestDatabase;
 use super::samples::*;
-use crate::{ChangeNumber, Counts, HolderId, RoundCounts, StorageError};
+use crate::{Action, ChangeNumber, Counts, HolderId, RoundCounts, StorageError};
 
 pub async fn empty_arguments_change_nothing(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
@@ -125,6 +125,7 @@ pub async fn a_store_for_reading_reads_and_refuses_every_write(database: &impl T
             .save_leaderboard(&domain::rank(&standings, "crps/1"), &standings, ChangeNumber(0), &lease)
             .await,
         reader.save_snapshot(&standings, &lease).await,
+        reader.carry_out(&order(1, Action::Pause)).await.map(drop),
         reader.claim_ready(&hold, 1).await.map(drop),
         reader.claim_outdated(&hold, CRPS, start(), 1).await.map(drop),
         reader.renew_claims(&hold).await,
