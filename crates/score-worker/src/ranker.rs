@@ -7,7 +7,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::{Rescoring, ScoreHistory, Span, Timestamp, TimestampExt, Weights, Window, rank};
+use domain::{
+    Leaderboard, ModelId, ModelStanding, Rescoring, ScoreHistory, Span, Standings, Timestamp, TimestampExt,
+    Weights, Window, rank,
+};
 use storage::{ChangeNumber, Lease, OutdatedRounds, Result, ScoreChange, ScoringChange, Store};
 
 /// Changes read at once.
@@ -45,11 +48,12 @@ struct State {
     shown: Option<Announcement>,
 }
 
-/// By which rule a leaderboard is, and what of it is not yet.
+/// What a leaderboard says besides the ranking: by which rule it is, what of it is not yet, and who is left out.
 #[derive(Debug, Clone, PartialEq)]
 struct Announcement {
     rule: String,
     rescoring: Option<Rescoring>,
+    excluded: BTreeSet<ModelId>,
 }
 
 impl State {
@@ -136,15 +140,16 @@ impl Ranker {
     pub async fn rank(&mut self, as_of: Timestamp, outdated: OutdatedRounds, lease: &Lease) -> Result<()> {
         let mut state = self.refreshed(as_of).await?;
         self.read_members(&mut state).await?;
-        let announcement = self.announcement(outdated.all);
+        let announcement = self.announcement(outdated.all).await?;
         let written = self.write_leaderboard(&mut state, as_of, announcement, lease).await;
         self.state = Some(state);
         written
     }
 
-    fn announcement(&self, outdated: u64) -> Announcement {
+    async fn announcement(&self, outdated: u64) -> Result<Announcement> {
         let rescoring = (outdated > 0).then_some(Rescoring { rounds_left: outdated });
-        Announcement { rule: self.rule.clone(), rescoring }
+        let excluded = self.store.excluded_models().await?;
+        Ok(Announcement { rule: self.rule.clone(), rescoring, excluded })
     }
 
     async fn write_due_of(
@@ -154,7 +159,7 @@ impl Ranker {
         outdated: OutdatedRounds,
         lease: &Lease,
     ) -> Result<Option<Timestamp>> {
-        let announcement = self.announcement(outdated.all);
+        let announcement = self.announcement(outdated.all).await?;
         let is_leaderboard_due = state.is_leaderboard_due(as_of, &announcement);
         // A snapshot is kept, so it waits until its windows are whole; but not for rounds that are put off.
         let is_snapshot_due = outdated.due == 0 && state.is_snapshot_due(as_of);
@@ -181,8 +186,7 @@ impl Ranker {
         lease: &Lease,
     ) -> Result<()> {
         let standings = state.history.standings(as_of, &self.weights);
-        let mut leaderboard = rank(&standings, &announcement.rule);
-        leaderboard.rescoring = announcement.rescoring;
+        let leaderboard = rank_included(&standings, &announcement);
         let ranked = state.ranked_up_to(as_of);
         self.store.save_leaderboard(&leaderboard, &standings, ranked, lease).await?;
         state.ranked = ranked;
@@ -231,11 +235,10 @@ impl Ranker {
             Some(newest) if newest < rule_since => first_snapshot.max(newest + Span::HOUR),
             Some(newest) => first_snapshot.max(newest),
         };
-        let shown = self
-            .store
-            .latest_leaderboard()
-            .await?
-            .map(|leaderboard| Announcement { rule: leaderboard.rule, rescoring: leaderboard.rescoring });
+        let shown =
+            self.store.latest_leaderboard().await?.map(
+                |Leaderboard { rule, rescoring, excluded, .. }| Announcement { rule, rescoring, excluded },
+            );
         let mut state = State {
             history: ScoreHistory::new(),
             held_after: next_snapshot.min(first_amended(as_of)) - Window::Anchor.span(),
@@ -248,15 +251,17 @@ impl Ranker {
             shown,
         };
         self.read_members(&mut state).await?;
-        self.read_changes(&mut state, as_of).await?;
+        // The newest leaderboard may still hold what was voided since.
+        let earliest = self.read_changes(&mut state, as_of).await?;
+        state.unshown.extend(earliest);
         for (id, first) in self.store.first_scored().await? {
             state.history.note_first_scored(&id, first);
         }
         Ok(state)
     }
 
-    /// Takes every change that is not in the history.
-    async fn read_changes(&self, state: &mut State, as_of: Timestamp) -> Result<()> {
+    /// Takes every change that is not in the history; returns the earliest resolution of a round that snapshots lack.
+    async fn read_changes(&self, state: &mut State, as_of: Timestamp) -> Result<Option<Timestamp>> {
         let mut earliest = None;
         loop {
             let changes = self.store.score_changes(state.seen, state.held_after, &self.rule, BATCH).await?;
@@ -270,7 +275,7 @@ impl Ranker {
         if let Some(earliest) = earliest {
             state.amend_snapshots(earliest, as_of);
         }
-        Ok(())
+        Ok(earliest)
     }
 
     async fn read_members(&self, state: &mut State) -> Result<()> {
@@ -279,6 +284,20 @@ impl Ranker {
         }
         Ok(())
     }
+}
+
+/// Ranks all models but the excluded ones. Their window scores are kept, and so are the scores of all others in the rounds
+/// that they answered: whoever is included again is ranked as if nothing had been.
+fn rank_included(standings: &Standings, announcement: &Announcement) -> Leaderboard {
+    let Announcement { rule, rescoring, excluded } = announcement.clone();
+    let leaderboard = if excluded.is_empty() {
+        rank(standings, &rule)
+    } else {
+        let is_included = |model: &&ModelStanding| !excluded.contains(&model.model_id);
+        let models = standings.models.iter().filter(is_included).cloned().collect();
+        rank(&Standings { as_of: standings.as_of, models }, &rule)
+    };
+    Leaderboard { rescoring, excluded, ..leaderboard }
 }
 
 /// Rounds that resolved after this are in some window as of `now` or later.

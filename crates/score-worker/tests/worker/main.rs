@@ -6,6 +6,7 @@ mod faults;
 mod flaky;
 mod game;
 mod naive;
+mod operator;
 mod postgres;
 mod property;
 mod ranking;
