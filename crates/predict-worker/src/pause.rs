@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use storage::{AuditEntry, Store};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 
 /// How long a look may take. A database that is slow or away holds no slot up: what was known last holds on.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 pub struct PauseWatch {
     store: Arc<dyn Store>,
+    /// A look that the database has not answered yet.
+    reading: Mutex<Option<JoinHandle<storage::Result<Option<AuditEntry>>>>>,
     pause: watch::Sender<Option<AuditEntry>>,
 }
 
@@ -18,13 +21,20 @@ impl PauseWatch {
     /// Begins with what is stored.
     pub async fn start(store: Arc<dyn Store>) -> storage::Result<Self> {
         let pause = watch::Sender::new(store.pause().await?);
-        Ok(PauseWatch { store, pause })
+        Ok(PauseWatch { store, reading: Mutex::default(), pause })
     }
 
-    /// Looks once.
+    /// Looks once, and waits for the answer unless the one of an earlier look is still out.
     pub async fn look(&self) {
-        if let Ok(Ok(pause)) = tokio::time::timeout(PATIENCE, self.store.pause()).await {
-            self.pause.send_replace(pause);
+        let mut reading = self.reading.lock().await;
+        let patience = if reading.is_none() { PATIENCE } else { Duration::ZERO };
+        let store = Arc::clone(&self.store);
+        let answer = reading.get_or_insert_with(|| tokio::spawn(async move { store.pause().await }));
+        if let Ok(answer) = tokio::time::timeout(patience, answer).await {
+            *reading = None;
+            if let Ok(Ok(pause)) = answer {
+                self.pause.send_replace(pause);
+            }
         }
     }
 

@@ -148,12 +148,8 @@ async fn while_an_operator_has_paused_all_slots_are_missed_and_say_by_whom_and_w
     world.model("m", good()).await;
     let worker = world.worker().await;
     assert_eq!(worker.play(0).await.len(), 1);
-    let order = |action| Order {
-        at: at(2),
-        by: "ann".to_owned(),
-        action,
-        reason: "the exchange is down".to_owned(),
-    };
+    let order =
+        |action| Order { at: at(2), by: "ann".to_owned(), action, reason: "the exchange is down".to_owned() };
     world.store.carry_out(&order(Action::Pause)).await.unwrap().unwrap();
     assert!(worker.play(2).await.is_empty());
     let missed = world.stored("BTC", 2).await.record;
