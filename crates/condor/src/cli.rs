@@ -58,6 +58,15 @@ pub enum Command {
         #[arg(value_enum)]
         mode: EvalMode,
     },
+    /// Void a round by hand, or have it scored again
+    #[command(subcommand)]
+    Round(RoundCommand),
+    /// Ask no rounds from the next slot on; slots are recorded as missed
+    Pause(OrderArgs),
+    /// Ask rounds again
+    Resume(OrderArgs),
+    /// List what operators did: who, when and why
+    Audit(AuditArgs),
     /// Look after the database
     #[command(subcommand)]
     Db(DbCommand),
@@ -305,6 +314,20 @@ pub enum ModelsCommand {
         /// Its id in the list
         id: String,
     },
+    /// Leave a model out of the leaderboard; it is asked and scored on, and nobody else's score changes
+    Exclude {
+        /// Its id on the leaderboard
+        id: ModelId,
+        #[command(flatten)]
+        order: OrderArgs,
+    },
+    /// Put a model that was excluded back on the leaderboard
+    Include {
+        /// Its id on the leaderboard
+        id: ModelId,
+        #[command(flatten)]
+        order: OrderArgs,
+    },
     /// Print what a model says
     Logs {
         /// Its id in the list
@@ -333,6 +356,55 @@ pub struct ModelNames {
     /// Who that is, for good: any text
     #[arg(long)]
     pub cruncher_id: Option<String>,
+}
+
+/// What goes on record with an operator's order.
+#[derive(Debug, Clone, Args)]
+pub struct OrderArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+
+    /// Why: everybody can read it
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+
+    /// Who orders it [default: the user of the operating system]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub by: Option<String>,
+}
+
+/// `condor round`
+#[derive(Debug, Subcommand)]
+pub enum RoundCommand {
+    /// Take a round and its scores out of the competition; no change of the rule brings them back
+    Void {
+        /// Its id: condor db export rounds prints them
+        id: RoundId,
+        #[command(flatten)]
+        order: OrderArgs,
+    },
+    /// Score a round again, from the predictions and prices as they are now; also one that was voided by hand
+    Rescore {
+        /// Its id: condor db export rounds prints them
+        id: RoundId,
+        #[command(flatten)]
+        order: OrderArgs,
+    },
+}
+
+/// `condor audit`
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+
+    /// At most so many, the newest first
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `condor model-host`

@@ -13,8 +13,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigCommand};
+use cli::{Cli, Command, ConfigCommand, RoundCommand};
 use config::ConfigError;
+use storage::Action;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -77,6 +78,15 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let done = shutdown.run_until_cancelled(commands::eval::run(mode)).await;
             done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
         }
+        Command::Round(RoundCommand::Void { id, order }) => {
+            commands::operator::run(Action::VoidRound(id), order).await
+        }
+        Command::Round(RoundCommand::Rescore { id, order }) => {
+            commands::operator::run(Action::RescoreRound(id), order).await
+        }
+        Command::Pause(order) => commands::operator::run(Action::Pause, order).await,
+        Command::Resume(order) => commands::operator::run(Action::Resume, order).await,
+        Command::Audit(args) => commands::operator::audit(args).await,
         Command::Db(command) => {
             let done = shutdown.run_until_cancelled(commands::db::run(command)).await;
             done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
@@ -91,7 +101,14 @@ fn default_log_filter(command: &Command) -> String {
     match command {
         Command::Replay(_) | Command::Up(_) => format!("warn,{}=error", predict_worker::MISSED),
         Command::Probe(_) => "warn,model_client=error".to_owned(),
-        Command::Eval { .. } | Command::Db(_) | Command::Config(_) | Command::Models(_) => "warn".to_owned(),
+        Command::Eval { .. }
+        | Command::Db(_)
+        | Command::Config(_)
+        | Command::Models(_)
+        | Command::Round(_)
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::Audit(_) => "warn".to_owned(),
         _ => "info".to_owned(),
     }
 }

@@ -1,6 +1,7 @@
 //! The leaderboard.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,9 @@ pub struct Leaderboard {
     /// What is not scored by this rule yet; `None` when everything is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rescoring: Option<Rescoring>,
+    /// Models that an operator has excluded: they take no part in the ranking.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub excluded: BTreeSet<ModelId>,
     /// Best first.
     pub entries: Vec<LeaderboardEntry>,
 }
@@ -86,7 +90,13 @@ pub fn rank(standings: &Standings, rule: &str) -> Leaderboard {
     for (i, entry) in entries.iter_mut().enumerate() {
         entry.rank = (entry.group != RankingGroup::Unranked).then_some(i as u32 + 1);
     }
-    Leaderboard { as_of: standings.as_of, rule: rule.to_owned(), rescoring: None, entries }
+    Leaderboard {
+        as_of: standings.as_of,
+        rule: rule.to_owned(),
+        rescoring: None,
+        excluded: BTreeSet::new(),
+        entries,
+    }
 }
 
 /// The models with a number in `window`, ranked by it alone: full ones first, then provisional.

@@ -14,6 +14,7 @@ mod lane;
 mod ledger;
 mod live;
 mod outcome;
+mod pause;
 mod recorder;
 mod round;
 mod worker;

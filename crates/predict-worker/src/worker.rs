@@ -16,6 +16,7 @@ use crate::fleet::Fleet;
 use crate::intake::Intake;
 use crate::lane::LaneContext;
 use crate::ledger::Ledger;
+use crate::pause::PauseWatch;
 use crate::recorder::{JournalFault, Recorder};
 use crate::round::{ClosedRound, Collector};
 
@@ -38,6 +39,7 @@ pub struct PredictWorker {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) recorder: Recorder,
     pub(crate) intake: Intake,
+    pause: PauseWatch,
     follower: JoinHandle<()>,
     newest_slot: Option<Timestamp>,
 }
@@ -73,6 +75,7 @@ impl PredictWorker {
             Ledger::resume(store.ledger_since(now - settings.history).await?, store.ledger_end().await?);
         let known = store.models().await?;
         let newest_slot = store.newest_slot().await?;
+        let pause = PauseWatch::start(Arc::clone(&store)).await?;
         let recorder = Recorder::start(store, journal, Arc::clone(&clock), newest_slot).await;
         let setup = EncodedSetup::new(&settings.base_class);
         let context = Arc::new(LaneContext { settings, setup, ledger, clock });
@@ -81,7 +84,7 @@ impl PredictWorker {
         // Before any model joins, so that each is told the history at once and not with its first question.
         intake.take_all(now, HISTORY_PATIENCE).await;
         let follower = tokio::spawn(Arc::clone(&fleet).follow(events));
-        Ok(PredictWorker { context, fleet, recorder, intake, follower, newest_slot })
+        Ok(PredictWorker { context, fleet, recorder, intake, pause, follower, newest_slot })
     }
 
     /// Waits until the orchestrator has announced its models and each is set up, has failed, or had its time.
@@ -90,9 +93,10 @@ impl PredictWorker {
     }
 
     /// Takes what the feed has up to `up_to` into the ledger, waiting for no asset longer than a question may be held up
-    /// for it. An asset whose source fails stays stale.
+    /// for it. An asset whose source fails stays stale. Meanwhile looks whether an operator has paused the competition.
     pub async fn take_prices(&self, up_to: Timestamp) {
-        self.intake.take_all(up_to, self.context.settings.open_grace.as_duration()).await;
+        let taking = self.intake.take_all(up_to, self.context.settings.open_grace.as_duration());
+        tokio::join!(taking, self.pause.look());
     }
 
     /// Ticks every model and opens the rounds of the slot at `at`; slots that cannot be asked are recorded as missed.
@@ -158,6 +162,10 @@ impl PredictWorker {
         let questions = self.questions_at(at);
         if questions.is_empty() {
             return questions;
+        }
+        if let Some(reason) = self.pause.reason() {
+            self.recorder.missed(questions, reason);
+            return Vec::new();
         }
         if !self.fleet.is_started() {
             self.recorder.missed(questions, "starting: the models are not set up yet");

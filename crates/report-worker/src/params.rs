@@ -40,6 +40,7 @@ pub(crate) struct NoParams {}
 pub(crate) struct Limit(usize);
 
 impl Limit {
+    /// The longest list.
     pub(crate) const MAX: usize = 1000;
 
     pub(crate) fn get(self) -> usize {

@@ -1,15 +1,16 @@
 //! What the routes read, each value at most once a second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Clock, Leaderboard, Model, ModelId, Span, Standings, Timestamp};
 use serde::Serialize;
-use storage::{Counts, FeedStatus, StorageError};
+use storage::{AuditEntry, Counts, FeedStatus, StorageError};
 use tokio::time::timeout;
 
 use crate::cache::{Cached, Reading, Unavailable};
+use crate::params::Limit;
 use crate::source::Source;
 
 /// Models that answered, and predictions of rounds asked, within this span are counted as recent.
@@ -31,6 +32,7 @@ pub(crate) struct Reader {
     standings: Cached<Option<Standings>>,
     models: Cached<Models>,
     overview: Cached<Overview>,
+    audit: Cached<Record>,
     readiness: Cached<Readiness>,
 }
 
@@ -68,6 +70,15 @@ impl Overview {
     }
 }
 
+/// What operators did, and what of it is in force.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) pause: Option<AuditEntry>,
+    pub(crate) excluded_models: BTreeSet<ModelId>,
+    /// The newest first, as many as any list may hold.
+    pub(crate) entries: Vec<AuditEntry>,
+}
+
 /// Whether this worker can do its work; each check says `ok` or what is wrong.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Readiness {
@@ -96,6 +107,7 @@ impl Reader {
             standings: Cached::new("the window scores", EVERY),
             models: Cached::new("the models", EVERY),
             overview: Cached::new("the counts", COUNT_EVERY),
+            audit: Cached::new("what operators did", EVERY),
             readiness: Cached::new("the readiness", EVERY),
         }
     }
@@ -116,6 +128,10 @@ impl Reader {
         self.overview.get(self.read_overview()).await
     }
 
+    pub(crate) async fn audit(&self) -> Result<Reading<Record>, Unavailable> {
+        self.audit.get(self.read_audit()).await
+    }
+
     pub(crate) async fn readiness(&self) -> Readiness {
         match self.readiness.get(self.check()).await {
             Ok(readiness) if !readiness.stale => readiness.clone(),
@@ -133,6 +149,14 @@ impl Reader {
         let counts = self.source.counts(as_of - RECENT).await?;
         let feeds = self.source.feed_status().await?;
         Ok(Overview { as_of, counts, feeds })
+    }
+
+    async fn read_audit(&self) -> storage::Result<Record> {
+        Ok(Record {
+            pause: self.source.pause().await?,
+            excluded_models: self.source.excluded_models().await?,
+            entries: self.source.audit(Limit::MAX).await?,
+        })
     }
 
     async fn check(&self) -> storage::Result<Readiness> {

@@ -19,7 +19,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::App;
 use crate::problem::Problem;
-use crate::routes::{health, leaderboard, metrics, page, ranking, statistics, status};
+use crate::routes::{audit, health, leaderboard, metrics, page, ranking, statistics, status};
 
 /// How long an answer may take to begin.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +45,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/statistics", get(statistics::get))
         .route("/api/v1/leaderboard", get(ranking::get))
         .route("/api/v1/status", get(status::get))
+        .route("/api/v1/audit", get(audit::get))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/", get(page::html))

@@ -1,10 +1,14 @@
 //! What of the database this worker uses: so few methods, and none that writes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{Leaderboard, Model, Standings, Timestamp};
-use storage::{Counts, FeedStatus, ModelRepository, PriceRepository, Result, StandingsRepository, Store};
+use domain::{Leaderboard, Model, ModelId, Standings, Timestamp};
+use storage::{
+    AuditEntry, Counts, FeedStatus, ModelRepository, OperatorRepository, PriceRepository, Result,
+    StandingsRepository, Store,
+};
 
 /// The reading side of a [`Store`].
 #[async_trait]
@@ -14,6 +18,9 @@ pub(crate) trait Source: Send + Sync {
     async fn models(&self) -> Result<Vec<Model>>;
     async fn counts(&self, active_since: Timestamp) -> Result<Counts>;
     async fn feed_status(&self) -> Result<Vec<FeedStatus>>;
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditEntry>>;
+    async fn excluded_models(&self) -> Result<BTreeSet<ModelId>>;
+    async fn pause(&self) -> Result<Option<AuditEntry>>;
     async fn ping(&self) -> Result<()>;
     async fn check_schema(&self) -> Result<()>;
 }
@@ -34,6 +41,15 @@ impl Source for Arc<dyn Store> {
     }
     async fn feed_status(&self) -> Result<Vec<FeedStatus>> {
         PriceRepository::feed_status(&**self).await
+    }
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditEntry>> {
+        OperatorRepository::audit(&**self, limit).await
+    }
+    async fn excluded_models(&self) -> Result<BTreeSet<ModelId>> {
+        OperatorRepository::excluded_models(&**self).await
+    }
+    async fn pause(&self) -> Result<Option<AuditEntry>> {
+        OperatorRepository::pause(&**self).await
     }
     async fn ping(&self) -> Result<()> {
         Store::ping(&**self).await

@@ -1,5 +1,6 @@
 //! What clients see, over a source in memory.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use domain::{
     Timestamp, Weights, WindowScore, rank,
 };
 use serde_json::{Value, json};
-use storage::{Counts, FeedStatus, Result, StorageError};
+use storage::{AuditEntry, Counts, FeedStatus, Result, StorageError};
 use tower::ServiceExt;
 
 use crate::reader::Reader;
@@ -31,6 +32,8 @@ struct Fake {
     models: Vec<Model>,
     counts: Counts,
     feeds: Vec<FeedStatus>,
+    orders: Vec<AuditEntry>,
+    excluded: BTreeSet<ModelId>,
     away: bool,
     schema_too_old: bool,
     defect: bool,
@@ -72,6 +75,15 @@ impl Source for FakeSource {
     }
     async fn feed_status(&self) -> Result<Vec<FeedStatus>> {
         self.read(|fake| fake.feeds.clone())
+    }
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditEntry>> {
+        self.read(|fake| fake.orders.iter().rev().take(limit).cloned().collect())
+    }
+    async fn excluded_models(&self) -> Result<BTreeSet<ModelId>> {
+        self.read(|fake| fake.excluded.clone())
+    }
+    async fn pause(&self) -> Result<Option<AuditEntry>> {
+        self.read(|fake| fake.orders.iter().find(|order| order.action == "pause").cloned())
     }
     async fn ping(&self) -> Result<()> {
         self.read(|_| ())
@@ -380,8 +392,35 @@ async fn statistics_and_status_have_the_agreed_fields() {
             "predictions_last_24h": 40,
             "freshness": {"newest_price_at": "2025-05-29T00:00:05Z", "newest_round_at": "2025-05-29T00:00:00Z",
                           "leaderboard_as_of": "2025-05-29T00:00:00Z"},
+            "pause": null,
         })
     );
+}
+
+#[tokio::test]
+async fn what_operators_did_is_shown_with_who_when_and_why() {
+    let order = |number, action: &str, subject: Option<&str>| AuditEntry {
+        number,
+        at: now(),
+        by: "ann".into(),
+        action: action.into(),
+        subject: subject.map(Into::into),
+        reason: HOSTILE.into(),
+    };
+    let shown = |number, action: &str, subject: Option<&str>| {
+        json!({"number": number, "at": "2025-05-29T00:00:07Z", "by": "ann", "action": action,
+               "subject": subject, "reason": HOSTILE})
+    };
+    let orders = vec![order(1, "exclude_model", Some("m1")), order(2, "pause", None)];
+    let (router, _) = start(Fake { orders, excluded: [id("m1")].into(), ..sample() });
+    let (exclude, pause) = (shown(1, "exclude_model", Some("m1")), shown(2, "pause", None));
+    assert_eq!(
+        get(&router, "/api/v1/audit").await.json(),
+        json!({"pause": pause, "excluded_models": ["m1"], "stale": false, "entries": [pause, exclude]})
+    );
+    assert_eq!(get(&router, "/api/v1/audit?limit=1").await.json()["entries"], json!([pause]));
+    assert_eq!(get(&router, "/api/v1/status").await.json()["pause"], pause);
+    assert_eq!(get(&router, "/api/v1/audit?page=1").await.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

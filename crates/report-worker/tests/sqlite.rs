@@ -10,7 +10,10 @@ use domain::{
 };
 use report_worker::{ReportSettings, run};
 use serde_json::{Value, json};
-use storage::{ModelRepository, RoundRepository, StandingsRepository, Store};
+use storage::{
+    ChangeNumber, Hold, HolderId, LeaseName, LeaseRepository, ModelRepository, RoundRepository,
+    StandingsRepository, Store,
+};
 use storage_sqlite::SqliteStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -67,7 +70,9 @@ async fn fill(store: &SqliteStore) {
     };
     let as_of = "2025-05-29T00:00:00Z".parse().unwrap();
     let standings = Standings { as_of, models: vec![standing] };
-    store.save_leaderboard(&rank(&standings, "crps/1"), &standings).await.unwrap();
+    let hold = Hold { by: HolderId::random(), now: as_of, lasts: Span::HOUR };
+    let lease = store.take_lease(LeaseName::Ranking, &hold).await.unwrap().unwrap();
+    store.save_leaderboard(&rank(&standings, "crps/1"), &standings, ChangeNumber(0), &lease).await.unwrap();
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use domain::Timestamp;
 use storage::{Result, ScoringChange, StorageError, Store};
+use tokio::sync::watch;
 
 use crate::ScoreSettings;
 
@@ -15,12 +16,13 @@ pub struct InForce {
     settings: ScoreSettings,
     /// The own settings as put on record; `None` until they are.
     own: Option<ScoringChange>,
-    is_standing_by: bool,
+    /// Those in force, while they are not the own ones.
+    others: watch::Sender<Option<ScoringChange>>,
 }
 
 impl InForce {
     pub fn new(store: Arc<dyn Store>, settings: ScoreSettings) -> Self {
-        InForce { store, settings, own: None, is_standing_by: false }
+        InForce { store, settings, own: None, others: watch::Sender::new(None) }
     }
 
     /// Puts the own settings on record when called first; from then on says whether they are still the newest there.
@@ -30,8 +32,14 @@ impl InForce {
         }
         let is_other = |newest: &ScoringChange| self.own.as_ref().is_some_and(|own| !is_same(newest, own));
         let others = self.store.scoring_changes().await?.pop().filter(is_other);
-        self.stand_by(others.as_ref());
-        Ok(others.is_none())
+        let is_in_force = others.is_none();
+        self.stand_by(others);
+        Ok(is_in_force)
+    }
+
+    /// Tells which settings are in force while the own ones are not.
+    pub fn watch_others(&self) -> watch::Receiver<Option<ScoringChange>> {
+        self.others.subscribe()
     }
 
     async fn record(&self, now: Timestamp) -> Result<ScoringChange> {
@@ -40,20 +48,21 @@ impl InForce {
         Ok(own)
     }
 
-    /// Logs when it begins to stand by and when it ends.
-    fn stand_by(&mut self, others: Option<&ScoringChange>) {
+    /// Notes what is in force, and logs when standing by begins and ends.
+    fn stand_by(&self, others: Option<ScoringChange>) {
         let own = self.settings.stamp();
-        match others {
-            Some(others) if !self.is_standing_by => tracing::error!(
+        let was_standing_by = self.others.borrow().is_some();
+        match &others {
+            Some(others) if !was_standing_by => tracing::error!(
                 since = %others.at,
                 "standing by: another score worker was started with other settings (its scores are {}, mine {own}): \
                  stop that one or this, or give both the same [scoring]",
                 others.rule
             ),
-            None if self.is_standing_by => tracing::info!("the settings are in force again: scoring {own}"),
+            None if was_standing_by => tracing::info!("the settings are in force again: scoring {own}"),
             _ => {}
         }
-        self.is_standing_by = others.is_some();
+        self.others.send_replace(others);
     }
 }
 

@@ -1,26 +1,34 @@
 //! The score worker: scores, windows, snapshots and the leaderboard.
 //!
 //! [`ScoreWorker::run_once`] does everything that is due; [`run`] does it again and again. Scores are a pure function of
-//! what is stored, and every write is idempotent, so the worker may be late, killed, restarted or run twice.
+//! what is stored, and every write is idempotent, so the worker may be late, killed, restarted or run many times at once.
+//!
+//! Many workers over one database share the rounds by claims, a few rounds each, and one of them holds the lease on the
+//! ranking: it alone writes leaderboard and snapshots, and follows the changes of scores for that.
 
+mod holdings;
 mod in_force;
 mod ranker;
 mod rescoring;
 mod scorer;
 mod settings;
+mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Clock, Timestamp};
-use storage::{Result, Store};
+use storage::{Lease, LeaseName, OutdatedRounds, Result, StorageError, Store};
 use tokio_util::sync::CancellationToken;
 
+use holdings::Holdings;
+pub use holdings::LEASE;
 use in_force::InForce;
-use ranker::Ranker;
+use ranker::{Ranker, first_in_windows};
 use rescoring::Tally;
 use scorer::Scorer;
 pub use settings::ScoreSettings;
+pub use status::Status;
 
 /// What one run did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,33 +50,48 @@ pub struct Progress {
 /// Scores what is due and ranks.
 pub struct ScoreWorker {
     in_force: InForce,
+    holdings: Arc<Holdings>,
     scorer: Scorer,
     ranker: Ranker,
     clock: Arc<dyn Clock>,
-    /// How many rounds in the windows another rule has judged; `None` until they are counted. Once there are none, they
-    /// are counted again only after somebody else has changed a round's scores.
-    outdated: Option<u64>,
+    /// Its settings were in force when it last looked.
+    is_active: bool,
+    /// The lease with which the ranker last worked.
+    lease: Option<Lease>,
+    /// The rounds in the windows that another rule has judged; `None` until they are counted. Once there are none, they are
+    /// counted again only after somebody else has changed a round's scores.
+    outdated: Option<OutdatedRounds>,
     tally: Tally,
 }
 
 impl ScoreWorker {
     /// A worker over `store`; it reads what it needs when it first runs.
     pub fn new(settings: ScoreSettings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        let holdings = Arc::new(Holdings::new(Arc::clone(&store), Arc::clone(&clock)));
         ScoreWorker {
             in_force: InForce::new(Arc::clone(&store), settings.clone()),
             ranker: Ranker::new(Arc::clone(&store), settings.weights.clone(), settings.stamp()),
             tally: Tally::new(settings.stamp()),
-            scorer: Scorer::new(store, settings),
+            scorer: Scorer::new(store, Arc::clone(&holdings), settings),
+            holdings,
             clock,
+            is_active: false,
+            lease: None,
             outdated: None,
         }
     }
 
-    /// Scores every round that is due; then writes the snapshot of each full hour that has none or lacks a late score,
-    /// and, when scores have changed, the leaderboard as of the full minute.
+    /// What the worker says of itself, also while it runs.
+    pub fn status(&self) -> Status {
+        Status { others: self.in_force.watch_others(), ranking: self.holdings.watch_ranking() }
+    }
+
+    /// Scores every round that is due and that no other worker has claimed. Then, while it is this worker that ranks, writes
+    /// the snapshot of each full hour that has none or lacks a late score, and, when scores have changed, the leaderboard as
+    /// of the full minute.
     ///
-    /// Rounds of the last 168 hours that another rule has judged are scored again, a few at a time: between them new
-    /// rounds have their turn and the leaderboard says how many are left.
+    /// Rounds of the last 168 hours that another rule has judged are scored again, some at a time: between them new rounds
+    /// have their turn and the leaderboard says how many are left.
     ///
     /// Does nothing while a worker that was started later has other settings: those are in force.
     pub async fn run_once(&mut self) -> Result<Progress> {
@@ -76,58 +99,107 @@ impl ScoreWorker {
         while self.is_in_force().await? {
             let now = self.clock.now();
             self.scorer.score_due(now, &mut progress).await?;
-            let rescored = self.rescore_some(now, &mut progress).await?;
-            if self.ranker.follow(now).await? {
-                self.outdated = None;
-            }
-            let outdated = self.outdated(now).await?;
-            let written = self.ranker.write_due(now, outdated, rescored > 0).await?;
-            progress.leaderboard = written.or(progress.leaderboard);
-            if rescored == 0 {
+            let is_last = match self.rescore_and_rank(now, &mut progress).await {
+                // Another worker has taken it since; the next turn finds out whether it still has it.
+                Err(StorageError::LeaseLost(_)) => {
+                    self.holdings.lose_ranking();
+                    false
+                }
+                rescored => rescored? == 0,
+            };
+            if is_last {
                 break;
             }
         }
         Ok(progress)
     }
 
-    /// Writes the leaderboard as of `as_of`, whether or not scores have changed.
+    /// Writes the leaderboard as of `as_of`, whether or not scores have changed. Fails with [`StorageError::LeaseLost`]
+    /// while another worker ranks.
     pub async fn rank(&mut self, as_of: Timestamp) -> Result<()> {
-        let outdated = self.outdated(as_of).await?;
-        self.ranker.rank(as_of, outdated).await
+        let lease = self.ranking_lease(as_of).await?.ok_or(StorageError::LeaseLost(LeaseName::Ranking))?;
+        let since = self.ranker.first_in_own_windows(as_of).await?;
+        let outdated = self.outdated(since, as_of).await?;
+        self.ranker.rank(as_of, outdated, &lease).await
+    }
+
+    /// Makes what this worker holds last [`LEASE`] longer. [`run`] sees to it by itself.
+    pub async fn renew(&self) -> Result<()> {
+        self.holdings.renew().await
+    }
+
+    /// Gives back what this worker has claimed, and the ranking, so that others need not wait until that ends by itself. To
+    /// be called when it stops.
+    pub async fn give_back(&self) -> Result<()> {
+        self.holdings.give_back().await
     }
 
     /// False while others are in force; what is known of scores and leaderboards is theirs by the time it is true again.
     async fn is_in_force(&mut self) -> Result<bool> {
         let is_in_force = self.in_force.check(self.clock.now()).await?;
-        if !is_in_force {
+        if self.is_active && !is_in_force {
+            self.give_back().await?;
             self.ranker.forget();
             self.outdated = None;
         }
+        self.is_active = is_in_force;
         Ok(is_in_force)
     }
 
-    /// How many rounds in the windows as of `now` are left to score again.
-    async fn outdated(&mut self, now: Timestamp) -> Result<u64> {
-        match self.outdated {
-            Some(count) => Ok(count),
-            None => {
-                let since = self.ranker.first_in_windows(now).await?;
-                Ok(*self.outdated.insert(self.scorer.outdated_count(since).await?))
+    /// Scores some rounds again, if there are any, and ranks when that is this worker's part; returns how many it took.
+    async fn rescore_and_rank(&mut self, now: Timestamp, progress: &mut Progress) -> Result<usize> {
+        let lease = self.ranking_lease(now).await?;
+        let since = match &lease {
+            Some(_) => self.ranker.first_in_own_windows(now).await?,
+            None => first_in_windows(now),
+        };
+        let rescored = self.rescore_some(since, now, progress).await?;
+        if let Some(lease) = lease {
+            if self.ranker.follow(now).await? {
+                self.outdated = None;
             }
+            let outdated = self.outdated(since, now).await?;
+            let written = self.ranker.write_due(now, outdated, &lease).await?;
+            progress.leaderboard = written.or(progress.leaderboard);
+        }
+        Ok(rescored)
+    }
+
+    /// The lease on the ranking, if this worker has it or can have it. With a new one the ranker begins anew, from what others
+    /// have written meanwhile.
+    async fn ranking_lease(&mut self, now: Timestamp) -> Result<Option<Lease>> {
+        let lease = self.holdings.ranking(now).await?;
+        if self.lease != lease {
+            self.ranker.forget();
+            self.outdated = None;
+            self.lease = lease.clone();
+        }
+        Ok(lease)
+    }
+
+    /// The rounds that resolved after `since` and are left to score again.
+    async fn outdated(&mut self, since: Timestamp, now: Timestamp) -> Result<OutdatedRounds> {
+        match self.outdated {
+            Some(outdated) => Ok(outdated),
+            None => Ok(*self.outdated.insert(self.scorer.outdated(since, now).await?)),
         }
     }
 
-    /// Scores a few rounds again, if there are any; returns how many.
-    async fn rescore_some(&mut self, now: Timestamp, progress: &mut Progress) -> Result<usize> {
-        if self.outdated(now).await? == 0 {
+    /// Scores some of them again, if there are any; returns how many it took.
+    async fn rescore_some(
+        &mut self,
+        since: Timestamp,
+        now: Timestamp,
+        progress: &mut Progress,
+    ) -> Result<usize> {
+        if self.outdated(since, now).await?.all == 0 {
             return Ok(0);
         }
-        let since = self.ranker.first_in_windows(now).await?;
         let before = progress.rescored;
         let taken = self.scorer.rescore_some(since, now, progress).await?;
         self.outdated = None;
-        let rounds_left = self.outdated(now).await?;
-        self.tally.add(progress.rescored - before, rounds_left);
+        let left = self.outdated(since, now).await?;
+        self.tally.add(progress.rescored - before, left.all);
         Ok(taken)
     }
 }
@@ -137,9 +209,29 @@ const IDLE: Duration = Duration::from_secs(1);
 /// The pause after an error, so that a database that is away is not hammered.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 
-/// Works until `shutdown`, also in the middle of a backlog: what is not stored by then is done at the next start. An error
-/// of the database that may pass is logged and waited out; any other ends the worker.
+/// How long a stop waits for the database to take back what is held.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Works until `shutdown`, also in the middle of a backlog: what is not stored by then is done at the next start, or by
+/// another worker, for claims and ranking are given back at once. An error of the database that may pass is logged and waited
+/// out; any other ends the worker.
 pub async fn run(mut worker: ScoreWorker, shutdown: CancellationToken) -> Result<()> {
+    let holdings = Arc::clone(&worker.holdings);
+    let outcome = tokio::select! {
+        outcome = work(&mut worker, &shutdown) => outcome,
+        never = holdings.keep() => match never {},
+    };
+    match tokio::time::timeout(FAREWELL, worker.give_back()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "cannot give claims and lease back: they end within {LEASE}")
+        }
+        Err(_) => tracing::warn!("the database does not answer: claims and lease end within {LEASE}"),
+    }
+    outcome
+}
+
+async fn work(worker: &mut ScoreWorker, shutdown: &CancellationToken) -> Result<()> {
     while let Some(result) = shutdown.run_until_cancelled(worker.run_once()).await {
         let pause = match result {
             Ok(progress) => {

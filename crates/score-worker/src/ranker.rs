@@ -1,13 +1,17 @@
 //! Windows, snapshots and the leaderboard, from the scores as stored.
 //!
 //! The ranker follows the changes of scores in the database, whoever made them, so that a second score worker or a
-//! restart leads to the same numbers.
+//! restart leads to the same numbers. It writes for the one worker that holds the lease on the ranking. The others do not
+//! follow: to read every score again in each of them would cost more than the moment in which one that takes over reads them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::{Rescoring, ScoreHistory, Span, Timestamp, TimestampExt, Weights, Window, rank};
-use storage::{ChangeNumber, Result, ScoreChange, ScoringChange, Store};
+use domain::{
+    Leaderboard, ModelId, ModelStanding, Rescoring, ScoreHistory, Span, Standings, Timestamp, TimestampExt,
+    Weights, Window, rank,
+};
+use storage::{ChangeNumber, Lease, OutdatedRounds, Result, ScoreChange, ScoringChange, Store};
 
 /// Changes read at once.
 const BATCH: usize = 1000;
@@ -29,6 +33,8 @@ struct State {
     held_after: Timestamp,
     /// Every change up to here is in the history.
     seen: ChangeNumber,
+    /// Every change up to here is in the leaderboards and the snapshots.
+    ranked: ChangeNumber,
     /// When the rounds resolved whose newest scores no leaderboard shows.
     unshown: BTreeSet<Timestamp>,
     /// The first full hour whose snapshot is missing or lacks a score.
@@ -42,11 +48,12 @@ struct State {
     shown: Option<Announcement>,
 }
 
-/// By which rule a leaderboard is, and what of it is not yet.
+/// What a leaderboard says besides the ranking: by which rule it is, what of it is not yet, and who is left out.
 #[derive(Debug, Clone, PartialEq)]
 struct Announcement {
     rule: String,
     rescoring: Option<Rescoring>,
+    excluded: BTreeSet<ModelId>,
 }
 
 impl State {
@@ -59,22 +66,34 @@ impl State {
         self.next_snapshot <= as_of
     }
 
-    /// Takes a change; returns when the round resolved, unless the change concerns no score.
+    /// Takes a change; returns when the round resolved, unless the snapshots hold the change already.
     fn take(&mut self, change: ScoreChange) -> Option<Timestamp> {
         self.seen = change.number;
-        let resolved = match change.scored {
+        let is_in_windows = match change.scored {
             Some(round) => {
-                let resolved = round.resolves_at;
                 self.history.insert(round);
-                resolved
+                true
             }
             None => {
                 self.has_unscored = true;
-                self.history.remove(change.round_id)?
+                self.history.remove(change.round_id).is_some()
             }
         };
-        self.unshown.insert(resolved);
-        Some(resolved)
+        if is_in_windows {
+            self.unshown.insert(change.resolves_at);
+        }
+        (change.number > self.ranked).then_some(change.resolves_at)
+    }
+
+    /// Has the snapshots of the last day written again that lack changes of rounds that resolved at `earliest` or later.
+    fn amend_snapshots(&mut self, earliest: Timestamp, as_of: Timestamp) {
+        let first_changed = earliest.ceil_to(Span::HOUR).max(first_amended(as_of)).max(self.rule_since);
+        self.next_snapshot = self.next_snapshot.min(first_changed);
+    }
+
+    /// The last change that nothing written as of `as_of` lacks.
+    fn ranked_up_to(&self, as_of: Timestamp) -> ChangeNumber {
+        if self.is_snapshot_due(as_of) { self.ranked } else { self.seen }
     }
 }
 
@@ -95,64 +114,66 @@ impl Ranker {
     }
 
     /// Rounds that resolved after this are in some window that is yet to be written.
-    pub async fn first_in_windows(&mut self, now: Timestamp) -> Result<Timestamp> {
+    pub async fn first_in_own_windows(&mut self, now: Timestamp) -> Result<Timestamp> {
         let state = self.state(full_minute(now)).await?;
         let first_written = full_minute(now).min(state.next_snapshot);
         self.state = Some(state);
         Ok(first_written - Window::Anchor.span())
     }
 
-    /// Writes what is due as of the full minute at or before `now`, when so many rounds are left to score again, by the
+    /// Writes what is due as of the full minute at or before `now`, when these rounds are left to score again, by the
     /// changes that were followed; returns the instant of a new leaderboard.
     pub async fn write_due(
         &mut self,
         now: Timestamp,
-        outdated: u64,
-        is_rescoring: bool,
+        outdated: OutdatedRounds,
+        lease: &Lease,
     ) -> Result<Option<Timestamp>> {
         let as_of = full_minute(now);
         let mut state = self.state(as_of).await?;
-        let written = self.write_due_of(&mut state, as_of, outdated, is_rescoring).await;
+        let written = self.write_due_of(&mut state, as_of, outdated, lease).await;
         self.state = Some(state);
         written
     }
 
     /// Writes the leaderboard as of `as_of`.
-    pub async fn rank(&mut self, as_of: Timestamp, outdated: u64) -> Result<()> {
+    pub async fn rank(&mut self, as_of: Timestamp, outdated: OutdatedRounds, lease: &Lease) -> Result<()> {
         let mut state = self.refreshed(as_of).await?;
         self.read_members(&mut state).await?;
-        let written = self.write_leaderboard(&mut state, as_of, self.announcement(outdated)).await;
+        let announcement = self.announcement(outdated.all).await?;
+        let written = self.write_leaderboard(&mut state, as_of, announcement, lease).await;
         self.state = Some(state);
         written
     }
 
-    fn announcement(&self, outdated: u64) -> Announcement {
+    async fn announcement(&self, outdated: u64) -> Result<Announcement> {
         let rescoring = (outdated > 0).then_some(Rescoring { rounds_left: outdated });
-        Announcement { rule: self.rule.clone(), rescoring }
+        let excluded = self.store.excluded_models().await?;
+        Ok(Announcement { rule: self.rule.clone(), rescoring, excluded })
     }
 
     async fn write_due_of(
         &self,
         state: &mut State,
         as_of: Timestamp,
-        outdated: u64,
-        is_rescoring: bool,
+        outdated: OutdatedRounds,
+        lease: &Lease,
     ) -> Result<Option<Timestamp>> {
-        let announcement = self.announcement(outdated);
+        let announcement = self.announcement(outdated.all).await?;
         let is_leaderboard_due = state.is_leaderboard_due(as_of, &announcement);
         // A snapshot is kept, so it waits until its windows are whole; but not for rounds that are put off.
-        let is_snapshot_due = !is_rescoring && state.is_snapshot_due(as_of);
+        let is_snapshot_due = outdated.due == 0 && state.is_snapshot_due(as_of);
         if !is_leaderboard_due && !is_snapshot_due {
             return Ok(None);
         }
         self.read_members(state).await?;
         if is_snapshot_due {
-            self.write_snapshots(state, as_of).await?;
+            self.write_snapshots(state, as_of, lease).await?;
         }
         if !is_leaderboard_due {
             return Ok(None);
         }
-        self.write_leaderboard(state, as_of, announcement).await?;
+        self.write_leaderboard(state, as_of, announcement, lease).await?;
         state.history.forget_before(first_amended(as_of));
         Ok(Some(as_of))
     }
@@ -162,22 +183,24 @@ impl Ranker {
         state: &mut State,
         as_of: Timestamp,
         announcement: Announcement,
+        lease: &Lease,
     ) -> Result<()> {
         let standings = state.history.standings(as_of, &self.weights);
-        let mut leaderboard = rank(&standings, &announcement.rule);
-        leaderboard.rescoring = announcement.rescoring;
-        self.store.save_leaderboard(&leaderboard, &standings).await?;
+        let leaderboard = rank_included(&standings, &announcement);
+        let ranked = state.ranked_up_to(as_of);
+        self.store.save_leaderboard(&leaderboard, &standings, ranked, lease).await?;
+        state.ranked = ranked;
         state.unshown.retain(|resolved| *resolved > as_of);
         state.shown = Some(announcement);
         Ok(())
     }
 
-    async fn write_snapshots(&self, state: &mut State, as_of: Timestamp) -> Result<()> {
+    async fn write_snapshots(&self, state: &mut State, as_of: Timestamp, lease: &Lease) -> Result<()> {
         state.next_snapshot = state.next_snapshot.max(first_snapshot(as_of));
         while state.is_snapshot_due(as_of) {
             let standings = state.history.standings(state.next_snapshot, &self.weights);
             if !standings.models.is_empty() {
-                self.store.save_snapshot(&standings).await?;
+                self.store.save_snapshot(&standings, lease).await?;
             }
             state.next_snapshot = state.next_snapshot + Span::HOUR;
         }
@@ -197,15 +220,12 @@ impl Ranker {
         let Some(mut state) = self.state.take() else {
             return self.load(as_of).await;
         };
-        if let Some(earliest) = self.read_changes(&mut state).await? {
-            let first_changed = earliest.ceil_to(Span::HOUR).max(first_amended(as_of)).max(state.rule_since);
-            state.next_snapshot = state.next_snapshot.min(first_changed);
-        }
+        self.read_changes(&mut state, as_of).await?;
         Ok(state)
     }
 
-    /// The state of a worker that has just been started: the newest snapshot may lack what was scored since, and so may
-    /// the leaderboard.
+    /// The state of a worker that has just been started, or ranks from now on: the newest snapshot may lack what was scored
+    /// since, and so may the leaderboard; older snapshots may lack late scores that were stored after the last leaderboard.
     async fn load(&self, as_of: Timestamp) -> Result<State> {
         let first_snapshot = first_snapshot(as_of);
         let rule_since = rule_since(&self.store.scoring_changes().await?, &self.rule);
@@ -215,15 +235,15 @@ impl Ranker {
             Some(newest) if newest < rule_since => first_snapshot.max(newest + Span::HOUR),
             Some(newest) => first_snapshot.max(newest),
         };
-        let shown = self
-            .store
-            .latest_leaderboard()
-            .await?
-            .map(|leaderboard| Announcement { rule: leaderboard.rule, rescoring: leaderboard.rescoring });
+        let shown =
+            self.store.latest_leaderboard().await?.map(
+                |Leaderboard { rule, rescoring, excluded, .. }| Announcement { rule, rescoring, excluded },
+            );
         let mut state = State {
             history: ScoreHistory::new(),
             held_after: next_snapshot.min(first_amended(as_of)) - Window::Anchor.span(),
             seen: ChangeNumber::default(),
+            ranked: self.store.ranked_up_to().await?,
             unshown: BTreeSet::new(),
             next_snapshot,
             rule_since,
@@ -231,15 +251,17 @@ impl Ranker {
             shown,
         };
         self.read_members(&mut state).await?;
-        self.read_changes(&mut state).await?;
+        // The newest leaderboard may still hold what was voided since.
+        let earliest = self.read_changes(&mut state, as_of).await?;
+        state.unshown.extend(earliest);
         for (id, first) in self.store.first_scored().await? {
             state.history.note_first_scored(&id, first);
         }
         Ok(state)
     }
 
-    /// Takes every change that is not in the history; returns the earliest resolution of a round whose scores changed.
-    async fn read_changes(&self, state: &mut State) -> Result<Option<Timestamp>> {
+    /// Takes every change that is not in the history; returns the earliest resolution of a round that snapshots lack.
+    async fn read_changes(&self, state: &mut State, as_of: Timestamp) -> Result<Option<Timestamp>> {
         let mut earliest = None;
         loop {
             let changes = self.store.score_changes(state.seen, state.held_after, &self.rule, BATCH).await?;
@@ -247,9 +269,13 @@ impl Ranker {
             let resolved = changes.into_iter().filter_map(|change| state.take(change)).min();
             earliest = earliest.into_iter().chain(resolved).min();
             if is_last {
-                return Ok(earliest);
+                break;
             }
         }
+        if let Some(earliest) = earliest {
+            state.amend_snapshots(earliest, as_of);
+        }
+        Ok(earliest)
     }
 
     async fn read_members(&self, state: &mut State) -> Result<()> {
@@ -258,6 +284,25 @@ impl Ranker {
         }
         Ok(())
     }
+}
+
+/// Ranks all models but the excluded ones. Their window scores are kept, and so are the scores of all others in the rounds
+/// that they answered: whoever is included again is ranked as if nothing had been.
+fn rank_included(standings: &Standings, announcement: &Announcement) -> Leaderboard {
+    let Announcement { rule, rescoring, excluded } = announcement.clone();
+    let leaderboard = if excluded.is_empty() {
+        rank(standings, &rule)
+    } else {
+        let is_included = |model: &&ModelStanding| !excluded.contains(&model.model_id);
+        let models = standings.models.iter().filter(is_included).cloned().collect();
+        rank(&Standings { as_of: standings.as_of, models }, &rule)
+    };
+    Leaderboard { rescoring, excluded, ..leaderboard }
+}
+
+/// Rounds that resolved after this are in some window as of `now` or later.
+pub fn first_in_windows(now: Timestamp) -> Timestamp {
+    full_minute(now) - Window::Anchor.span()
 }
 
 fn full_minute(now: Timestamp) -> Timestamp {

@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use domain::{Prediction, Question, Timestamp};
 use scoring::{PredictionScore, RoundOutcome, SettledStep, Settlement, StepMean, score_round, settle};
-use storage::{Result, RoundScores, ScoreRecord, StepScore, StorageError, Store};
+use storage::{OutdatedRounds, Result, RoundScores, ScoreRecord, StepScore, StorageError, Store};
 
+use crate::holdings::Holdings;
 use crate::{Progress, ScoreSettings};
 
-/// Rounds taken from the database at once: few, so that memory and write transactions stay small.
-const BATCH: usize = 64;
+/// Rounds claimed at once: few, so that workers share a backlog evenly and one that dies keeps few of them waiting.
+const CLAIM: usize = 8;
+
+/// Rounds scored again before new ones have their turn.
+const AGAIN: usize = 64;
 
 pub struct Scorer {
     store: Arc<dyn Store>,
+    holdings: Arc<Holdings>,
     settings: Arc<ScoreSettings>,
     /// The stamp of its scores.
     rule: String,
@@ -25,45 +30,52 @@ enum Verdict {
 }
 
 impl Scorer {
-    pub fn new(store: Arc<dyn Store>, settings: ScoreSettings) -> Self {
+    pub fn new(store: Arc<dyn Store>, holdings: Arc<Holdings>, settings: ScoreSettings) -> Self {
         let rule = settings.stamp();
-        Scorer { store, settings: Arc::new(settings), rule }
+        Scorer { store, holdings, settings: Arc::new(settings), rule }
     }
 
-    /// Scores, voids or defers every round that is due.
+    /// Scores, voids or defers every round that is due and that no other worker has claimed.
     pub async fn score_due(&self, now: Timestamp, progress: &mut Progress) -> Result<()> {
         loop {
-            let due = self.store.fetch_ready_to_score(now, BATCH).await?;
-            for question in &due {
+            let claimed = self.store.claim_ready(&self.holdings.hold(now), CLAIM).await?;
+            for question in &claimed {
                 self.score_one(question, now, progress).await?;
             }
-            if due.len() < BATCH {
+            if claimed.len() < CLAIM {
                 return Ok(());
             }
         }
     }
 
-    /// Does the same for a few rounds resolved after `resolved_after` that another rule scored or voided, the latest
-    /// first: so the shortest window is whole again soonest. Returns how many it took.
+    /// Does the same for some rounds resolved after `resolved_after` that another rule scored or voided, the latest first:
+    /// so the shortest window is whole again soonest. Returns how many it took.
     pub async fn rescore_some(
         &self,
         resolved_after: Timestamp,
         now: Timestamp,
         progress: &mut Progress,
     ) -> Result<usize> {
-        let outdated = self.store.fetch_outdated(&self.rule, resolved_after, now, BATCH).await?;
-        let mut again = Progress::default();
-        for question in &outdated {
-            self.score_one(question, now, &mut again).await?;
+        let (mut again, mut taken) = (Progress::default(), 0);
+        while taken < AGAIN {
+            let hold = self.holdings.hold(now);
+            let claimed = self.store.claim_outdated(&hold, &self.rule, resolved_after, CLAIM).await?;
+            for question in &claimed {
+                self.score_one(question, now, &mut again).await?;
+            }
+            taken += claimed.len();
+            if claimed.len() < CLAIM {
+                break;
+            }
         }
         progress.rescored += again.scored + again.void;
         progress.waiting += again.waiting;
-        Ok(outdated.len())
+        Ok(taken)
     }
 
     /// How many such rounds are left.
-    pub async fn outdated_count(&self, resolved_after: Timestamp) -> Result<u64> {
-        self.store.outdated_count(&self.rule, resolved_after).await
+    pub async fn outdated(&self, resolved_after: Timestamp, now: Timestamp) -> Result<OutdatedRounds> {
+        self.store.outdated_rounds(&self.rule, resolved_after, now).await
     }
 
     async fn score_one(&self, question: &Question, now: Timestamp, progress: &mut Progress) -> Result<()> {

@@ -4,9 +4,12 @@
 //! keys, so that no two writers wait for each other. Connections are made when they are needed, so that a worker starts
 //! while the database is away.
 
+mod claims;
 mod connect;
 mod errors;
+mod leases;
 mod models;
+mod operator;
 mod prices;
 mod rounds;
 mod rows;

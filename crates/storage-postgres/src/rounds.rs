@@ -37,12 +37,6 @@ macro_rules! insert_rounds {
               AS asked (round_id, asset, horizon_s, steps, method, target, performed_at, resolves_at)"
     };
 }
-/// The rounds that were scored or voided by another rule than $1 and resolved after $2.
-macro_rules! outdated {
-    () => {
-        "state IN ('scored', 'void') AND resolves_at > $2 AND rule IS DISTINCT FROM $1"
-    };
-}
 
 #[async_trait]
 impl RoundRepository for PostgresStore {
@@ -104,22 +98,9 @@ impl RoundRepository for PostgresStore {
         row.map(|row| Reader::rounds(&row).instant("performed_at")).transpose()
     }
 
-    async fn fetch_ready_to_score(&self, now: Timestamp, limit: usize) -> Result<Vec<Question>> {
-        let sql = "SELECT * FROM rounds
-                   WHERE state = 'closed' AND resolves_at <= $1 AND (score_after IS NULL OR score_after <= $1)
-                   ORDER BY resolves_at, round_id LIMIT $2";
-        let rows = sqlx::query(sql)
-            .bind(stored(now))
-            .bind(limit_of(limit))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed)?;
-        rows.iter().map(rows::question).collect()
-    }
-
     async fn defer_scoring(&self, id: RoundId, until: Timestamp) -> Result<()> {
         sqlx::query(
-            "UPDATE rounds SET score_after = $2
+            "UPDATE rounds SET score_after = $2, claimed_by = NULL, claimed_until = NULL
              WHERE round_id = $1 AND state IN ('closed', 'scored', 'void')",
         )
         .bind(id.as_uuid())
@@ -158,40 +139,6 @@ impl RoundRepository for PostgresStore {
             mark_void(&mut transaction, id, rule, at, reason).await?;
         }
         transaction.commit().await.map_err(failed)
-    }
-
-    async fn fetch_outdated(
-        &self,
-        rule: &str,
-        resolved_after: Timestamp,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Question>> {
-        let sql = concat!(
-            "SELECT * FROM rounds WHERE ",
-            outdated!(),
-            " AND (score_after IS NULL OR score_after <= $3) ORDER BY resolves_at DESC, round_id LIMIT $4"
-        );
-        let rows = sqlx::query(sql)
-            .bind(rule)
-            .bind(stored(resolved_after))
-            .bind(stored(now))
-            .bind(limit_of(limit))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed)?;
-        rows.iter().map(rows::question).collect()
-    }
-
-    async fn outdated_count(&self, rule: &str, resolved_after: Timestamp) -> Result<u64> {
-        let sql = concat!("SELECT count(*) FROM rounds WHERE ", outdated!());
-        let count: i64 = sqlx::query_scalar(sql)
-            .bind(rule)
-            .bind(stored(resolved_after))
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failed)?;
-        Ok(count.unsigned_abs())
     }
 
     async fn score_changes(
@@ -404,7 +351,10 @@ async fn insert_refused(connection: &mut PgConnection, id: RoundId, refused: &[(
 }
 
 /// A round as it is now; nobody else changes it before the transaction ends.
-async fn round_to_judge(connection: &mut PgConnection, id: RoundId) -> Result<Option<RoundRecord>> {
+pub(crate) async fn round_to_judge(
+    connection: &mut PgConnection,
+    id: RoundId,
+) -> Result<Option<RoundRecord>> {
     let sql = "SELECT * FROM rounds WHERE round_id = $1 FOR NO KEY UPDATE";
     let row = sqlx::query(sql).bind(id.as_uuid()).fetch_optional(connection).await.map_err(failed)?;
     row.as_ref().map(rows::round).transpose()
@@ -431,7 +381,7 @@ async fn scores_of(connection: &mut PgConnection, id: RoundId) -> Result<Vec<Sco
     rows.iter().map(rows::score).collect()
 }
 
-async fn delete_scores(connection: &mut PgConnection, id: RoundId) -> Result<()> {
+pub(crate) async fn delete_scores(connection: &mut PgConnection, id: RoundId) -> Result<()> {
     let sql = "DELETE FROM scores WHERE round_id = $1";
     sqlx::query(sql).bind(id.as_uuid()).execute(connection).await.map_err(failed).map(drop)
 }
@@ -466,7 +416,7 @@ async fn insert_scores(connection: &mut PgConnection, id: RoundId, scores: &[Sco
 
 /// Takes the next change number, for the round that the transaction changes next. Others wait for theirs until it has
 /// committed, so that numbers appear in order; the round itself is locked before, always in this order.
-async fn count_change(connection: &mut PgConnection) -> Result<()> {
+pub(crate) async fn count_change(connection: &mut PgConnection) -> Result<()> {
     sqlx::query("UPDATE change_counter SET last_number = last_number + 1")
         .execute(connection)
         .await
@@ -477,7 +427,8 @@ async fn count_change(connection: &mut PgConnection) -> Result<()> {
 async fn mark_scored(connection: &mut PgConnection, scores: &RoundScores) -> Result<()> {
     sqlx::query(
         "UPDATE rounds SET state = 'scored', reason = NULL, scored_at = $2, rule = $3, best = $4, q95 = $5,
-                           change_number = (SELECT last_number FROM change_counter)
+                           change_number = (SELECT last_number FROM change_counter),
+                           claimed_by = NULL, claimed_until = NULL
          WHERE round_id = $1",
     )
     .bind(scores.round_id.as_uuid())
@@ -491,7 +442,7 @@ async fn mark_scored(connection: &mut PgConnection, scores: &RoundScores) -> Res
     .map(drop)
 }
 
-async fn mark_void(
+pub(crate) async fn mark_void(
     connection: &mut PgConnection,
     id: RoundId,
     rule: &str,
@@ -501,7 +452,8 @@ async fn mark_void(
     sqlx::query(
         "UPDATE rounds SET state = 'void', scored_at = $2, rule = $3, reason = $4,
                            best = NULL, q95 = NULL,
-                           change_number = (SELECT last_number FROM change_counter)
+                           change_number = (SELECT last_number FROM change_counter),
+                           claimed_by = NULL, claimed_until = NULL
          WHERE round_id = $1",
     )
     .bind(id.as_uuid())

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, PgConnection, Postgres, Row, Type};
 use storage::{
-    ChangeNumber, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord, ScoringChange, StorageError,
-    decode_document, decode_steps, decode_text,
+    AuditEntry, ChangeNumber, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord, ScoringChange,
+    StorageError, decode_document, decode_steps, decode_text,
 };
 use uuid::Uuid;
 
@@ -60,6 +60,9 @@ impl<'r> Reader<'r> {
     }
     pub(crate) fn scoring_changes(row: &'r PgRow) -> Self {
         Reader { row, table: "scoring_changes", key: number_key }
+    }
+    pub(crate) fn audit(row: &'r PgRow) -> Self {
+        Reader { row, table: "audit", key: number_key }
     }
     pub(crate) fn scores(row: &'r PgRow) -> Self {
         Reader { row, table: "scores", key: outcome_key }
@@ -293,6 +296,7 @@ pub(crate) fn score_change(row: &PgRow, rule: &str) -> Result<ScoreChange> {
     Ok(ScoreChange {
         number: ChangeNumber(row.get("change_number")?),
         round_id,
+        resolves_at: row.instant("resolves_at")?,
         scored: (is_scored && is_by_rule).then_some(scored),
     })
 }
@@ -307,4 +311,16 @@ pub(crate) fn first_scored(row: &PgRow) -> Result<Option<(ModelId, Timestamp)>> 
 pub(crate) fn scoring_change(row: &PgRow) -> Result<ScoringChange> {
     let row = Reader::scoring_changes(row);
     Ok(ScoringChange { at: row.instant("at")?, rule: row.get("rule")?, settings: row.get("settings")? })
+}
+
+pub(crate) fn audit_entry(row: &PgRow) -> Result<AuditEntry> {
+    let row = Reader::audit(row);
+    Ok(AuditEntry {
+        number: row.count("number")?,
+        at: row.instant("at")?,
+        by: row.get("by_whom")?,
+        action: row.get("action")?,
+        subject: row.get("subject")?,
+        reason: row.get("reason")?,
+    })
 }

@@ -4,9 +4,12 @@
 //! one connection, in transactions that take the write lock when they begin (`BEGIN IMMEDIATE`), so that none fails half
 //! way; reads go through a few others and hold a snapshot no longer than one method takes.
 
+mod claims;
 mod connect;
 mod errors;
+mod leases;
 mod models;
+mod operator;
 mod prices;
 mod rounds;
 mod rows;

@@ -25,13 +25,6 @@ struct Entry<'a> {
     counts: StatusCounts,
 }
 
-/// The rounds that were scored or voided by another rule than ?1 and resolved after ?2.
-macro_rules! outdated {
-    () => {
-        "state IN ('scored', 'void') AND resolves_at > ?2 AND rule IS DISTINCT FROM ?1"
-    };
-}
-
 #[async_trait]
 impl RoundRepository for SqliteStore {
     async fn mark_asked(&self, questions: &[Question], asked_at: Timestamp) -> Result<Vec<RoundId>> {
@@ -94,23 +87,10 @@ impl RoundRepository for SqliteStore {
         row.map(|row| Reader::rounds(&row).instant("performed_at")).transpose()
     }
 
-    async fn fetch_ready_to_score(&self, now: Timestamp, limit: usize) -> Result<Vec<Question>> {
-        let sql = "SELECT * FROM rounds
-                   WHERE state = 'closed' AND resolves_at <= ?1 AND (score_after IS NULL OR score_after <= ?1)
-                   ORDER BY resolves_at, round_id LIMIT ?2";
-        let rows = sqlx::query(sql)
-            .bind(micros(now))
-            .bind(limit_of(limit))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
-        rows.iter().map(rows::question).collect()
-    }
-
     async fn defer_scoring(&self, id: RoundId, until: Timestamp) -> Result<()> {
         let mut turn = self.writer.turn().await?;
         sqlx::query(
-            "UPDATE rounds SET score_after = ?2
+            "UPDATE rounds SET score_after = ?2, claimed_by = NULL, claimed_until = NULL
              WHERE round_id = ?1 AND state IN ('closed', 'scored', 'void')",
         )
         .bind(id.as_uuid())
@@ -149,40 +129,6 @@ impl RoundRepository for SqliteStore {
             mark_void(&mut turn, id, rule, at, reason).await?;
         }
         turn.finish().await
-    }
-
-    async fn fetch_outdated(
-        &self,
-        rule: &str,
-        resolved_after: Timestamp,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Question>> {
-        let sql = concat!(
-            "SELECT * FROM rounds WHERE ",
-            outdated!(),
-            " AND (score_after IS NULL OR score_after <= ?3) ORDER BY resolves_at DESC, round_id LIMIT ?4"
-        );
-        let rows = sqlx::query(sql)
-            .bind(rule)
-            .bind(micros(resolved_after))
-            .bind(micros(now))
-            .bind(limit_of(limit))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
-        rows.iter().map(rows::question).collect()
-    }
-
-    async fn outdated_count(&self, rule: &str, resolved_after: Timestamp) -> Result<u64> {
-        let sql = concat!("SELECT count(*) FROM rounds WHERE ", outdated!());
-        let count: i64 = sqlx::query_scalar(sql)
-            .bind(rule)
-            .bind(micros(resolved_after))
-            .fetch_one(&self.readers)
-            .await
-            .map_err(failed)?;
-        Ok(count.unsigned_abs())
     }
 
     async fn score_changes(
@@ -399,7 +345,10 @@ async fn insert_refused(
 }
 
 /// A round as it is now, within a transaction that writes.
-async fn round_to_judge(connection: &mut SqliteConnection, id: RoundId) -> Result<Option<RoundRecord>> {
+pub(crate) async fn round_to_judge(
+    connection: &mut SqliteConnection,
+    id: RoundId,
+) -> Result<Option<RoundRecord>> {
     let sql = "SELECT * FROM rounds WHERE round_id = ?1";
     let row = sqlx::query(sql).bind(id.as_uuid()).fetch_optional(connection).await.map_err(failed)?;
     row.as_ref().map(rows::round).transpose()
@@ -426,7 +375,7 @@ async fn scores_of(connection: &mut SqliteConnection, id: RoundId) -> Result<Vec
     rows.iter().map(rows::score).collect()
 }
 
-async fn delete_scores(connection: &mut SqliteConnection, id: RoundId) -> Result<()> {
+pub(crate) async fn delete_scores(connection: &mut SqliteConnection, id: RoundId) -> Result<()> {
     let sql = "DELETE FROM scores WHERE round_id = ?1";
     sqlx::query(sql).bind(id.as_uuid()).execute(connection).await.map_err(failed).map(drop)
 }
@@ -460,7 +409,7 @@ async fn insert_scores(connection: &mut SqliteConnection, id: RoundId, scores: &
 }
 
 /// Takes the next change number, for the round that the transaction changes next.
-async fn count_change(connection: &mut SqliteConnection) -> Result<()> {
+pub(crate) async fn count_change(connection: &mut SqliteConnection) -> Result<()> {
     sqlx::query("UPDATE change_counter SET last_number = last_number + 1")
         .execute(connection)
         .await
@@ -471,7 +420,8 @@ async fn count_change(connection: &mut SqliteConnection) -> Result<()> {
 async fn mark_scored(connection: &mut SqliteConnection, scores: &RoundScores) -> Result<()> {
     sqlx::query(
         "UPDATE rounds SET state = 'scored', reason = NULL, scored_at = ?2, rule = ?3, best = ?4, q95 = ?5,
-                           change_number = (SELECT last_number FROM change_counter)
+                           change_number = (SELECT last_number FROM change_counter),
+                           claimed_by = NULL, claimed_until = NULL
          WHERE round_id = ?1",
     )
     .bind(scores.round_id.as_uuid())
@@ -485,7 +435,7 @@ async fn mark_scored(connection: &mut SqliteConnection, scores: &RoundScores) ->
     .map(drop)
 }
 
-async fn mark_void(
+pub(crate) async fn mark_void(
     connection: &mut SqliteConnection,
     id: RoundId,
     rule: &str,
@@ -495,7 +445,8 @@ async fn mark_void(
     sqlx::query(
         "UPDATE rounds SET state = 'void', scored_at = ?2, rule = ?3, reason = ?4,
                            best = NULL, q95 = NULL,
-                           change_number = (SELECT last_number FROM change_counter)
+                           change_number = (SELECT last_number FROM change_counter),
+                           claimed_by = NULL, claimed_until = NULL
          WHERE round_id = ?1",
     )
     .bind(id.as_uuid())

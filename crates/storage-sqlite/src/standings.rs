@@ -3,17 +3,24 @@
 use async_trait::async_trait;
 use domain::{Leaderboard, Standings, Timestamp};
 use serde::Serialize;
-use storage::{Result, ScoringChange, StandingsRepository, encode_document};
+use storage::{ChangeNumber, Lease, Result, ScoringChange, StandingsRepository, encode_document};
 
-use crate::SqliteStore;
 use crate::errors::{failed, unstorable};
 use crate::rows::{self, Reader, limit_of, micros};
+use crate::{SqliteStore, leases};
 
 #[async_trait]
 impl StandingsRepository for SqliteStore {
-    async fn save_leaderboard(&self, leaderboard: &Leaderboard, standings: &Standings) -> Result<()> {
+    async fn save_leaderboard(
+        &self,
+        leaderboard: &Leaderboard,
+        standings: &Standings,
+        ranked_up_to: ChangeNumber,
+        lease: &Lease,
+    ) -> Result<()> {
         let (leaderboard_document, standings_document) = (pack(leaderboard)?, pack(standings)?);
         let mut turn = self.writer.begin().await?;
+        leases::guard(&mut turn, lease).await?;
         sqlx::query(
             "INSERT INTO leaderboards (as_of, document) VALUES (?1, ?2)
              ON CONFLICT (as_of) DO UPDATE SET document = excluded.document",
@@ -24,16 +31,26 @@ impl StandingsRepository for SqliteStore {
         .await
         .map_err(failed)?;
         sqlx::query(
-            "INSERT INTO standings (only_row, as_of, document) VALUES (1, ?1, ?2)
-             ON CONFLICT (only_row) DO UPDATE SET as_of = excluded.as_of, document = excluded.document
+            "INSERT INTO standings (only_row, as_of, document, ranked_up_to) VALUES (1, ?1, ?2, ?3)
+             ON CONFLICT (only_row) DO UPDATE
+             SET as_of = excluded.as_of, document = excluded.document, ranked_up_to = excluded.ranked_up_to
              WHERE excluded.as_of >= standings.as_of",
         )
         .bind(micros(standings.as_of))
         .bind(standings_document)
+        .bind(ranked_up_to.0)
         .execute(&mut *turn)
         .await
         .map_err(failed)?;
         turn.finish().await
+    }
+
+    async fn ranked_up_to(&self) -> Result<ChangeNumber> {
+        let number: Option<i64> = sqlx::query_scalar("SELECT ranked_up_to FROM standings")
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
+        Ok(number.map_or(ChangeNumber::default(), ChangeNumber))
     }
 
     async fn latest_leaderboard(&self) -> Result<Option<Leaderboard>> {
@@ -61,9 +78,10 @@ impl StandingsRepository for SqliteStore {
         row.map(|row| Reader::documents(&row, "standings").document()).transpose()
     }
 
-    async fn save_snapshot(&self, standings: &Standings) -> Result<()> {
+    async fn save_snapshot(&self, standings: &Standings, lease: &Lease) -> Result<()> {
         let document = pack(standings)?;
-        let mut turn = self.writer.turn().await?;
+        let mut turn = self.writer.begin().await?;
+        leases::guard(&mut turn, lease).await?;
         sqlx::query(
             "INSERT INTO snapshots (as_of, document) VALUES (?1, ?2)
              ON CONFLICT (as_of) DO UPDATE SET document = excluded.document",

@@ -5,8 +5,11 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 #![allow(missing_docs, reason = "the names of the tests say what the system promises")]
 
+mod claims;
 mod concurrency;
+mod leases;
 mod models;
+mod operator;
 mod prices;
 mod rounds;
 mod samples;
@@ -18,8 +21,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use claims::*;
 pub use concurrency::*;
+pub use leases::*;
 pub use models::*;
+pub use operator::*;
 pub use prices::*;
 pub use rounds::*;
 pub use scores::*;
@@ -96,10 +102,27 @@ macro_rules! conformance_tests {
             the_first_scored_round_since_a_model_joined_is_found,
             scored_predictions_are_counted_by_model,
             exports_page_through_all_rounds_in_order,
+            no_two_claims_hold_one_round,
+            a_claim_that_ran_out_is_taken_by_another_and_the_late_result_changes_nothing,
+            a_claim_that_is_renewed_lasts_longer,
+            claims_that_are_given_back_are_free_at_once,
+            a_claim_ends_when_its_round_is_scored_voided_or_deferred,
+            outdated_rounds_are_claimed_too,
+            many_workers_claim_each_round_once,
+            a_lease_has_one_holder_at_a_time,
+            a_lease_that_ran_out_is_taken_by_another_with_a_higher_token,
+            a_lease_that_is_renewed_or_given_back_ends_later_or_at_once,
+            of_many_that_want_a_lease_at_once_one_gets_it,
+            who_lost_the_ranking_writes_no_leaderboard_and_no_snapshot,
             the_newest_leaderboard_is_that_of_the_latest_instant,
             leaderboards_are_listed_oldest_first_the_newest_of_them,
             snapshots_are_kept_by_hour,
             changes_of_scoring_are_recorded_in_order_and_a_repetition_is_none,
+            a_round_voided_by_hand_is_judged_by_no_rule_until_it_is_rescored,
+            only_what_was_asked_and_is_kept_can_be_judged_by_hand,
+            a_model_is_excluded_until_it_is_included,
+            a_pause_lasts_until_it_is_resumed,
+            what_operators_do_is_on_record_newest_first_and_what_changes_nothing_is_not,
             empty_arguments_change_nothing,
             bounds_may_be_the_first_and_last_instant,
             counts_add_up,

@@ -1,5 +1,7 @@
 //! What can go wrong with a database.
 
+use crate::LeaseName;
+
 /// The result of a repository's method.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 
@@ -51,6 +53,9 @@ pub enum StorageError {
         /// What is wrong.
         why: String,
     },
+    /// What one process at a time may do, and another does by now; what was to be written is not.
+    #[error("another process holds the lease `{0}` by now")]
+    LeaseLost(LeaseName),
     /// Anything else that the database refuses; trying again does not help.
     #[error("the database refused: {0}")]
     Refused(#[source] Source),

@@ -14,12 +14,15 @@
 //! Two databases implement them, SQLite and PostgreSQL; `conformance` (a feature, for tests only) is the one set of
 //! tests that both pass.
 
+mod claims;
 mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
 mod export;
+mod leases;
 mod models;
+mod operator;
 mod prices;
 mod rounds;
 mod standings;
@@ -27,12 +30,15 @@ mod standings;
 use async_trait::async_trait;
 use serde::Serialize;
 
+pub use claims::{ClaimRepository, OutdatedRounds};
 pub use codec::{
     decode_document, decode_steps, decode_text, encode_document, encode_steps, encode_text, storable_text,
 };
 pub use error::{Result, StorageError, without_secrets};
 pub use export::{ExportedPrediction, ExportedRound, ExportedScore};
+pub use leases::{Hold, HolderId, Lease, LeaseName, LeaseRepository};
 pub use models::ModelRepository;
+pub use operator::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Unchanged};
 pub use prices::{FeedStatus, PriceRepository};
 pub use rounds::{
     ChangeNumber, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores, ScoreChange,
@@ -45,7 +51,15 @@ use domain::{StatusCounts, Timestamp};
 /// A database with everything in it. Object-safe: workers take `Arc<dyn Store>`.
 #[async_trait]
 pub trait Store:
-    PriceRepository + RoundRepository + ModelRepository + StandingsRepository + Send + Sync
+    PriceRepository
+    + RoundRepository
+    + ClaimRepository
+    + LeaseRepository
+    + ModelRepository
+    + StandingsRepository
+    + OperatorRepository
+    + Send
+    + Sync
 {
     /// Brings the schema up to date. Safe to run from several processes at once.
     /// Fails with [`StorageError::SchemaTooNew`] when the database was made by a newer program.

@@ -11,7 +11,8 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ExportedPrediction, ExportedRound, ExportedScore, Result, StorageError, encode_text, storable_text,
+    BY_HAND, ExportedPrediction, ExportedRound, ExportedScore, Result, StorageError, encode_text,
+    storable_text,
 };
 
 /// A round as stored.
@@ -38,11 +39,14 @@ pub struct RoundRecord {
 }
 
 impl RoundRecord {
-    /// True for a closed round, and for one that was scored or voided by another rule than this.
+    /// True for a closed round, and for one that was scored or voided by another rule than this; never for one that an
+    /// operator voided.
     pub fn may_be_judged_by(&self, rule: &str) -> bool {
         match self.state {
             RoundState::Closed => true,
-            RoundState::Scored | RoundState::Void => self.rule.as_deref() != Some(rule),
+            RoundState::Scored | RoundState::Void => {
+                ![Some(rule), Some(BY_HAND)].contains(&self.rule.as_deref())
+            }
             RoundState::Asked | RoundState::Interrupted | RoundState::Missed => false,
         }
     }
@@ -216,6 +220,8 @@ pub struct ScoreChange {
     pub number: ChangeNumber,
     /// Which round.
     pub round_id: RoundId,
+    /// When it resolved.
+    pub resolves_at: Timestamp,
     /// The scores; `None` when it is void now, or scored by another rule than was asked for.
     pub scored: Option<ScoredRound>,
 }
@@ -246,11 +252,7 @@ pub trait RoundRepository {
     /// The newest slot on record.
     async fn newest_slot(&self) -> Result<Option<Timestamp>>;
 
-    /// Up to `limit` closed rounds that have resolved by `now` and are not deferred beyond it, in the order of
-    /// resolution and id.
-    async fn fetch_ready_to_score(&self, now: Timestamp, limit: usize) -> Result<Vec<Question>>;
-
-    /// Leaves a round that can be judged alone until `until`, because its prices are not there yet.
+    /// Leaves a round that can be judged alone until `until`, because its prices are not there yet; ends a claim on it.
     async fn defer_scoring(&self, id: RoundId, until: Timestamp) -> Result<()>;
 
     /// The predictions of a round, in the order of model ids, answers included.
@@ -258,24 +260,13 @@ pub trait RoundRepository {
 
     /// Stores a round's scores and marks it scored; replaces the scores of a round scored before. Nothing changes (no
     /// new [`ChangeNumber`] either) when the same scores are stored again, whenever they were computed. A round that is
-    /// neither closed nor scored, nor void by another rule, stays as it is. Scores that are not finite are refused.
+    /// neither closed nor scored, nor void by another rule, stays as it is. Ends a claim on the round. Scores that are not
+    /// finite are refused.
     async fn store_scores(&self, scores: &RoundScores) -> Result<()>;
 
     /// Marks a round void by `rule`: a closed one, or one that was scored or voided by another rule, whose scores go.
+    /// Ends a claim on it.
     async fn void_round(&self, id: RoundId, rule: &str, at: Timestamp, reason: &str) -> Result<()>;
-
-    /// Up to `limit` rounds that resolved after `resolved_after`, were scored or voided by another rule than `rule`, and
-    /// are not deferred beyond `now`; the latest resolution first, then by id.
-    async fn fetch_outdated(
-        &self,
-        rule: &str,
-        resolved_after: Timestamp,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Question>>;
-
-    /// How many such rounds there are, deferred ones included.
-    async fn outdated_count(&self, rule: &str, resolved_after: Timestamp) -> Result<u64>;
 
     /// Up to `limit` changes after `after` to rounds that resolved after `resolved_after`, in the order of their
     /// numbers, with the scores by `rule`. Numbers are given in commit order: none appears later below one that was seen.

@@ -5,7 +5,7 @@ use domain::{Leaderboard, Standings, Timestamp};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
-use crate::Result;
+use crate::{ChangeNumber, Lease, Result};
 
 /// From when on how predictions were scored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,12 +24,24 @@ fn as_json<S: Serializer>(text: &str, serializer: S) -> std::result::Result<S::O
     value.serialize(serializer)
 }
 
-/// Window scores, leaderboards and snapshots, and how they came about. Only the score worker writes them.
+/// Window scores, leaderboards and snapshots, and how they came about. Only the score worker writes them, and leaderboards and
+/// snapshots only the one that holds the lease [`LeaseName::Ranking`](crate::LeaseName::Ranking): with a lease that somebody else has taken since,
+/// nothing is written, and the error is [`StorageError::LeaseLost`](crate::StorageError::LeaseLost).
 #[async_trait]
 pub trait StandingsRepository {
     /// Stores a leaderboard and, as the latest window scores, the standings that it was made from. One of the same
-    /// instant is replaced. Window scores as of a later instant stay.
-    async fn save_leaderboard(&self, leaderboard: &Leaderboard, standings: &Standings) -> Result<()>;
+    /// instant is replaced. Window scores as of a later instant stay. Every change of scores up to `ranked_up_to` is in the
+    /// leaderboards and in the snapshots.
+    async fn save_leaderboard(
+        &self,
+        leaderboard: &Leaderboard,
+        standings: &Standings,
+        ranked_up_to: ChangeNumber,
+        lease: &Lease,
+    ) -> Result<()>;
+
+    /// The last change of scores that the leaderboards and the snapshots hold; 0 when there is none.
+    async fn ranked_up_to(&self) -> Result<ChangeNumber>;
 
     /// The newest leaderboard.
     async fn latest_leaderboard(&self) -> Result<Option<Leaderboard>>;
@@ -41,7 +53,7 @@ pub trait StandingsRepository {
     async fn latest_standings(&self) -> Result<Option<Standings>>;
 
     /// Stores every model's window scores as of a full hour. One of the same hour is replaced.
-    async fn save_snapshot(&self, standings: &Standings) -> Result<()>;
+    async fn save_snapshot(&self, standings: &Standings, lease: &Lease) -> Result<()>;
 
     /// When the newest snapshot is as of.
     async fn newest_snapshot_at(&self) -> Result<Option<Timestamp>>;

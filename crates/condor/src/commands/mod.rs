@@ -6,6 +6,7 @@ pub mod eval;
 mod fleet_address;
 pub mod model_host;
 pub mod models;
+pub mod operator;
 pub mod orchestrator;
 pub mod predict;
 pub mod probe;

@@ -1,4 +1,4 @@
-//! `condor models`: the deploy API from the command line.
+//! `condor models`: the deploy API from the command line; who takes part in the ranking is a matter of the database.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -8,8 +8,9 @@ use anyhow::{Context, bail};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
+use storage::Action;
 
-use super::UsageError;
+use super::{UsageError, operator};
 use crate::cli::{ModelNames, ModelsArgs, ModelsCommand};
 
 /// Where the key is when nobody says: beside the list of models, here or where `condor up` keeps it.
@@ -43,6 +44,8 @@ pub async fn run(args: ModelsArgs) -> anyhow::Result<()> {
         }
         ModelsCommand::Stop { id } => desire(&api, &id, "STOPPED").await,
         ModelsCommand::Start { id } => desire(&api, &id, "RUNNING").await,
+        ModelsCommand::Exclude { id, order } => operator::run(Action::ExcludeModel(id), order).await,
+        ModelsCommand::Include { id, order } => operator::run(Action::IncludeModel(id), order).await,
         ModelsCommand::Logs { id, builder, follow, from_start } => {
             let kind = if builder { "builder_log_uri" } else { "runner_log_uri" };
             logs(&api, &id, kind, &format!("follow={follow}&from_start={from_start}")).await

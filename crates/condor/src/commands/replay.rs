@@ -171,7 +171,7 @@ impl Replay<'_> {
         while at <= self.plan.to {
             if shutdown.is_cancelled() {
                 self.worker.flush().await;
-                self.scoring.finish().await?;
+                self.scoring.finish().await?.give_back().await?;
                 return Ok(None);
             }
             self.clock.set(at);
@@ -182,6 +182,7 @@ impl Replay<'_> {
         }
         let mut scorer = self.scoring.finish().await?;
         scorer.rank(self.plan.to).await.context("cannot write the leaderboard")?;
+        scorer.give_back().await?;
         progress.finish();
         Ok(Some(ticks))
     }

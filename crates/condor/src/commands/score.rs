@@ -31,7 +31,9 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
     let store = store?;
     let mut worker = ScoreWorker::new(settings(&config)?, Arc::clone(&store), Arc::new(SystemClock));
     if args.once {
-        let Some(progress) = shutdown.run_until_cancelled(worker.run_once()).await else {
+        let progress = shutdown.run_until_cancelled(worker.run_once()).await;
+        worker.give_back().await?;
+        let Some(progress) = progress else {
             bail!("stopped: what was scored so far is stored");
         };
         let progress = progress?;
@@ -39,7 +41,7 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
         println!("scored {scored}, void {void}, scored again {rescored}, waiting for prices {waiting}");
         return Ok(());
     }
-    let readiness = Arc::new(ScoreReadiness { store });
+    let readiness = Arc::new(ScoreReadiness { store, status: worker.status() });
     admin::serve(args.worker.admin_listen, "score", readiness, shutdown.clone()).await?;
     score_worker::run(worker, shutdown).await?;
     Ok(())
@@ -59,15 +61,20 @@ pub fn settings(config: &Config) -> Result<ScoreSettings, ConfigError> {
 
 struct ScoreReadiness {
     store: Arc<dyn Store>,
+    status: score_worker::Status,
 }
 
 #[async_trait::async_trait]
 impl Readiness for ScoreReadiness {
-    /// Ready while the database answers and its schema fits.
+    /// Ready while the database answers, its schema fits, and the settings are those in force: else it does nothing.
     async fn check(&self) -> (bool, Value) {
-        match self.store.check_schema().await {
-            Ok(()) => (true, json!({ "database": "ok" })),
-            Err(error) => (false, json!({ "database": error.to_string() })),
-        }
+        let database = self.store.check_schema().await;
+        let stands_by_for = self.status.stands_by_for();
+        let details = json!({
+            "database": database.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned()),
+            "ranks": self.status.is_ranking(),
+            "stands_by_for": stands_by_for.as_ref().map(|others| json!({ "rule": others.rule, "since": others.at })),
+        });
+        (database.is_ok() && stands_by_for.is_none(), details)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::PredictionStatus::Success;
 use domain::{RoundState, Stopwatch};
+use storage::{Action, OperatorRepository, Order};
 use testkit::{Behaviour, FakeModel, soon};
 
 use crate::prices::Trouble;
@@ -139,4 +140,21 @@ async fn rounds_in_flight_at_a_crash_are_interrupted_with_the_time_and_never_ask
     assert_eq!(worker.play_one(2).await.counts().success, 1);
     worker.play(0).await;
     assert_eq!(world.stored("BTC", 0).await.record.state, RoundState::Interrupted);
+}
+
+#[tokio::test]
+async fn while_an_operator_has_paused_all_slots_are_missed_and_say_by_whom_and_why() {
+    let world = World::new().await;
+    world.model("m", good()).await;
+    let worker = world.worker().await;
+    assert_eq!(worker.play(0).await.len(), 1);
+    let order =
+        |action| Order { at: at(2), by: "ann".to_owned(), action, reason: "the exchange is down".to_owned() };
+    world.store.carry_out(&order(Action::Pause)).await.unwrap().unwrap();
+    assert!(worker.play(2).await.is_empty());
+    let missed = world.stored("BTC", 2).await.record;
+    assert_eq!(missed.state, RoundState::Missed);
+    assert_eq!(missed.reason.as_deref(), Some("paused by ann: the exchange is down"));
+    world.store.carry_out(&order(Action::Resume)).await.unwrap().unwrap();
+    assert_eq!(worker.play(4).await.len(), 1);
 }

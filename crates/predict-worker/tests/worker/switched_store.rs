@@ -5,11 +5,13 @@ use domain::{
     Asset, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction, PricePoint, Question,
     RoundId, Standings, Timestamp,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::{
-    ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus, ModelRepository,
-    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store,
+    AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedPrediction, ExportedRound, ExportedScore,
+    FeedStatus, Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository,
+    Order, OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
+    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
 };
 use tokio::sync::watch;
 
@@ -100,13 +102,10 @@ switched! { RoundRepository {
     record_missed(questions: &[Question], reason: &str, at: Timestamp) -> ();
     interrupt_open_rounds(at: Timestamp, reason: &str) -> Vec<RoundId>;
     newest_slot() -> Option<Timestamp>;
-    fetch_ready_to_score(now: Timestamp, limit: usize) -> Vec<Question>;
     defer_scoring(id: RoundId, until: Timestamp) -> ();
     predictions(id: RoundId) -> Vec<Prediction>;
     store_scores(scores: &RoundScores) -> ();
     void_round(id: RoundId, rule: &str, at: Timestamp, reason: &str) -> ();
-    fetch_outdated(rule: &str, resolved_after: Timestamp, now: Timestamp, limit: usize) -> Vec<Question>;
-    outdated_count(rule: &str, resolved_after: Timestamp) -> u64;
     score_changes(after: ChangeNumber, resolved_after: Timestamp, rule: &str, limit: usize) -> Vec<ScoreChange>;
     first_scored() -> Vec<(ModelId, Timestamp)>;
     round(id: RoundId) -> Option<RoundRecord>;
@@ -116,12 +115,34 @@ switched! { RoundRepository {
     export_scores(id: RoundId) -> Vec<ExportedScore>;
 } }
 
+switched! { ClaimRepository {
+    claim_ready(hold: &Hold, limit: usize) -> Vec<Question>;
+    claim_outdated(hold: &Hold, rule: &str, resolved_after: Timestamp, limit: usize) -> Vec<Question>;
+    outdated_rounds(rule: &str, resolved_after: Timestamp, now: Timestamp) -> OutdatedRounds;
+    renew_claims(hold: &Hold) -> ();
+    release_claims(by: &HolderId) -> ();
+} }
+
+switched! { LeaseRepository {
+    take_lease(name: LeaseName, hold: &Hold) -> Option<Lease>;
+    renew_lease(lease: &Lease, hold: &Hold) -> bool;
+    release_lease(lease: &Lease) -> ();
+} }
+
+switched! { OperatorRepository {
+    carry_out(order: &Order) -> std::result::Result<(), Unchanged>;
+    audit(limit: usize) -> Vec<AuditEntry>;
+    excluded_models() -> BTreeSet<ModelId>;
+    pause() -> Option<AuditEntry>;
+} }
+
 switched! { StandingsRepository {
-    save_leaderboard(leaderboard: &Leaderboard, standings: &Standings) -> ();
+    save_leaderboard(leaderboard: &Leaderboard, standings: &Standings, ranked_up_to: ChangeNumber, lease: &Lease) -> ();
+    ranked_up_to() -> ChangeNumber;
     latest_leaderboard() -> Option<Leaderboard>;
     leaderboards(from: Timestamp, to: Timestamp, limit: usize) -> Vec<Leaderboard>;
     latest_standings() -> Option<Standings>;
-    save_snapshot(standings: &Standings) -> ();
+    save_snapshot(standings: &Standings, lease: &Lease) -> ();
     newest_snapshot_at() -> Option<Timestamp>;
     snapshots(from: Timestamp, to: Timestamp) -> Vec<Standings>;
     record_scoring_change(change: &ScoringChange) -> ();

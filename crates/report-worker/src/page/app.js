@@ -116,6 +116,8 @@ function showStatus() {
   document.title = `${status.crunch_id} leaderboard`;
   byId("price-label").hidden = !status.price_label;
   setText("price-label", status.price_label ?? "");
+  byId("pause").hidden = !status.pause;
+  setText("pause", status.pause ? `paused by ${status.pause.by}: ${status.pause.reason}` : "");
   setText("total-models", integer.format(status.total_models));
   setText("active-models", integer.format(status.active_models));
   setText("total-predictions", integer.format(total));

@@ -1,5 +1,6 @@
 //! One file per resource.
 
+pub(crate) mod audit;
 pub(crate) mod health;
 pub(crate) mod leaderboard;
 pub(crate) mod metrics;

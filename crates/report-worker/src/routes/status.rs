@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Asset, CrunchId, StatusCounts, Timestamp};
 use serde::Serialize;
-use storage::RoundCounts;
+use storage::{AuditEntry, RoundCounts};
 
 use crate::App;
 use crate::params::{NoParams, Params};
@@ -35,6 +35,8 @@ struct Answer<'a> {
     predictions: StatusCounts,
     predictions_last_24h: u64,
     freshness: Freshness,
+    /// The order by which no round is asked now; null when there is none.
+    pause: Option<AuditEntry>,
 }
 
 pub(crate) async fn get(
@@ -56,6 +58,7 @@ pub(crate) async fn get(
         predictions: overview.counts.predictions,
         predictions_last_24h: overview.counts.recent_predictions,
         freshness: Freshness::read(&app.reader).await,
+        pause: app.reader.audit().await?.pause.clone(),
     };
     let no_store = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(([no_store], Json(answer)).into_response())

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use domain::{Asset, RoundState, Span, Timestamp};
+use score_worker::LEASE;
 use scoring::{Density, Distribution, Rule};
-use storage::{PriceRepository, Store};
+use storage::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::flaky::{Fault, FlakyStore};
@@ -137,7 +138,7 @@ async fn a_worker_killed_at_any_call_leaves_nothing_that_the_next_one_does_not_f
             let store = Arc::new(FlakyStore::new(&game.store, fault, "", call));
             game.clock.set(hour(11));
             let killed = game.worker_over(Arc::clone(&store) as Arc<dyn Store>).run_once().await;
-            game.run_at(hour(11)).await;
+            game.run_at(hour(11) + LEASE).await;
             assert_eq!(
                 everything(&game).await,
                 expected,

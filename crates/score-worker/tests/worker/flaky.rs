@@ -1,5 +1,6 @@
 //! A store that does at a chosen moment what databases and neighbours do at any.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,11 +10,11 @@ use domain::{
     RoundId, Standings, Timestamp,
 };
 use storage::{
-    ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus, ModelRepository,
-    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store,
+    AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedPrediction, ExportedRound, ExportedScore,
+    FeedStatus, Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository,
+    Order, OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
+    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
 };
-use storage_sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
 
 /// What happens.
@@ -30,7 +31,7 @@ pub enum Fault {
 
 /// Passes every call on to another store, and has a fault at one of them.
 pub struct FlakyStore {
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     fault: Fault,
     /// At which call, from 0.
     at: usize,
@@ -40,7 +41,7 @@ pub struct FlakyStore {
 }
 
 impl FlakyStore {
-    pub fn new(store: &Arc<SqliteStore>, fault: Fault, counted: &'static str, at: usize) -> Self {
+    pub fn new(store: &Arc<dyn Store>, fault: Fault, counted: &'static str, at: usize) -> Self {
         FlakyStore { store: Arc::clone(store), fault, at, counted, calls: AtomicUsize::new(0) }
     }
 
@@ -112,13 +113,10 @@ pass_on! { RoundRepository {
     fn record_missed(questions: &[Question], reason: &str, at: Timestamp) -> ();
     fn interrupt_open_rounds(at: Timestamp, reason: &str) -> Vec<RoundId>;
     fn newest_slot() -> Option<Timestamp>;
-    fn fetch_ready_to_score(now: Timestamp, limit: usize) -> Vec<Question>;
     fn defer_scoring(id: RoundId, until: Timestamp) -> ();
     fn predictions(id: RoundId) -> Vec<Prediction>;
     fn store_scores(scores: &RoundScores) -> ();
     fn void_round(id: RoundId, rule: &str, at: Timestamp, reason: &str) -> ();
-    fn fetch_outdated(rule: &str, resolved_after: Timestamp, now: Timestamp, limit: usize) -> Vec<Question>;
-    fn outdated_count(rule: &str, resolved_after: Timestamp) -> u64;
     fn score_changes(after: ChangeNumber, resolved_after: Timestamp, rule: &str, limit: usize) -> Vec<ScoreChange>;
     fn first_scored() -> Vec<(ModelId, Timestamp)>;
     fn round(id: RoundId) -> Option<RoundRecord>;
@@ -128,6 +126,27 @@ pass_on! { RoundRepository {
     fn export_scores(id: RoundId) -> Vec<ExportedScore>;
 } }
 
+pass_on! { ClaimRepository {
+    fn claim_ready(hold: &Hold, limit: usize) -> Vec<Question>;
+    fn claim_outdated(hold: &Hold, rule: &str, resolved_after: Timestamp, limit: usize) -> Vec<Question>;
+    fn outdated_rounds(rule: &str, resolved_after: Timestamp, now: Timestamp) -> OutdatedRounds;
+    fn renew_claims(hold: &Hold) -> ();
+    fn release_claims(by: &HolderId) -> ();
+} }
+
+pass_on! { LeaseRepository {
+    fn take_lease(name: LeaseName, hold: &Hold) -> Option<Lease>;
+    fn renew_lease(lease: &Lease, hold: &Hold) -> bool;
+    fn release_lease(lease: &Lease) -> ();
+} }
+
+pass_on! { OperatorRepository {
+    fn carry_out(order: &Order) -> std::result::Result<(), Unchanged>;
+    fn audit(limit: usize) -> Vec<AuditEntry>;
+    fn excluded_models() -> BTreeSet<ModelId>;
+    fn pause() -> Option<AuditEntry>;
+} }
+
 pass_on! { ModelRepository {
     fn save_models(models: &[Model]) -> ();
     fn models() -> Vec<Model>;
@@ -135,11 +154,12 @@ pass_on! { ModelRepository {
 } }
 
 pass_on! { StandingsRepository {
-    fn save_leaderboard(leaderboard: &Leaderboard, standings: &Standings) -> ();
+    fn save_leaderboard(leaderboard: &Leaderboard, standings: &Standings, ranked_up_to: ChangeNumber, lease: &Lease) -> ();
+    fn ranked_up_to() -> ChangeNumber;
     fn latest_leaderboard() -> Option<Leaderboard>;
     fn leaderboards(from: Timestamp, to: Timestamp, limit: usize) -> Vec<Leaderboard>;
     fn latest_standings() -> Option<Standings>;
-    fn save_snapshot(standings: &Standings) -> ();
+    fn save_snapshot(standings: &Standings, lease: &Lease) -> ();
     fn newest_snapshot_at() -> Option<Timestamp>;
     fn snapshots(from: Timestamp, to: Timestamp) -> Vec<Standings>;
     fn record_scoring_change(change: &ScoringChange) -> ();

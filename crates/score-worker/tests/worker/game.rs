@@ -10,9 +10,7 @@ use domain::{
 };
 use score_worker::{Progress, ScoreSettings, ScoreWorker};
 use scoring::SettlementSettings;
-use storage::{
-    ExportedRound, ModelRepository, PriceRepository, RoundRecord, RoundRepository, StandingsRepository, Store,
-};
+use storage::{ExportedRound, RoundRecord, Store};
 use storage_sqlite::SqliteStore;
 use tempfile::TempDir;
 
@@ -24,10 +22,11 @@ pub const CRPS: &str = "crps/1;max_price_age=20m";
 pub const SETTLE_TIMEOUT: Span = Span::hours(6);
 
 pub struct Game {
-    pub store: Arc<SqliteStore>,
+    pub store: Arc<dyn Store>,
     pub clock: Arc<SimulatedClock>,
     pub settings: ScoreSettings,
-    folder: TempDir,
+    /// Where the SQLite database is, when it is one.
+    folder: Option<TempDir>,
     last_position: AtomicU64,
 }
 
@@ -75,21 +74,32 @@ pub fn miss(model: &str, status: PredictionStatus) -> Prediction {
 impl Game {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", folder.path().join("game.db").display());
-        let store = SqliteStore::open(&url).await.unwrap();
+        let store = SqliteStore::open(&url_in(&folder)).await.unwrap();
+        let mut game = Game::over(Arc::new(store)).await;
+        game.folder = Some(folder);
+        game
+    }
+
+    /// A game over an empty database.
+    pub async fn over(store: Arc<dyn Store>) -> Self {
         store.migrate().await.unwrap();
         Game {
-            store: Arc::new(store),
+            store,
             clock: Arc::new(SimulatedClock::at(start())),
             settings: settings(),
-            folder,
+            folder: None,
             last_position: AtomicU64::new(0),
         }
     }
 
+    /// Opens the SQLite database once more, as another process would.
+    pub async fn open_again(&self) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(&url_in(self.folder.as_ref().unwrap())).await.unwrap())
+    }
+
     /// A score worker that has just been started.
     pub fn worker(&self) -> ScoreWorker {
-        self.worker_over(Arc::clone(&self.store) as Arc<dyn Store>)
+        self.worker_over(Arc::clone(&self.store))
     }
 
     pub fn worker_over(&self, store: Arc<dyn Store>) -> ScoreWorker {
@@ -97,9 +107,12 @@ impl Game {
         ScoreWorker::new(self.settings.clone(), store, clock)
     }
 
-    /// Sets the clock and runs a worker that has just been started.
+    /// Sets the clock and runs a worker that has just been started and is stopped afterwards.
     pub async fn run_at(&self, now: Timestamp) -> Progress {
-        self.run_with(&mut self.worker(), now).await
+        let mut worker = self.worker();
+        let progress = self.run_with(&mut worker, now).await;
+        worker.give_back().await.unwrap();
+        progress
     }
 
     pub async fn run_with(&self, worker: &mut ScoreWorker, now: Timestamp) -> Progress {
@@ -206,12 +219,16 @@ impl Game {
     /// Runs a statement behind the store's back.
     pub async fn execute(&self, sql: &'static str) {
         use sqlx::ConnectOptions;
-        let file = self.folder.path().join("game.db");
+        let file = self.folder.as_ref().unwrap().path().join("game.db");
         let mut connection =
             sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap();
         let changed = sqlx::query(sql).execute(&mut connection).await.unwrap();
         assert!(changed.rows_affected() > 0, "{sql}");
     }
+}
+
+fn url_in(folder: &TempDir) -> String {
+    format!("sqlite://{}", folder.path().join("game.db").display())
 }
 
 fn settings() -> ScoreSettings {

@@ -1,10 +1,13 @@
 //! The score worker over a real database, with simulated time.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod crowd;
 mod faults;
 mod flaky;
 mod game;
 mod naive;
+mod operator;
+mod postgres;
 mod property;
 mod ranking;
 mod restarts;

@@ -8,7 +8,7 @@ use domain::{
     ModelStanding, Parameter, ParameterStanding, PerWindow, RoundState, Standings, Timestamp, TimestampExt,
     Weights, Window, WindowScore,
 };
-use storage::{ExportedRound, ExportedScore, ModelRepository, RoundRepository};
+use storage::{ExportedRound, ExportedScore};
 
 use crate::game::Game;
 

@@ -2,7 +2,6 @@
 
 use domain::{Prediction, PredictionStatus, Span, Timestamp};
 use proptest::prelude::*;
-use storage::StandingsRepository;
 
 use crate::game::{Game, INTERVAL, answer, asset, hour, miss, question};
 use crate::naive::Naive;
@@ -90,9 +89,13 @@ async fn play(events: &[Event]) -> (Game, Timestamp) {
     for asset in 0..ASSETS.len() {
         bring_prices(&game, asset, &mut priced_up_to, now).await;
     }
+    for worker in &workers {
+        worker.give_back().await.unwrap();
+    }
     for worker in &mut workers {
         game.run_with(worker, now).await;
         worker.rank(now).await.unwrap();
+        worker.give_back().await.unwrap();
     }
     (game, now)
 }

@@ -1,7 +1,6 @@
 //! Windows, leaderboards and snapshots.
 
 use domain::{Leaderboard, LeaderboardEntry, PredictionStatus, RankingGroup, Span, Timestamp};
-use storage::StandingsRepository;
 
 use crate::game::{Game, INTERVAL, answer, asset, hour, miss, model_id, question};
 use crate::naive::Naive;
@@ -106,6 +105,7 @@ async fn the_anchor_window_is_full_from_168_hours_after_the_first_scored_round()
             game.clock.set(now);
             worker.run_once().await.unwrap();
             worker.rank(now).await.unwrap();
+            worker.give_back().await.unwrap();
             let leaderboard = latest(&game).await;
             let sharp = entry(&leaderboard, "sharp");
             assert_eq!(sharp.first_scored_at, Some(first_scored_at));
@@ -180,6 +180,7 @@ async fn a_model_that_comes_back_starts_anew_before_and_after_a_restart() {
     assert!(
         !entry(&leaderboard, "sharp").windows.recent.full && entry(&leaderboard, "blunt").windows.recent.full
     );
+    worker.give_back().await.unwrap();
     game.worker().rank(hour(31)).await.unwrap();
     assert_eq!(game.leaderboard().await, warm);
 }
@@ -198,6 +199,7 @@ async fn a_round_scored_after_a_week_says_when_a_model_began_as_after_a_restart(
     game.close(&question("BTC", Span::HOUR, hour(251)), &[answer("sharp", Span::HOUR, 0.01)]).await;
     game.run_with(&mut worker, hour(252)).await;
     let warm = game.leaderboard().await;
+    worker.give_back().await.unwrap();
     game.worker().rank(hour(252)).await.unwrap();
     assert_eq!(game.leaderboard().await, warm);
 }

@@ -93,11 +93,11 @@ async fn every_snapshot_and_the_leaderboard_equal_those_computed_afresh() {
     let naive = Naive::read(&game).await;
     // Who came back at hour 150 was an older member before, so the snapshots from then on are compared.
     for n in 151..=HOURS {
-        let stored = storage::StandingsRepository::snapshots(&*game.store, hour(n), hour(n) + Span::HOUR);
+        let stored = game.store.snapshots(hour(n), hour(n) + Span::HOUR);
         let stored = stored.await.unwrap();
         assert_eq!(format!("{:?}", stored[0]), format!("{:?}", naive.standings(hour(n))), "hour {n}");
     }
-    let leaderboard = storage::StandingsRepository::latest_leaderboard(&*game.store).await.unwrap().unwrap();
+    let leaderboard = game.store.latest_leaderboard().await.unwrap().unwrap();
     let ranked = leaderboard.entries.iter().filter(|entry| entry.rank.is_some());
     let ranked: Vec<_> = ranked.map(|entry| entry.model_id.clone()).collect();
     assert_eq!(ranked, naive.ranking(leaderboard.as_of));

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use domain::{Leaderboard, Method, Prediction, Question, Rescoring, RoundState, Span, Target, Timestamp};
+use score_worker::LEASE;
 use scoring::Aggregation;
-use storage::{RoundRepository, RoundScores, ScoreRecord, StandingsRepository, Store};
+use storage::{RoundScores, ScoreRecord, Store};
 
 use crate::faults::{Brittle, PANIC};
 use crate::flaky::{Fault, FlakyStore};
@@ -96,7 +97,7 @@ async fn meanwhile_the_leaderboard_says_so_and_holds_only_scores_of_the_new_rule
     run_until(&game, "save_leaderboard", 0, hour(151)).await;
     assert_eq!(latest(&game).await.rescoring, Some(Rescoring { rounds_left: 22 }));
     assert_eq!(game.snapshots().await, before, "none is made of half a window");
-    let progress = game.run_at(hour(151)).await;
+    let progress = game.run_at(hour(151) + LEASE).await;
     assert_eq!(progress.rescored, 22, "another worker does what is left");
     assert_eq!(game.snapshots().await.len(), before.len() + 1);
     assert_eq!(latest(&game).await.rescoring, None);
@@ -125,7 +126,7 @@ async fn killed_at_any_call_the_next_worker_does_the_rest() {
         let store = Arc::new(FlakyStore::new(&game.store, Fault::Unanswered, "", call));
         game.clock.set(now);
         let killed = game.worker_over(Arc::clone(&store) as Arc<dyn Store>).run_once().await;
-        game.run_at(now).await;
+        game.run_at(now + LEASE).await;
         assert_eq!(game.scores().await, fresh.scores().await, "killed at call {call}");
         assert_eq!(game.leaderboard().await, fresh.leaderboard().await, "killed at call {call}");
         if killed.is_ok() {
@@ -196,7 +197,7 @@ async fn a_round_that_cannot_be_scored_again_holds_up_no_snapshot() {
     game.close(&wild, &[answer("a", INTERVAL, 0.01)]).await;
     let end = 100.0 * PANIC.exp() + 1.0;
     let prices = [game.entry("AAA", hour(1), 100.0), game.entry("AAA", hour(1) + INTERVAL, end)];
-    storage::PriceRepository::append_prices(&*game.store, &prices).await.unwrap();
+    game.store.append_prices(&prices).await.unwrap();
     game.run_at(hour(3)).await;
     let before = game.snapshots().await.len();
     game.settings.scoring.rule = Arc::new(Brittle);
@@ -339,7 +340,7 @@ async fn a_round_that_cannot_be_scored_again_yet_holds_up_no_other_and_is_tried_
     game.close(&wild, &[answer("a", INTERVAL, 0.01)]).await;
     let end = 100.0 * PANIC.exp() + 1.0;
     let prices = [game.entry("AAA", hour(1), 100.0), game.entry("AAA", hour(1) + INTERVAL, end)];
-    storage::PriceRepository::append_prices(&*game.store, &prices).await.unwrap();
+    game.store.append_prices(&prices).await.unwrap();
     game.run_at(hour(3)).await;
     game.settings.scoring.rule = Arc::new(Brittle);
     let mut worker = game.worker();

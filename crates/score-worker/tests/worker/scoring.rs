@@ -1,7 +1,7 @@
 //! One round after another: scored, void or waiting.
 
 use domain::{PredictionStatus, Question, RoundState, Span, Timestamp};
-use storage::{ChangeNumber, PriceRepository, RoundRepository, RoundScores, ScoreRecord};
+use storage::{ChangeNumber, RoundScores, ScoreRecord};
 
 use crate::game::{CRPS, Game, INTERVAL, SETTLE_TIMEOUT, answer, hour, miss, model_id, question};
 
@@ -199,7 +199,7 @@ async fn scores_made_from_corrected_prices_replace_the_leaderboards_numbers() {
         Some(hour(12) + Span::minutes(1))
     );
     game.run_at(hour(12) + Span::minutes(1)).await;
-    let leaderboard = storage::StandingsRepository::latest_leaderboard(&*game.store).await.unwrap().unwrap();
+    let leaderboard = game.store.latest_leaderboard().await.unwrap().unwrap();
     let scores: Vec<_> = leaderboard.entries.iter().map(|entry| entry.windows.recent.score).collect();
     assert_eq!(scores, [Some(1.0), Some(0.25)]);
 }

@@ -124,7 +124,7 @@ pub async fn only_asked_rounds_are_interrupted(database: &impl TestDatabase) {
     assert_eq!(record.reason.as_deref(), Some("the worker died"));
     assert_eq!(round(&*store, &closed).await.state, RoundState::Closed);
     assert_eq!(store.interrupt_open_rounds(minute(5), "again").await.unwrap(), []);
-    assert_eq!(store.fetch_ready_to_score(minute(999), 9).await.unwrap(), [closed]);
+    assert_eq!(ready(&*store, minute(999), 9).await, [closed]);
 }
 
 pub async fn odd_texts_and_refused_answers_survive(database: &impl TestDatabase) {
@@ -209,7 +209,7 @@ pub async fn ready_rounds_come_in_the_order_of_resolution_and_id(database: &impl
     let all = [long.clone(), same_instant[1].clone(), first.clone(), same_instant[0].clone()];
     close_all(&*store, &all).await;
     store.mark_asked(&[question(3)], minute(3)).await.unwrap();
-    let ready = async |now, limit| store.fetch_ready_to_score(minute(now), limit).await.unwrap();
+    let ready = async |now, limit| ready(&*store, minute(now), limit).await;
     assert_eq!(ready(60, 9).await, []);
     assert_eq!(ready(61, 9).await, std::slice::from_ref(&first));
     let [a, b] = same_instant;
@@ -226,10 +226,8 @@ pub async fn a_deferred_round_is_ready_again_in_time(database: &impl TestDatabas
     store.defer_scoring(deferred.id, minute(100)).await.unwrap();
     store.defer_scoring(asked.id, minute(999)).await.unwrap();
     store.defer_scoring(question(9).id, minute(999)).await.unwrap();
-    let ready = store.fetch_ready_to_score(minute(99), 9).await.unwrap();
-    assert_eq!(ready, std::slice::from_ref(&other));
-    assert_eq!(store.fetch_ready_to_score(minute(100), 9).await.unwrap(), [deferred, other.clone()]);
+    assert_eq!(ready(&*store, minute(99), 9).await, std::slice::from_ref(&other));
+    assert_eq!(ready(&*store, minute(100), 9).await, [deferred, other.clone()]);
     store.close_round(&asked, minute(3), &outcomes()).await.unwrap();
-    let ready = store.fetch_ready_to_score(minute(200), 9).await.unwrap();
-    assert!(ready.contains(&asked), "only closed rounds are deferred");
+    assert!(ready(&*store, minute(200), 9).await.contains(&asked), "only closed rounds are deferred");
 }

@@ -7,7 +7,10 @@ use domain::{
     PredictionStatus, Price, PricePoint, Question, Span, Target, Timestamp, TimestampExt,
 };
 
-use crate::{RoundScores, ScoreRecord, ScoringChange, StepScore, Store};
+use crate::{
+    Action, Hold, HolderId, Lease, LeaseName, Order, RoundScores, ScoreRecord, ScoringChange, StepScore,
+    Store,
+};
 
 /// Numbers that lose something on the way through text, integers or single precision.
 pub(super) const ODD_NUMBERS: [f64; 7] =
@@ -156,4 +159,46 @@ pub(super) async fn close_all(store: &dyn Store, questions: &[Question]) {
 
 pub(super) fn scoring_change(at: u32, rule: &str, settings: &str) -> ScoringChange {
     ScoringChange { at: minute(at), rule: rule.to_owned(), settings: settings.to_owned() }
+}
+
+/// Over at once, by any clock.
+pub(super) const SHORT: Span = Span::ZERO;
+
+/// Long enough for any test.
+pub(super) const LONG: Span = Span::hours(1);
+
+pub(super) fn hold(by: &HolderId, now: Timestamp, lasts: Span) -> Hold {
+    Hold { by: by.clone(), now, lasts }
+}
+
+/// The rounds that are ready at `now`; nobody has claimed them afterwards.
+pub(super) async fn ready(store: &dyn Store, now: Timestamp, limit: usize) -> Vec<Question> {
+    let by = HolderId::random();
+    let ready = store.claim_ready(&hold(&by, now, LONG), limit).await.unwrap();
+    store.release_claims(&by).await.unwrap();
+    ready
+}
+
+/// The outdated rounds that are ready at `now`; nobody has claimed them afterwards.
+pub(super) async fn outdated_at(
+    store: &dyn Store,
+    rule: &str,
+    resolved_after: Timestamp,
+    now: Timestamp,
+    limit: usize,
+) -> Vec<Question> {
+    let by = HolderId::random();
+    let outdated = store.claim_outdated(&hold(&by, now, LONG), rule, resolved_after, limit).await.unwrap();
+    store.release_claims(&by).await.unwrap();
+    outdated
+}
+
+/// A lease on the ranking.
+pub(super) async fn ranking_lease(store: &dyn Store) -> Lease {
+    let hold = hold(&HolderId::random(), start(), LONG);
+    store.take_lease(LeaseName::Ranking, &hold).await.unwrap().unwrap()
+}
+
+pub(super) fn order(at: u32, action: Action) -> Order {
+    Order { at: minute(at), by: "ann".to_owned(), action, reason: format!("reason {at}") }
 }

@@ -154,7 +154,7 @@ pub async fn a_round_is_voided_once_by_a_rule(database: &impl TestDatabase) {
     assert_eq!((record.scored_at, record.counts.total()), (Some(minute(70)), 4));
     assert_eq!(store.round(scored.id).await.unwrap().unwrap().state, RoundState::Scored);
     assert_eq!(store.round(asked.id).await.unwrap().unwrap().state, RoundState::Asked);
-    assert_eq!(store.fetch_ready_to_score(minute(999), 9).await.unwrap(), []);
+    assert_eq!(ready(&*store, minute(999), 9).await, []);
     let changed = changes(&*store).await;
     assert_eq!(changed.len(), 2);
     assert_eq!((changed[1].round_id, &changed[1].scored), (void.id, &None));
@@ -162,9 +162,10 @@ pub async fn a_round_is_voided_once_by_a_rule(database: &impl TestDatabase) {
 
 /// The ids of the outdated rounds that are ready, and the count of all, under a rule.
 async fn outdated(store: &dyn Store, rule: &str, now: Timestamp) -> (Vec<RoundId>, u64) {
-    let ready = store.fetch_outdated(rule, Timestamp::MIN_UTC, now, 99).await.unwrap();
-    let count = store.outdated_count(rule, Timestamp::MIN_UTC).await.unwrap();
-    (ready.iter().map(|question| question.id).collect(), count)
+    let ready = outdated_at(store, rule, Timestamp::MIN_UTC, now, 99).await;
+    let count = store.outdated_rounds(rule, Timestamp::MIN_UTC, now).await.unwrap();
+    assert_eq!(count.due, ready.len() as u64);
+    (ready.iter().map(|question| question.id).collect(), count.all)
 }
 
 pub async fn rounds_judged_by_another_rule_are_outdated_the_latest_first(database: &impl TestDatabase) {
@@ -185,10 +186,10 @@ pub async fn rounds_judged_by_another_rule_are_outdated_the_latest_first(databas
     same_instant.sort_unstable();
     let all = [&[void.id], &same_instant[..]].concat();
     assert_eq!(outdated(&*store, LOG_SCORE, now).await, (all.clone(), 3));
-    let latest = store.fetch_outdated(LOG_SCORE, scored.resolves_at(), now, 9).await.unwrap();
+    let latest = outdated_at(&*store, LOG_SCORE, scored.resolves_at(), now, 9).await;
     assert_eq!(latest, std::slice::from_ref(&void));
-    assert_eq!(store.outdated_count(LOG_SCORE, scored.resolves_at()).await.unwrap(), 1);
-    let two = store.fetch_outdated(LOG_SCORE, start(), now, 2).await.unwrap();
+    assert_eq!(store.outdated_rounds(LOG_SCORE, scored.resolves_at(), now).await.unwrap().all, 1);
+    let two = outdated_at(&*store, LOG_SCORE, start(), now, 2).await;
     assert_eq!(two.iter().map(|question| question.id).collect::<Vec<_>>(), all[..2]);
 
     store.defer_scoring(void.id, minute(501)).await.unwrap();
@@ -273,7 +274,10 @@ pub async fn changes_come_in_the_order_of_their_numbers(database: &impl TestData
     };
     assert_eq!(all[0].scored, Some(scored));
     assert_eq!(all[1].scored.as_ref().map(|round| round.scores.len()), Some(0));
-    assert_eq!((all[2].round_id, &all[2].scored), (middle.id, &None));
+    assert_eq!(
+        (all[2].round_id, all[2].resolves_at, &all[2].scored),
+        (middle.id, middle.resolves_at(), &None)
+    );
 
     let some = async |after, resolved_after, limit| {
         store.score_changes(ChangeNumber(after), resolved_after, CRPS, limit).await.unwrap()

@@ -6,10 +6,10 @@ use domain::{
 
 use super::TestDatabase;
 use super::samples::*;
-use crate::ScoringChange;
+use crate::{ChangeNumber, ScoringChange};
 
 /// Window scores full of odd numbers, and the ranking made from them.
-fn ranking(as_of: u32) -> (Leaderboard, Standings) {
+pub(super) fn ranking(as_of: u32) -> (Leaderboard, Standings) {
     let windows = |number: f64| PerWindow {
         recent: WindowScore { score: Some(number), raw: None, predictions: 9, valid: 1, full: true },
         ..PerWindow::default()
@@ -37,13 +37,16 @@ fn bits(standings: &Standings) -> Vec<Option<u64>> {
 
 pub async fn the_newest_leaderboard_is_that_of_the_latest_instant(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
+    let lease = ranking_lease(&*store).await;
     assert_eq!(store.latest_leaderboard().await.unwrap(), None);
     assert_eq!(store.latest_standings().await.unwrap(), None);
     let (newer, newer_standings) = ranking(2);
     let (older, older_standings) = ranking(1);
-    store.save_leaderboard(&newer, &newer_standings).await.unwrap();
-    store.save_leaderboard(&older, &older_standings).await.unwrap();
+    assert_eq!(store.ranked_up_to().await.unwrap(), ChangeNumber(0));
+    store.save_leaderboard(&newer, &newer_standings, ChangeNumber(7), &lease).await.unwrap();
+    store.save_leaderboard(&older, &older_standings, ChangeNumber(0), &lease).await.unwrap();
     assert_eq!(store.latest_leaderboard().await.unwrap(), Some(newer.clone()));
+    assert_eq!(store.ranked_up_to().await.unwrap(), ChangeNumber(7));
     let stored = store.latest_standings().await.unwrap().unwrap();
     assert_eq!(stored, newer_standings);
     assert_eq!(bits(&stored), bits(&newer_standings));
@@ -51,16 +54,18 @@ pub async fn the_newest_leaderboard_is_that_of_the_latest_instant(database: &imp
     let (mut replaced, mut replaced_standings) = (newer, newer_standings);
     replaced.rule = "crps/2".to_owned();
     replaced_standings.models.truncate(1);
-    store.save_leaderboard(&replaced, &replaced_standings).await.unwrap();
+    store.save_leaderboard(&replaced, &replaced_standings, ChangeNumber(9), &lease).await.unwrap();
+    assert_eq!(store.ranked_up_to().await.unwrap(), ChangeNumber(9));
     assert_eq!(store.latest_leaderboard().await.unwrap(), Some(replaced));
     assert_eq!(store.latest_standings().await.unwrap(), Some(replaced_standings));
 }
 
 pub async fn leaderboards_are_listed_oldest_first_the_newest_of_them(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
+    let lease = ranking_lease(&*store).await;
     for as_of in [3, 1, 4, 2, 5] {
         let (leaderboard, standings) = ranking(as_of);
-        store.save_leaderboard(&leaderboard, &standings).await.unwrap();
+        store.save_leaderboard(&leaderboard, &standings, ChangeNumber(0), &lease).await.unwrap();
     }
     let listed = async |from, to, limit| -> Vec<_> {
         let all = store.leaderboards(minute(from), minute(to), limit).await.unwrap();
@@ -74,13 +79,14 @@ pub async fn leaderboards_are_listed_oldest_first_the_newest_of_them(database: &
 
 pub async fn snapshots_are_kept_by_hour(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
+    let lease = ranking_lease(&*store).await;
     assert_eq!(store.newest_snapshot_at().await.unwrap(), None);
     for as_of in [60, 180, 120] {
-        store.save_snapshot(&ranking(as_of).1).await.unwrap();
+        store.save_snapshot(&ranking(as_of).1, &lease).await.unwrap();
     }
     let mut replaced = ranking(120).1;
     replaced.models.truncate(2);
-    store.save_snapshot(&replaced).await.unwrap();
+    store.save_snapshot(&replaced, &lease).await.unwrap();
     assert_eq!(store.newest_snapshot_at().await.unwrap(), Some(minute(180)));
     let stored = store.snapshots(minute(60), minute(180)).await.unwrap();
     assert_eq!(stored, [ranking(60).1, replaced]);

@@ -4,7 +4,7 @@ use domain::{StatusCounts, Timestamp};
 
 use super::TestDatabase;
 use super::samples::*;
-use crate::{ChangeNumber, Counts, RoundCounts, StorageError};
+use crate::{Action, ChangeNumber, Counts, HolderId, RoundCounts, StorageError};
 
 pub async fn empty_arguments_change_nothing(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
@@ -28,7 +28,7 @@ pub async fn bounds_may_be_the_first_and_last_instant(database: &impl TestDataba
     store.store_scores(&scores(&question(0), 0.5)).await.unwrap();
     assert_eq!(store.ledger_since(first).await.unwrap().len(), 1);
     assert_eq!(store.closes(&asset("BTC"), first, last).await.unwrap().len(), 1);
-    assert_eq!(store.fetch_ready_to_score(last, 9).await.unwrap().len(), 1);
+    assert_eq!(ready(&*store, last, 9).await.len(), 1);
     assert_eq!(store.score_changes(ChangeNumber(0), first, CRPS, 9).await.unwrap().len(), 1);
     assert_eq!(store.scored_count(&model_id("alpha"), first).await.unwrap(), 1);
     assert_eq!(store.export_rounds(first, last, None, 9).await.unwrap().len(), 2);
@@ -108,6 +108,9 @@ pub async fn a_store_for_reading_reads_and_refuses_every_write(database: &impl T
     reader.check_schema().await.unwrap();
     assert_eq!(reader.predictions(question(0).id).await.unwrap(), outcomes());
     let standings = domain::Standings { as_of: start(), models: Vec::new() };
+    let lease = ranking_lease(&*store).await;
+    let by = HolderId::random();
+    let hold = hold(&by, minute(99), LONG);
     let refused = [
         reader.append_prices(&[entry(1, "BTC", minute(1), 1.0)]).await,
         reader.save_models(&[model("alpha")]).await,
@@ -118,8 +121,17 @@ pub async fn a_store_for_reading_reads_and_refuses_every_write(database: &impl T
         reader.defer_scoring(question(0).id, minute(99)).await,
         reader.store_scores(&scores(&question(0), 0.5)).await,
         reader.void_round(question(0).id, CRPS, minute(1), "void").await,
-        reader.save_leaderboard(&domain::rank(&standings, "crps/1"), &standings).await,
-        reader.save_snapshot(&standings).await,
+        reader
+            .save_leaderboard(&domain::rank(&standings, "crps/1"), &standings, ChangeNumber(0), &lease)
+            .await,
+        reader.save_snapshot(&standings, &lease).await,
+        reader.carry_out(&order(1, Action::Pause)).await.map(drop),
+        reader.claim_ready(&hold, 1).await.map(drop),
+        reader.claim_outdated(&hold, CRPS, start(), 1).await.map(drop),
+        reader.renew_claims(&hold).await,
+        reader.release_claims(&by).await,
+        reader.renew_lease(&lease, &hold).await.map(drop),
+        reader.release_lease(&lease).await,
         reader.record_scoring_change(&scoring_change(1, CRPS, "{}")).await,
     ];
     for (i, result) in refused.into_iter().enumerate() {
