@@ -1,14 +1,22 @@
 //! From what came over the wire to a prediction.
 
+use std::num::NonZero;
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
-use domain::{DeploymentId, ModelId, Prediction, PredictionStatus, Question, Timestamp};
+use domain::{AnswerBytes, DeploymentId, ModelId, Prediction, PredictionStatus, Question, Timestamp};
 use model_client::CallOutcome;
 use protocol::Value;
-use scoring::{Expected, Limits, parse_answer};
+use scoring::{Expected, Limits, pack_answer};
+use tokio::sync::Semaphore;
 
 /// Answers above this are checked outside the runtime's threads: they may take more than a tenth of a millisecond.
 const CHECK_ELSEWHERE_BYTES: usize = 8 * 1024;
+
+/// One for each core: more checks at once would end no sooner, and each takes a thread and its memory.
+static CHECKS: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
 
 /// What a model said to a question, and when.
 pub struct Reply {
@@ -124,7 +132,7 @@ struct Answer {
 impl Answer {
     async fn check(self, value: Value, question: &Question, limits: &Limits) -> Prediction {
         let (status, answer, reason, refused) = match check_answer(value, question, limits).await {
-            Ok(text) => (PredictionStatus::Success, Some(text), None, None),
+            Ok(answer) => (PredictionStatus::Success, Some(answer), None, None),
             Err(RefusedAnswer { reason, text }) => {
                 (PredictionStatus::Failed, None, Some(printable(&reason)), Some(kept_part(&text)))
             }
@@ -151,13 +159,13 @@ pub struct RefusedAnswer {
     pub text: String,
 }
 
-/// Checks what a model answered to `question`, as every answer is checked, and gives its text back when it is valid. A
-/// large one is checked away from the runtime's threads.
+/// Checks what a model answered to `question`, as every answer is checked, and packs it when it is valid: of its text nothing
+/// is kept. A large one is checked away from the runtime's threads.
 pub async fn check_answer(
     value: Value,
     question: &Question,
     limits: &Limits,
-) -> Result<String, RefusedAnswer> {
+) -> Result<AnswerBytes, RefusedAnswer> {
     match value {
         Value::Json(text) => check_text(text, question, limits).await,
         other => {
@@ -167,17 +175,23 @@ pub async fn check_answer(
     }
 }
 
-async fn check_text(text: String, question: &Question, limits: &Limits) -> Result<String, RefusedAnswer> {
+async fn check_text(
+    text: String,
+    question: &Question,
+    limits: &Limits,
+) -> Result<AnswerBytes, RefusedAnswer> {
     let expected = Expected::from(question);
     let limits = *limits;
     let is_small = text.len() <= CHECK_ELSEWHERE_BYTES;
-    let check = move || match parse_answer(text.as_bytes(), &expected, &limits) {
-        Ok(_) => Ok(text),
+    let check = move || match pack_answer(text.as_bytes(), &expected, &limits) {
+        Ok((_, packed)) => Ok(packed.into()),
         Err(refusal) => Err(RefusedAnswer { reason: refusal.to_string(), text }),
     };
     if is_small {
         return check();
     }
+    // It is never closed.
+    let _place = CHECKS.acquire().await;
     tokio::task::spawn_blocking(check).await.unwrap_or_else(|error| {
         let reason = format!("the check of the answer failed: {error}");
         Err(RefusedAnswer { reason, text: String::new() })

@@ -7,9 +7,9 @@ use domain::{
 };
 use std::sync::Arc;
 use storage::{
-    ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus, ModelRepository,
-    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store,
+    ChangeNumber, Counts, ExportedRound, ExportedScore, FeedStatus, ModelRepository, PriceRepository, Result,
+    RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange, StandingsRepository, StorageError,
+    Store,
 };
 use tokio::sync::watch;
 
@@ -107,7 +107,6 @@ switched! { RoundRepository {
     round(id: RoundId) -> Option<RoundRecord>;
     scored_count(model: &ModelId, after: Timestamp) -> u64;
     export_rounds(from: Timestamp, to: Timestamp, after: Option<RoundId>, limit: usize) -> Vec<ExportedRound>;
-    export_predictions(id: RoundId) -> Vec<ExportedPrediction>;
     export_scores(id: RoundId) -> Vec<ExportedScore>;
 } }
 

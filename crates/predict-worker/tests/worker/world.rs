@@ -13,7 +13,7 @@ use domain::{
 use model_client::{Backoff, Cluster, ClusterConfig};
 use predict_worker::{ClosedRound, OpenRound, PredictSettings, PredictWorker};
 use protocol::Value;
-use scoring::Limits;
+use scoring::{Limits, PackedAnswer};
 use storage::{RoundRecord, RoundRepository, Store};
 use storage_sqlite::SqliteStore;
 use tempfile::TempDir;
@@ -253,10 +253,14 @@ pub fn witness(tick_pause: Duration) -> Behaviour {
     })
 }
 
+/// A valid answer as JSON.
+pub fn text(prediction: &Prediction) -> String {
+    PackedAnswer::new(prediction.answer.as_ref().expect("an answer")).to_json().unwrap()
+}
+
 /// The newest instant of which a witness had been told a price when it was asked.
 pub fn witnessed(prediction: &Prediction) -> Timestamp {
-    let answer = prediction.answer.as_deref().expect("an answer");
-    let densities: serde_json::Value = serde_json::from_str(answer).unwrap();
+    let densities: serde_json::Value = serde_json::from_str(&text(prediction)).unwrap();
     Timestamp::from_unix_seconds(densities[0]["params"]["loc"].as_i64().unwrap()).unwrap()
 }
 

@@ -9,9 +9,9 @@ use domain::{
     RoundId, Standings, Timestamp,
 };
 use storage::{
-    ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, FeedStatus, ModelRepository,
-    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store,
+    ChangeNumber, Counts, ExportedRound, ExportedScore, FeedStatus, ModelRepository, PriceRepository, Result,
+    RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange, StandingsRepository, StorageError,
+    Store,
 };
 use storage_sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
@@ -124,7 +124,6 @@ pass_on! { RoundRepository {
     fn round(id: RoundId) -> Option<RoundRecord>;
     fn scored_count(model: &ModelId, after: Timestamp) -> u64;
     fn export_rounds(from: Timestamp, to: Timestamp, after: Option<RoundId>, limit: usize) -> Vec<ExportedRound>;
-    fn export_predictions(id: RoundId) -> Vec<ExportedPrediction>;
     fn export_scores(id: RoundId) -> Vec<ExportedScore>;
 } }
 
