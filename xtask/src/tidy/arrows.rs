@@ -46,7 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// What tests may use on top.
-const ALLOWED_IN_TESTS: &[&str] = &["testkit", "storage-sqlite", "model-client"];
+const ALLOWED_IN_TESTS: &[&str] = &["testkit", "storage-sqlite", "storage-postgres", "model-client"];
 
 /// Tests of the whole may use anything.
 const TESTS_OF_THE_WHOLE: &str = "e2e";

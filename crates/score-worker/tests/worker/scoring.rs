@@ -1,11 +1,13 @@
 //! One round after another: scored, void or waiting.
 
-use domain::{PredictionStatus, Question, RoundState, Span, Timestamp};
+use domain::{Prediction, PredictionStatus, Question, RoundState, Span, Timestamp};
 use storage::{
     ChangeNumber, PriceRepository, RoundRepository, RoundScores, ScoreRecord, StandingsRepository,
 };
 
-use crate::game::{CRPS, Game, INTERVAL, SETTLE_TIMEOUT, answer, hour, miss, model_id, question};
+use crate::game::{
+    CRPS, Game, INTERVAL, SETTLE_TIMEOUT, answer, answer_to, hour, miss, model_id, normals, question,
+};
 
 const TWO_HOURS: Span = Span::hours(2);
 
@@ -148,6 +150,24 @@ async fn a_stored_answer_that_is_damaged_is_left_out_and_costs_its_model_and_the
     assert_eq!(of(&game).await, of(&twin).await);
     let leaderboard = async |game: &Game| game.store.latest_leaderboard().await.unwrap().unwrap();
     assert_eq!(leaderboard(&game).await, leaderboard(&twin).await);
+}
+
+#[tokio::test]
+async fn answers_stored_as_texts_before_there_were_packed_ones_have_the_same_scores() {
+    let (before, now) = (Game::new().await, Game::new().await);
+    let question = question("BTC", TWO_HOURS, hour(10));
+    let texts = [("blunt", normals(6, 0.5)), ("sharp", normals(6, 0.01))];
+    let packed = texts.clone().map(|(model, text)| answer_to(&question, model, &text));
+    let as_text = texts.map(|(model, text)| Prediction {
+        answer: Some(storage::encode_text(&text).into()),
+        ..answer_to(&question, model, &text)
+    });
+    for (game, outcomes) in [(&before, as_text), (&now, packed)] {
+        game.close(&question, &outcomes).await;
+        game.prices("BTC", hour(10), hour(12), &[]).await;
+        assert_eq!(game.run_at(hour(12)).await.scored, 1);
+    }
+    assert_eq!(before.scores().await, now.scores().await);
 }
 
 #[tokio::test]
