@@ -225,12 +225,12 @@ pub fn assert_outcome(predictions: &[Prediction], model: &str, status: Predictio
 
 /// Four densities, as many as are asked for.
 pub fn four_densities() -> String {
-    densities(0)
+    densities(0.0)
 }
 
-fn densities(loc: i64) -> String {
+fn densities(loc: f64) -> String {
     let density =
-        format!(r#"{{"type": "builtin", "name": "norm", "params": {{"loc": {loc}, "scale": 0.001}}}}"#);
+        format!(r#"{{"type": "builtin", "name": "norm", "params": {{"loc": {loc:?}, "scale": 0.001}}}}"#);
     format!("[{}]", [density.as_str(); 4].join(", "))
 }
 
@@ -245,7 +245,7 @@ pub fn witness(tick_pause: Duration) -> Behaviour {
     let newest = AtomicI64::new(0);
     Behaviour::new(move |method, arguments| {
         if method != protocol::method::TICK {
-            return Reply::Value(Value::Json(densities(newest.load(Ordering::SeqCst))));
+            return Reply::Value(Value::Json(densities(newest.load(Ordering::SeqCst) as f64)));
         }
         let instants = prices_in(arguments).into_values().flatten();
         newest.fetch_max(instants.map(|at| at.timestamp()).max().unwrap_or(0), Ordering::SeqCst);
@@ -261,7 +261,7 @@ pub fn text(prediction: &Prediction) -> String {
 /// The newest instant of which a witness had been told a price when it was asked.
 pub fn witnessed(prediction: &Prediction) -> Timestamp {
     let densities: serde_json::Value = serde_json::from_str(&text(prediction)).unwrap();
-    Timestamp::from_unix_seconds(densities[0]["params"]["loc"].as_i64().unwrap()).unwrap()
+    Timestamp::from_unix_seconds(densities[0]["params"]["loc"].as_f64().unwrap() as i64).unwrap()
 }
 
 /// All calls that a model took, in short words: `Setup`, `tick BTC -10..0`, `predict BTC`; numbers are minutes.
