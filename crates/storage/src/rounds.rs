@@ -158,7 +158,7 @@ pub struct PackedOutcome<'a> {
 }
 
 impl<'a> PackedOutcomes<'a> {
-    /// Packs predictions; other tasks run in between, for a thousand refused answers take some 20 ms.
+    /// Packs predictions; other tasks run in between, for a thousand refused answers take a while.
     pub async fn pack(predictions: &'a [Prediction]) -> Self {
         const ANSWERS_AT_A_STRETCH: usize = 16;
         let mut by_model = BTreeMap::new();
