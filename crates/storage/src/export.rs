@@ -135,3 +135,39 @@ fn seconds<S: serde::Serializer>(span: &Span, serializer: S) -> Result<S::Ok, S:
 fn all_seconds<S: serde::Serializer>(spans: &[Span], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(spans.iter().map(|span| span.as_secs()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use domain::{CrunchId, Question};
+
+    use super::*;
+
+    fn exported(answer: Option<AnswerBytes>) -> serde_json::Value {
+        let crunch = CrunchId::new("condor").unwrap();
+        let asset = Asset::new("BTC").unwrap();
+        let steps = vec![Span::HOUR];
+        let at = Timestamp::UNIX_EPOCH;
+        let question =
+            Question::new(&crunch, asset, Span::HOUR, steps, Method::Predict, Target::LogReturn, at);
+        let model = ModelId::new("alpha").unwrap();
+        let took = Some(Duration::from_micros(1_234_567));
+        let prediction =
+            Prediction { answer, took, ..Prediction::unanswered(model, None, PredictionStatus::Success, "") };
+        let to_json = |bytes: &AnswerBytes| String::from_utf8(bytes.as_bytes().to_vec());
+        serde_json::to_value(ExportedPrediction::new(question.id, prediction, to_json)).unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_exported_as_text_and_one_that_cannot_be_read_says_why_in_its_place() {
+        let good = exported(Some(b"[1]".as_slice().into()));
+        assert_eq!((&good["answer"], &good["took_us"]), (&"[1]".into(), &1_234_567.into()));
+        assert!(good.get("unreadable").is_none());
+        let none = exported(None);
+        assert!(none["answer"].is_null() && none.get("unreadable").is_none());
+        let damaged = exported(Some([0xff].as_slice().into()));
+        assert!(damaged["answer"].is_null());
+        assert!(damaged["unreadable"].as_str().unwrap().starts_with("invalid utf-8"), "{damaged}");
+    }
+}

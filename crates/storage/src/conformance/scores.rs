@@ -1,8 +1,6 @@
 //! Scores and their changes.
 
-use domain::{
-    Model, Parameter, PredictionStatus, RoundId, RoundState, ScoredPrediction, ScoredRound, Span, Timestamp,
-};
+use domain::{Model, Parameter, RoundId, RoundState, ScoredPrediction, ScoredRound, Span, Timestamp};
 
 use super::TestDatabase;
 use super::samples::*;
