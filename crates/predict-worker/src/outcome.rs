@@ -1,22 +1,14 @@
 //! From what came over the wire to a prediction.
 
-use std::num::NonZero;
-use std::sync::LazyLock;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use domain::{AnswerBytes, DeploymentId, ModelId, Prediction, PredictionStatus, Question, Timestamp};
 use model_client::CallOutcome;
 use protocol::Value;
 use scoring::{Expected, Limits, pack_answer};
-use tokio::sync::Semaphore;
 
 /// Answers above this are checked outside the runtime's threads: they may take more than a tenth of a millisecond.
 const CHECK_ELSEWHERE_BYTES: usize = 8 * 1024;
-
-/// One for each core: more checks at once would end no sooner, and each takes a thread and its memory.
-static CHECKS: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
 
 /// What a model said to a question, and when.
 pub struct Reply {
@@ -190,8 +182,6 @@ async fn check_text(
     if is_small {
         return check();
     }
-    // It is never closed.
-    let _place = CHECKS.acquire().await;
     tokio::task::spawn_blocking(check).await.unwrap_or_else(|error| {
         let reason = format!("the check of the answer failed: {error}");
         Err(RefusedAnswer { reason, text: String::new() })
