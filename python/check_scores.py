@@ -375,6 +375,7 @@ class Findings:
         self.compared = collections.Counter()
         self.worst = collections.defaultdict(float)
         self.mismatches = []
+        self.left_out = []
 
     def differs(self, what):
         self.mismatches.append(what)
@@ -400,6 +401,8 @@ class Findings:
         for kind, count in self.compared.items():
             worst = f", worst difference {self.worst[kind]:.1e}" if kind in self.worst else ""
             print(f"{count:>10,} x {kind}{worst}")
+        for prediction in self.left_out:
+            print(f"LEFT OUT: {prediction}")
         for mismatch in self.mismatches[:MOST_MISMATCHES_SHOWN]:
             print(f"DIFFERS: {mismatch}")
         more = len(self.mismatches) - MOST_MISMATCHES_SHOWN
@@ -455,6 +458,10 @@ class Check:
         for row in self.read("predictions"):
             key = row["round_id"], row["model_id"]
             statuses[row["round_id"]][row["status"].lower()] += 1
+            if "unreadable" in row:
+                # A fault of the organiser, which no model has to bear: the round is scored without it.
+                self.findings.left_out.append(f"{name(key)}: {row['unreadable']}")
+                continue
             if row["round_id"] not in self.rounds:
                 self.findings.differs(f"prediction {name(key)} belongs to no round")
                 continue

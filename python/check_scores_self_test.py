@@ -319,8 +319,19 @@ FAULTS = {
     "a window missing": lambda t: t["windows"].pop(1),
     "two ranks swapped": swap_ranks,
     "a rank missing": lambda t: t["leaderboard"][0].update(rank=None),
+    "a score of an answer that cannot be read": lambda t: t["predictions"][0].update(answer=None, unreadable="damaged"),
     "an empty leaderboard": lambda t: t["leaderboard"].clear(),
 }
+
+
+def with_unreadable(tables):
+    """The same with a model whose answer cannot be read, so that the round was scored without it."""
+    tables = copy.deepcopy(tables)
+    round_id = tables["rounds"][0]["round_id"]
+    tables["rounds"][0]["success"] += 1
+    row = {"round_id": round_id, "model_id": "damaged", "status": "SUCCESS", "answer": None, "unreadable": "damaged"}
+    tables["predictions"].append(row)
+    return tables
 
 
 def mismatches(tables):
@@ -337,7 +348,8 @@ def run():
         failures.append("closed forms and quadrature disagree")
     for rule in (CRPS, LOG_SCORE):
         export = made_export(rule)
-        failures += [f"in a good export by {rule}: {mismatch}" for mismatch in mismatches(export)]
+        for good in (export, with_unreadable(export)):
+            failures += [f"in a good export by {rule}: {mismatch}" for mismatch in mismatches(good)]
         for fault, spoil in FAULTS.items():
             spoilt = copy.deepcopy(export)
             spoil(spoilt)

@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const SUPERVISOR: &str = r#"
 "$1" -D "$2/data" -p "$3" \
     -c listen_addresses=127.0.0.1 -c unix_socket_directories="$2" \
-    -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=300 >"$2/log" 2>&1 &
+    -c fsync="$4" -c synchronous_commit="$4" -c full_page_writes="$4" -c max_connections=300 >"$2/log" 2>&1 &
 server=$!
 cat
 kill -QUIT "$server"
@@ -31,6 +31,15 @@ wait "$server"
 cd /
 rm -rf "$2"
 "#;
+
+/// Whether what is committed survives a power cut.
+#[derive(Clone, Copy)]
+pub enum Durability {
+    /// No: tests take a fraction of the time.
+    None,
+    /// Yes, as in production: for measurements.
+    Full,
+}
 
 /// A running server; dropping it stops it and removes its files.
 pub struct Server {
@@ -40,7 +49,7 @@ pub struct Server {
 
 impl Server {
     /// Starts a server, after installing PostgreSQL if it is missing.
-    pub fn start() -> Result<Self> {
+    pub fn start(durability: Durability) -> Result<Self> {
         let programs = find_or_install()?;
         let owner = owner()?;
         let folder = tempfile::Builder::new().prefix("condor-pg-").tempdir()?;
@@ -53,6 +62,10 @@ impl Server {
         let mut command = Command::new("sh");
         command.args(["-c", SUPERVISOR, "postgres-supervisor"]);
         command.arg(programs.join("postgres")).arg(folder.path()).arg(port.to_string());
+        command.arg(match durability {
+            Durability::None => "off",
+            Durability::Full => "on",
+        });
         // A group of its own: Ctrl-C on the terminal reaches us alone, and the supervisor then cleans up.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
         let supervisor = as_user(&mut command, folder.path(), owner.as_ref())
@@ -80,7 +93,7 @@ impl Drop for Server {
 
 /// Runs a server until Ctrl-C.
 pub fn run_in_foreground() -> Result<()> {
-    let server = Server::start()?;
+    let server = Server::start(Durability::None)?;
     println!("{}", server.url());
     eprintln!("running until Ctrl-C; for the tests: export TEST_POSTGRES_URL={}", server.url());
     // Ctrl-C ends this process, and with it the pipe that keeps the server.
@@ -181,7 +194,7 @@ mod tests {
             println!("skipped: there is no PostgreSQL on this machine");
             return;
         }
-        let server = Server::start().unwrap();
+        let server = Server::start(Durability::None).unwrap();
         let port = server.port;
         assert_eq!(server.url(), format!("postgres://postgres@127.0.0.1:{port}/postgres"));
         let answers = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();

@@ -16,7 +16,7 @@ pub use ids::{Asset, CrunchId, DeploymentId, InvalidId, ModelId, RoundId};
 pub use model::{Cruncher, Model};
 pub use price::{InvalidPrice, LedgerEntry, LedgerPosition, Price, PricePoint};
 pub use ranking::{Leaderboard, LeaderboardEntry, RankingGroup, Rescoring, rank, rank_by_window};
-pub use round::{Prediction, PredictionStatus, Question, RoundState, StatusCounts, UnknownWord};
+pub use round::{AnswerBytes, Prediction, PredictionStatus, Question, RoundState, StatusCounts, UnknownWord};
 pub use schedule::{Method, Schedule, ScheduleError, Schedules, Target};
 pub use time::{InvalidSpan, Span, Timestamp, TimestampExt};
 pub use window::{

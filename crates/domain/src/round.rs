@@ -155,8 +155,8 @@ pub struct Prediction {
     pub status: PredictionStatus,
     /// The cause in words; always there unless the status is `SUCCESS`.
     pub reason: Option<String>,
-    /// The valid answer as the model sent it: JSON text.
-    pub answer: Option<String>,
+    /// The valid answer.
+    pub answer: Option<AnswerBytes>,
     /// The start of an answer that was refused, at most [`Prediction::MAX_REFUSED_BYTES`].
     pub refused: Option<String>,
     /// When the answer had arrived.
@@ -186,6 +186,44 @@ impl Prediction {
             received_at: None,
             took: None,
         }
+    }
+}
+
+/// A valid answer in the form in which it is kept from the check on, some kilobytes for a day ahead. Whoever collects,
+/// stores or loads it passes the bytes on as they are: `scoring` alone packs and reads them, and knows their versions.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AnswerBytes(Box<[u8]>);
+
+impl AnswerBytes {
+    /// What to store.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for AnswerBytes {
+    /// Gives back what the vector has room for beyond its length: many are held at once.
+    fn from(bytes: Vec<u8>) -> Self {
+        AnswerBytes(bytes.into_boxed_slice())
+    }
+}
+
+impl From<&[u8]> for AnswerBytes {
+    fn from(bytes: &[u8]) -> Self {
+        AnswerBytes(bytes.into())
+    }
+}
+
+impl AsRef<[u8]> for AnswerBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AnswerBytes {
+    /// The length alone: the bytes tell nobody anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AnswerBytes({} bytes)", self.0.len())
     }
 }
 

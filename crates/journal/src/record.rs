@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use domain::{
-    DeploymentId, LedgerEntry, Model, ModelId, Prediction, PredictionStatus, Question, RoundId, Timestamp,
+    AnswerBytes, DeploymentId, LedgerEntry, Model, ModelId, Prediction, PredictionStatus, Question, RoundId,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +88,7 @@ struct OutcomeForm {
     status: PredictionStatus,
     reason: Option<String>,
     #[serde(skip)]
-    answer: Option<String>,
+    answer: Option<AnswerBytes>,
     refused: Option<String>,
     received_at: Option<Timestamp>,
     took: Option<Duration>,
@@ -106,7 +107,7 @@ pub(crate) fn encode_outcome(prediction: &Prediction) -> Result<(String, Option<
     OutcomeForm::serialize(prediction, &mut serde_json::Serializer::new(&mut payload))
         .map_err(|error| unreadable("outcome", error))?;
     let payload = String::from_utf8(payload).map_err(|error| unreadable("outcome", error))?;
-    Ok((payload, prediction.answer.as_deref().map(str::as_bytes)))
+    Ok((payload, prediction.answer.as_ref().map(AnswerBytes::as_bytes)))
 }
 
 pub(crate) fn decode_outcome(
@@ -114,11 +115,9 @@ pub(crate) fn decode_outcome(
     payload: &str,
     answer: Option<Vec<u8>>,
 ) -> Result<Prediction> {
-    let what = || format!("outcome in round {round_id}");
     let mut prediction = OutcomeForm::deserialize(&mut serde_json::Deserializer::from_str(payload))
-        .map_err(|error| unreadable(what(), error))?;
-    prediction.answer =
-        answer.map(String::from_utf8).transpose().map_err(|error| unreadable(what(), error))?;
+        .map_err(|error| unreadable(format!("outcome in round {round_id}"), error))?;
+    prediction.answer = answer.map(AnswerBytes::from);
     Ok(prediction)
 }
 

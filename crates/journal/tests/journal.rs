@@ -49,7 +49,7 @@ fn outcome(model: &str) -> Prediction {
         deployment_id: Some(DeploymentId::new("d1").unwrap()),
         status: PredictionStatus::Success,
         reason: Some("a \0 and a \"quote\"".into()),
-        answer: Some("[{\"é\": 0.1}]".into()),
+        answer: Some(vec![0, 255, b'"'].into()),
         refused: Some("refused".into()),
         received_at: Some(at(3)),
         took: Some(Duration::from_micros(1_234_567)),
@@ -161,7 +161,7 @@ async fn a_full_journal_refuses_the_whole_append_and_takes_it_once_there_is_room
     let path = folder.path().join("j.db");
     let journal = Journal::open(&path, &owner("condor", "sqlite:///c.db"), 256 * 1024).await.unwrap();
     let id = question(0).id;
-    let long = Prediction { answer: Some("x".repeat(50_000)), ..outcome("m") };
+    let long = Prediction { answer: Some(vec![b'x'; 50_000].into()), ..outcome("m") };
     let mut committed = 0;
     let error = loop {
         match journal.append(at(0), &[&asked(0)], &[(id, &long)]).await {
@@ -187,7 +187,7 @@ async fn the_room_of_an_outage_is_given_back() {
     let path = folder.path().join("j.db");
     let journal = Journal::open(&path, &owner("condor", "sqlite:///c.db"), DEFAULT_MAX_BYTES).await.unwrap();
     let id = question(0).id;
-    let long = Prediction { answer: Some("x".repeat(10_000_000)), ..outcome("m") };
+    let long = Prediction { answer: Some(vec![b'x'; 10_000_000].into()), ..outcome("m") };
     for _ in 0..10 {
         journal.append(at(0), &[], &[(id, &long)]).await.unwrap();
     }

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use domain::{DeploymentId, ModelId, Prediction, PredictionStatus, Question, Timestamp};
+use domain::{AnswerBytes, DeploymentId, ModelId, Prediction, PredictionStatus, Question, Timestamp};
 use model_client::CallOutcome;
 use protocol::Value;
-use scoring::{Expected, Limits, parse_answer};
+use scoring::{Expected, Limits, pack_answer};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -131,7 +131,7 @@ struct Answer {
 impl Answer {
     async fn check(self, value: Value, question: &Question, limits: &Limits) -> Prediction {
         let (status, answer, reason, refused) = match check_answer(value, question, limits).await {
-            Ok(text) => (PredictionStatus::Success, Some(text), None, None),
+            Ok(answer) => (PredictionStatus::Success, Some(answer), None, None),
             Err(RefusedAnswer { reason, text }) => {
                 (PredictionStatus::Failed, None, Some(printable(&reason)), Some(kept_part(&text)))
             }
@@ -158,13 +158,13 @@ pub struct RefusedAnswer {
     pub text: String,
 }
 
-/// Checks what a model answered to `question`, as every answer is checked, and gives its text back when it is valid. A
-/// large one is checked away from the runtime's threads.
+/// Checks what a model answered to `question`, as every answer is checked, and packs it when it is valid: of its text nothing
+/// is kept. A large one is checked away from the runtime's threads.
 pub async fn check_answer(
     value: Value,
     question: &Question,
     limits: &Limits,
-) -> Result<String, RefusedAnswer> {
+) -> Result<AnswerBytes, RefusedAnswer> {
     match value {
         Value::Json(text) => check_text(text, question, limits).await,
         other => {
@@ -174,12 +174,16 @@ pub async fn check_answer(
     }
 }
 
-async fn check_text(text: String, question: &Question, limits: &Limits) -> Result<String, RefusedAnswer> {
+async fn check_text(
+    text: String,
+    question: &Question,
+    limits: &Limits,
+) -> Result<AnswerBytes, RefusedAnswer> {
     let expected = Expected::from(question);
     let limits = *limits;
     let is_small = text.len() <= CHECK_ELSEWHERE_BYTES;
-    let check = move || match parse_answer(text.as_bytes(), &expected, &limits) {
-        Ok(_) => Ok(text),
+    let check = move || match pack_answer(text.as_bytes(), &expected, &limits) {
+        Ok((_, packed)) => Ok(packed.into()),
         Err(refusal) => Err(RefusedAnswer { reason: refusal.to_string(), text }),
     };
     if is_small {

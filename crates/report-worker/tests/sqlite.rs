@@ -55,7 +55,7 @@ async fn fill(store: &SqliteStore) {
     );
     let mut prediction = Prediction::unanswered(model().id, None, PredictionStatus::Success, "");
     prediction.reason = None;
-    prediction.answer = Some("[]".into());
+    prediction.answer = Some(vec![1].into());
     store.close_round(&question, at + Span::seconds(1), &[prediction]).await.unwrap();
     let window = WindowScore { score: Some(0.0), raw: Some(0.25), predictions: 4, valid: 3, full: true };
     let windows = PerWindow { recent: window, steady: window, anchor: window };

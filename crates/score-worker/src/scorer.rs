@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use domain::{Prediction, Question, Timestamp};
-use scoring::{PredictionScore, RoundOutcome, SettledStep, Settlement, StepMean, score_round, settle};
+use scoring::{
+    PredictionScore, RoundOutcome, SettledStep, Settlement, StepMean, UnreadableAnswer, score_round, settle,
+};
 use storage::{OutdatedRounds, Result, RoundScores, ScoreRecord, StepScore, StorageError, Store};
 
 use crate::holdings::Holdings;
@@ -152,8 +154,7 @@ fn score(
     settings: &ScoreSettings,
     judged_by: JudgedBy,
 ) -> Verdict {
-    let answers: Vec<Option<&str>> =
-        predictions.iter().map(|prediction| prediction.answer.as_deref()).collect();
+    let answers: Vec<_> = predictions.iter().map(|prediction| prediction.answer.as_ref()).collect();
     let outcome = score_round(question, &answers, steps, &settings.scoring);
     to_verdict(outcome, question, predictions, judged_by)
 }
@@ -173,7 +174,7 @@ fn to_verdict(
                 scored_at: judged_by.at,
                 best,
                 q95,
-                scores: predictions.iter().zip(scores).map(to_record).collect(),
+                scores: records(question, predictions, scores),
             };
             // What storage refuses would end the worker, at each start again.
             match scores.check_finite() {
@@ -184,7 +185,23 @@ fn to_verdict(
     }
 }
 
-fn to_record((prediction, score): (&Prediction, PredictionScore)) -> ScoreRecord {
+/// One for each prediction, but for those whose answer cannot be read.
+fn records(
+    question: &Question,
+    predictions: &[Prediction],
+    scores: Vec<std::result::Result<PredictionScore, UnreadableAnswer>>,
+) -> Vec<ScoreRecord> {
+    let record = |(prediction, score): (&Prediction, _)| match score {
+        Ok(score) => Some(to_record(prediction, score)),
+        Err(error) => {
+            tracing::error!(round = %question.id, model = %prediction.model_id, %error, "left out of {question}");
+            None
+        }
+    };
+    predictions.iter().zip(scores).filter_map(record).collect()
+}
+
+fn to_record(prediction: &Prediction, score: PredictionScore) -> ScoreRecord {
     let to_step =
         |StepMean { step, mean, increments, left_out }| StepScore { step, mean, increments, left_out };
     ScoreRecord {

@@ -5,7 +5,8 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     Aggregation, Density, Distribution, Expected, PredictionScore, RelativeScores, RoundOutcome,
-    ScoreSettings, SettledStep, SettlementSettings, StepAnswer, StoredAnswer, relative_scores, score_round,
+    ScoreSettings, SettledStep, SettlementSettings, StepAnswer, StoredAnswer, UnreadableAnswer,
+    relative_scores, score_round,
 };
 
 /// A settled round and what its models answered.
@@ -32,7 +33,9 @@ pub struct Explanation {
     pub raw: Option<f64>,
     /// Why a valid answer has no score.
     pub failure: Option<String>,
-    /// Among its round; `None` when the round is void.
+    /// Why it is left out of its round, in words: a fault of ours, so it counts neither for its model nor against it.
+    pub left_out: Option<String>,
+    /// Among its round; `None` when the round is void or leaves it out.
     pub place: Option<Place>,
     /// Why the round is void, in words.
     pub void: Option<String>,
@@ -122,6 +125,7 @@ pub fn explain<A: StoredAnswer>(
         scale: settings.scale_of(&round.question.asset),
         raw: None,
         failure: None,
+        left_out: None,
         place: None,
         void: None,
         steps,
@@ -133,9 +137,18 @@ pub fn explain<A: StoredAnswer>(
 }
 
 impl Explanation {
-    fn with_score(mut self, index: usize, round: &[PredictionScore], settings: &ScoreSettings) -> Self {
-        let raw: Vec<Option<f64>> = round.iter().map(|prediction| prediction.raw).collect();
-        let own = &round[index];
+    fn with_score(
+        mut self,
+        index: usize,
+        round: &[Result<PredictionScore, UnreadableAnswer>],
+        settings: &ScoreSettings,
+    ) -> Self {
+        let own = match &round[index] {
+            Ok(own) => own,
+            Err(unreadable) => return Explanation { left_out: Some(unreadable.to_string()), ..self },
+        };
+        let raw: Vec<Option<f64>> = round.iter().flatten().map(|prediction| prediction.raw).collect();
+        let index = round[..index].iter().flatten().count();
         for step in &mut self.steps {
             step.mean = own.steps.iter().find(|scored| scored.step == step.step).map(|scored| scored.mean);
         }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     Aggregation, Expected, InvalidRule, RawScore, Rule, RuleSettings, SettledStep, StepMean, StoredAnswer,
-    raw_score, relative_scores, rule,
+    UnreadableAnswer, raw_score, relative_scores, rule,
 };
 
 /// How many times the round's median raw score the worst may count.
@@ -66,8 +66,9 @@ pub enum RoundOutcome {
         best: f64,
         /// The 95 % quantile of the raw scores over the whole field.
         q95: f64,
-        /// In the order of the answers.
-        predictions: Vec<PredictionScore>,
+        /// In the order of the answers. One that cannot be read is left out: that is a fault of ours, so it neither
+        /// counts for its model nor against it, nor is it in the field of the others.
+        predictions: Vec<Result<PredictionScore, UnreadableAnswer>>,
     },
     /// Nobody has a score.
     Void {
@@ -101,25 +102,41 @@ pub fn score_round<A: StoredAnswer>(
 ) -> RoundOutcome {
     let expected = Expected::from(question);
     let asset = &question.asset;
-    let score = |answer: &Option<A>| {
-        answer.as_ref().map(|answer| score_answer(answer, &expected, asset, settled, settings))
+    let score = |answer: &Option<A>| match answer {
+        Some(answer) => score_answer(answer, &expected, asset, settled, settings),
+        None => Ok(Score::NoAnswer),
     };
-    let scores: Vec<Option<Result<RawScore, String>>> = if answers.len() < PARALLEL_FROM {
+    let scores: Vec<Result<Score, UnreadableAnswer>> = if answers.len() < PARALLEL_FROM {
         answers.iter().map(score).collect()
     } else {
         answers.par_iter().map(score).collect()
     };
-    let raw: Vec<Option<f64>> =
-        scores.iter().map(|score| score.as_ref()?.as_ref().ok().map(|score| score.value)).collect();
-    let Some(relative) = relative_scores(&raw, settings.cap()) else {
+    let field: Vec<Option<f64>> = scores.iter().flatten().map(Score::raw).collect();
+    let Some(relative) = relative_scores(&field, settings.cap()) else {
         return RoundOutcome::Void { reason: nobody_valid(&scores) };
     };
+    let mut of_field = relative.scores.into_iter();
     let predictions = scores
         .into_iter()
-        .zip(relative.scores)
-        .map(|(score, relative)| PredictionScore::new(score, relative))
+        .map(|score| score.map(|score| PredictionScore::new(score, of_field.next().unwrap_or_default())))
         .collect();
     RoundOutcome::Scored { best: relative.best, q95: relative.q95, predictions }
+}
+
+/// What an outcome comes to by itself.
+enum Score {
+    Raw(RawScore),
+    Failed(String),
+    NoAnswer,
+}
+
+impl Score {
+    fn raw(&self) -> Option<f64> {
+        match self {
+            Score::Raw(raw) => Some(raw.value),
+            Score::Failed(_) | Score::NoAnswer => None,
+        }
+    }
 }
 
 fn score_answer(
@@ -128,28 +145,30 @@ fn score_answer(
     asset: &Asset,
     settled: &[SettledStep],
     settings: &ScoreSettings,
-) -> Result<RawScore, String> {
-    let answer = answer.answer(expected).map_err(|unreadable| unreadable.to_string())?;
-    raw_score(&answer, settled, asset, settings).map_err(|failure| failure.to_string())
+) -> Result<Score, UnreadableAnswer> {
+    let raw = raw_score(&answer.answer(expected)?, settled, asset, settings);
+    Ok(raw.map_or_else(|failure| Score::Failed(failure.to_string()), Score::Raw))
 }
 
-fn nobody_valid(scores: &[Option<Result<RawScore, String>>]) -> String {
-    match scores.iter().flatten().find_map(|score| score.as_ref().err()) {
+fn nobody_valid(scores: &[Result<Score, UnreadableAnswer>]) -> String {
+    let failure = scores.iter().find_map(|score| match score {
+        Ok(Score::Failed(failure)) => Some(failure.clone()),
+        Ok(Score::Raw(_) | Score::NoAnswer) => None,
+        Err(unreadable) => Some(unreadable.to_string()),
+    });
+    match failure {
         Some(failure) => format!("no valid answer; the first has no score: {failure}"),
         None => "no valid answer".into(),
     }
 }
 
 impl PredictionScore {
-    fn new(score: Option<Result<RawScore, String>>, relative: f64) -> Self {
+    fn new(score: Score, relative: f64) -> Self {
+        let without = PredictionScore { raw: None, relative, failure: None, steps: Vec::new() };
         match score {
-            Some(Ok(RawScore { value, steps })) => {
-                PredictionScore { raw: Some(value), relative, failure: None, steps }
-            }
-            Some(Err(failure)) => {
-                PredictionScore { raw: None, relative, failure: Some(failure), steps: Vec::new() }
-            }
-            None => PredictionScore { raw: None, relative, failure: None, steps: Vec::new() },
+            Score::Raw(RawScore { value, steps }) => PredictionScore { raw: Some(value), steps, ..without },
+            Score::Failed(failure) => PredictionScore { failure: Some(failure), ..without },
+            Score::NoAnswer => without,
         }
     }
 }

@@ -4,12 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{ModelId, Prediction, Question, RoundId, RoundState, ScoredPrediction, StatusCounts, Timestamp};
+use domain::{
+    AnswerBytes, ModelId, Prediction, Question, RoundId, RoundState, ScoredPrediction, StatusCounts,
+    Timestamp,
+};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{PgConnection, Postgres};
 use storage::{
-    ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes,
-    Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, encode_steps, storable_text,
+    ChangeNumber, Counts, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes, Result, RoundRecord,
+    RoundRepository, RoundScores, ScoreChange, ScoreRecord, encode_steps, storable_text,
 };
 
 use crate::errors::{failed, unstorable};
@@ -219,11 +222,6 @@ impl RoundRepository for PostgresStore {
         rows.iter().map(|row| rows::round(row).map(ExportedRound::from)).collect()
     }
 
-    async fn export_predictions(&self, id: RoundId) -> Result<Vec<ExportedPrediction>> {
-        let predictions = self.predictions(id).await?;
-        Ok(predictions.into_iter().map(|prediction| ExportedPrediction::new(id, prediction)).collect())
-    }
-
     async fn export_scores(&self, id: RoundId) -> Result<Vec<ExportedScore>> {
         let mut snapshot = self.snapshot().await?;
         let scores = scores_of(&mut snapshot, id).await?;
@@ -325,7 +323,7 @@ async fn insert_predictions(
     .bind(all().map(|outcome| outcome.reason.as_deref().map(storable_text)).collect::<Vec<_>>())
     .bind(all().map(|outcome| outcome.received_at.map(stored)).collect::<Vec<_>>())
     .bind(all().map(|outcome| outcome.took.map(took_us)).collect::<Vec<_>>())
-    .bind(outcomes.iter().map(|outcome| outcome.answer.as_deref()).collect::<Vec<_>>())
+    .bind(all().map(|outcome| outcome.answer.as_ref().map(AnswerBytes::as_bytes)).collect::<Vec<_>>())
     .execute(connection)
     .await
     .map_err(failed)

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use domain::{
-    Cruncher, LedgerEntry, LedgerPosition, Model, ModelId, Parameter, Prediction, Price, PricePoint,
-    Question, RoundId, ScoredPrediction, ScoredRound, Span, StatusCounts, Timestamp,
+    AnswerBytes, Cruncher, LedgerEntry, LedgerPosition, Model, ModelId, Parameter, Prediction, Price,
+    PricePoint, Question, RoundId, ScoredPrediction, ScoredRound, Span, StatusCounts, Timestamp,
 };
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
@@ -252,7 +252,7 @@ pub(crate) fn prediction(row: &PgRow) -> Result<Prediction> {
         deployment_id: row.convert_some("deployment_id", |text: &str| text.parse())?,
         status: row.parse("status")?,
         reason: row.get("reason")?,
-        answer: row.convert_some("answer", decode_text)?,
+        answer: row.get::<Option<&[u8]>>("answer")?.map(AnswerBytes::from),
         refused,
         received_at: row.instant_if_any("received_at")?,
         took: row.convert_some("took_us", |took: i64| u64::try_from(took).map(Duration::from_micros))?,

@@ -4,12 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{ModelId, Prediction, Question, RoundId, RoundState, ScoredPrediction, StatusCounts, Timestamp};
+use domain::{
+    AnswerBytes, ModelId, Prediction, Question, RoundId, RoundState, ScoredPrediction, StatusCounts,
+    Timestamp,
+};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use storage::{
-    ChangeNumber, Counts, ExportedPrediction, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes,
-    Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, encode_steps, storable_text,
+    ChangeNumber, Counts, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes, Result, RoundRecord,
+    RoundRepository, RoundScores, ScoreChange, ScoreRecord, encode_steps, storable_text,
 };
 
 use crate::errors::{failed, unstorable};
@@ -210,11 +213,6 @@ impl RoundRepository for SqliteStore {
         rows.iter().map(|row| rows::round(row).map(ExportedRound::from)).collect()
     }
 
-    async fn export_predictions(&self, id: RoundId) -> Result<Vec<ExportedPrediction>> {
-        let predictions = self.predictions(id).await?;
-        Ok(predictions.into_iter().map(|prediction| ExportedPrediction::new(id, prediction)).collect())
-    }
-
     async fn export_scores(&self, id: RoundId) -> Result<Vec<ExportedScore>> {
         let mut snapshot = self.snapshot().await?;
         let scores = scores_of(&mut snapshot, id).await?;
@@ -315,7 +313,7 @@ async fn insert_predictions(
     let mut sql = QueryBuilder::<Sqlite>::new(
         "INSERT INTO predictions (round_id, model_id, deployment_id, status, reason, received_at, took_us, answer) ",
     );
-    sql.push_values(outcomes, |mut row, PackedOutcome { prediction, answer, .. }| {
+    sql.push_values(outcomes, |mut row, PackedOutcome { prediction, .. }| {
         row.push_bind(id.as_uuid())
             .push_bind(prediction.model_id.as_str())
             .push_bind(prediction.deployment_id.as_ref().map(|deployment| deployment.as_str()))
@@ -323,7 +321,7 @@ async fn insert_predictions(
             .push_bind(prediction.reason.as_deref().map(storable_text))
             .push_bind(prediction.received_at.map(micros))
             .push_bind(prediction.took.map(took_us))
-            .push_bind(answer.as_deref());
+            .push_bind(prediction.answer.as_ref().map(AnswerBytes::as_bytes));
     });
     sql.build().execute(connection).await.map_err(failed).map(drop)
 }

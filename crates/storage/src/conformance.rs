@@ -82,6 +82,7 @@ macro_rules! conformance_tests {
             missed_never_overwrites,
             only_asked_rounds_are_interrupted,
             odd_texts_and_refused_answers_survive,
+            answers_come_back_byte_for_byte,
             a_thousand_predictions_are_stored_at_once,
             an_answer_that_cannot_be_read_names_its_place,
             the_newest_slot_is_that_of_any_round,

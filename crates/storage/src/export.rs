@@ -1,8 +1,10 @@
 //! Rows as `condor db export` prints them: everything that is needed to recompute every score outside.
 
+use std::fmt::Display;
+
 use domain::{
-    Asset, DeploymentId, Method, ModelId, Prediction, PredictionStatus, RoundId, RoundState, Span,
-    StatusCounts, Target, Timestamp,
+    AnswerBytes, Asset, DeploymentId, Method, ModelId, Prediction, PredictionStatus, RoundId, RoundState,
+    Span, StatusCounts, Target, Timestamp,
 };
 use serde::Serialize;
 
@@ -57,7 +59,8 @@ impl From<RoundRecord> for ExportedRound {
     }
 }
 
-/// A prediction; `answer` is the JSON text as the model sent it.
+/// A prediction; `answer` is JSON text with the numbers that the model sent, `unreadable` is there only where that cannot
+/// be made of what is stored, and says why: rounds leave such an answer out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "as in domain::Prediction")]
 pub struct ExportedPrediction {
@@ -69,11 +72,22 @@ pub struct ExportedPrediction {
     pub received_at: Option<Timestamp>,
     pub took_us: Option<u64>,
     pub answer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
 }
 
 impl ExportedPrediction {
-    /// The row of a prediction in a round.
-    pub fn new(round_id: RoundId, prediction: Prediction) -> Self {
+    /// The row of a prediction in a round; `to_json` reads its answer.
+    pub fn new<E: Display>(
+        round_id: RoundId,
+        prediction: Prediction,
+        to_json: impl FnOnce(&AnswerBytes) -> Result<String, E>,
+    ) -> Self {
+        let (answer, unreadable) = match prediction.answer.as_ref().map(to_json) {
+            None => (None, None),
+            Some(Ok(text)) => (Some(text), None),
+            Some(Err(error)) => (None, Some(error.to_string())),
+        };
         ExportedPrediction {
             round_id,
             model_id: prediction.model_id,
@@ -82,7 +96,8 @@ impl ExportedPrediction {
             reason: prediction.reason,
             received_at: prediction.received_at,
             took_us: prediction.took.map(|took| took.as_micros() as u64),
-            answer: prediction.answer,
+            answer,
+            unreadable,
         }
     }
 }
@@ -119,4 +134,40 @@ fn seconds<S: serde::Serializer>(span: &Span, serializer: S) -> Result<S::Ok, S:
 
 fn all_seconds<S: serde::Serializer>(spans: &[Span], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(spans.iter().map(|span| span.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use domain::{CrunchId, Question};
+
+    use super::*;
+
+    fn exported(answer: Option<AnswerBytes>) -> serde_json::Value {
+        let crunch = CrunchId::new("condor").unwrap();
+        let asset = Asset::new("BTC").unwrap();
+        let steps = vec![Span::HOUR];
+        let at = Timestamp::UNIX_EPOCH;
+        let question =
+            Question::new(&crunch, asset, Span::HOUR, steps, Method::Predict, Target::LogReturn, at);
+        let model = ModelId::new("alpha").unwrap();
+        let took = Some(Duration::from_micros(1_234_567));
+        let prediction =
+            Prediction { answer, took, ..Prediction::unanswered(model, None, PredictionStatus::Success, "") };
+        let to_json = |bytes: &AnswerBytes| String::from_utf8(bytes.as_bytes().to_vec());
+        serde_json::to_value(ExportedPrediction::new(question.id, prediction, to_json)).unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_exported_as_text_and_one_that_cannot_be_read_says_why_in_its_place() {
+        let good = exported(Some(b"[1]".as_slice().into()));
+        assert_eq!((&good["answer"], &good["took_us"]), (&"[1]".into(), &1_234_567.into()));
+        assert!(good.get("unreadable").is_none());
+        let none = exported(None);
+        assert!(none["answer"].is_null() && none.get("unreadable").is_none());
+        let damaged = exported(Some([0xff].as_slice().into()));
+        assert!(damaged["answer"].is_null());
+        assert!(damaged["unreadable"].as_str().unwrap().starts_with("invalid utf-8"), "{damaged}");
+    }
 }

@@ -10,10 +10,7 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    BY_HAND, ExportedPrediction, ExportedRound, ExportedScore, Result, StorageError, encode_text,
-    storable_text,
-};
+use crate::{BY_HAND, ExportedRound, ExportedScore, Result, StorageError, encode_text, storable_text};
 
 /// A round as stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +90,7 @@ pub struct RoundScores {
     pub best: f64,
     /// The 95 % quantile of the raw scores over the whole field.
     pub q95: f64,
-    /// One for each prediction of the round, of any status.
+    /// One for each prediction of the round, of any status, but for those whose stored answer cannot be read.
     pub scores: Vec<ScoreRecord>,
 }
 
@@ -147,7 +144,7 @@ impl RoundScores {
 }
 
 /// The predictions of a round ready for storing: in the order of model ids, of two outcomes of one model the first, and
-/// packed beforehand, so that no transaction waits for the compression.
+/// with what was refused packed beforehand, so that no transaction waits for the compression.
 pub struct PackedOutcomes<'a> {
     /// In the order of model ids.
     pub outcomes: Vec<PackedOutcome<'a>>,
@@ -155,18 +152,16 @@ pub struct PackedOutcomes<'a> {
     pub counts: StatusCounts,
 }
 
-/// A prediction with its texts packed.
+/// A prediction with what was refused packed; a valid answer is packed when it is checked.
 pub struct PackedOutcome<'a> {
     /// The prediction.
     pub prediction: &'a Prediction,
-    /// Its valid answer.
-    pub answer: Option<Vec<u8>>,
-    /// What is kept of a refused one.
+    /// What is kept of a refused answer.
     pub refused: Option<Vec<u8>>,
 }
 
 impl<'a> PackedOutcomes<'a> {
-    /// Packs predictions; other tasks run in between, for a thousand long answers take some 80 ms.
+    /// Packs predictions; other tasks run in between, for a thousand refused answers take a while.
     pub async fn pack(predictions: &'a [Prediction]) -> Self {
         const ANSWERS_AT_A_STRETCH: usize = 16;
         let mut by_model = BTreeMap::new();
@@ -179,11 +174,8 @@ impl<'a> PackedOutcomes<'a> {
             if outcomes.len() % ANSWERS_AT_A_STRETCH == ANSWERS_AT_A_STRETCH - 1 {
                 let_others_run().await;
             }
-            outcomes.push(PackedOutcome {
-                prediction,
-                answer: prediction.answer.as_deref().map(encode_text),
-                refused: prediction.refused.as_deref().map(encode_text),
-            });
+            let refused = prediction.refused.as_deref().map(encode_text);
+            outcomes.push(PackedOutcome { prediction, refused });
         }
         PackedOutcomes { outcomes, counts }
     }
@@ -296,9 +288,6 @@ pub trait RoundRepository {
         after: Option<RoundId>,
         limit: usize,
     ) -> Result<Vec<ExportedRound>>;
-
-    /// For exports: every prediction of one round, in the order of model ids.
-    async fn export_predictions(&self, id: RoundId) -> Result<Vec<ExportedPrediction>>;
 
     /// For exports: every score of one round, in the order of model ids.
     async fn export_scores(&self, id: RoundId) -> Result<Vec<ExportedScore>>;

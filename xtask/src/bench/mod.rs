@@ -3,6 +3,7 @@
 mod fanout;
 mod machine;
 mod numbers;
+mod pipeline;
 mod replay;
 mod scoring;
 
@@ -16,6 +17,8 @@ use clap::Subcommand;
 pub enum Benchmark {
     /// Calling a thousand models at once, side by side with the Python client of the field
     Fanout(fanout::Options),
+    /// Rounds of 1,000 models into both databases, and what a score worker makes of them
+    Pipeline(pipeline::Options),
     /// Nine days of three assets through five models over gRPC into SQLite, scored
     Replay(replay::Options),
     /// Scoring and parsing, side by side with public Python packages on the same inputs
@@ -26,6 +29,7 @@ pub enum Benchmark {
 pub fn run(benchmark: &Benchmark) -> Result<()> {
     match benchmark {
         Benchmark::Fanout(options) => fanout::run(options),
+        Benchmark::Pipeline(options) => pipeline::run(options),
         Benchmark::Replay(options) => replay::run(options),
         Benchmark::Scoring(options) => scoring::run(options),
     }

@@ -3,10 +3,11 @@
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
-use domain::{Clock, Span, Standings, SystemClock, Timestamp};
+use domain::{AnswerBytes, Clock, RoundId, Span, Standings, SystemClock, Timestamp};
+use scoring::PackedAnswer;
 use serde::Serialize;
 use serde_json::json;
-use storage::{Counts, ExportedRound, Store, without_secrets};
+use storage::{Counts, ExportedPrediction, ExportedRound, Store, without_secrets};
 
 use crate::cli::{DbCommand, ExportKind, SettingsArgs};
 use crate::config::load;
@@ -148,7 +149,7 @@ async fn export_by_round(
         let rounds: Vec<ExportedRound> = store.export_rounds(from, to, after, BATCH).await?;
         for round in &rounds {
             match what {
-                ExportKind::Predictions => out.print_all(&store.export_predictions(round.round_id).await?)?,
+                ExportKind::Predictions => out.print_all(&predictions(store, round.round_id).await?)?,
                 ExportKind::Scores => out.print_all(&store.export_scores(round.round_id).await?)?,
                 _ => out.print(round)?,
             }
@@ -158,6 +159,12 @@ async fn export_by_round(
             _ => return Ok(()),
         }
     }
+}
+
+async fn predictions(store: &dyn Store, id: RoundId) -> anyhow::Result<Vec<ExportedPrediction>> {
+    let to_json = |answer: &AnswerBytes| PackedAnswer::new(answer).to_json();
+    let predictions = store.predictions(id).await?.into_iter();
+    Ok(predictions.map(|prediction| ExportedPrediction::new(id, prediction, to_json)).collect())
 }
 
 /// One line for each model over all parameters, and one for each of its parameters.

@@ -7,14 +7,14 @@ use domain::{RoundState, Stopwatch};
 use protocol::{Value, status};
 use testkit::{Behaviour, Reply, soon};
 
-use crate::world::{World, assert_outcome, at, field, four_densities, good, of};
+use crate::world::{World, assert_outcome, at, field, four_densities, good, of, text};
 
 fn status_reply(code: &'static str) -> Behaviour {
     Behaviour::new(move |_, _| Reply::Status { code, message: "why".into() }).only_on("predict")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn valid_answers_are_stored_as_they_were_sent_and_close_the_round_at_once() {
+async fn valid_answers_are_stored_packed_and_close_the_round_at_once() {
     let mut world = World::new().await;
     world.settings.call_timeout = domain::Span::minutes(1);
     let spaced = four_densities().replace(", ", " ,\n  ");
@@ -37,7 +37,14 @@ async fn valid_answers_are_stored_as_they_were_sent_and_close_the_round_at_once(
         assert_eq!(deployment, Some(format!("{}-d1", prediction.model_id)));
         assert_eq!(prediction.received_at, Some(at(0)));
     }
-    assert_eq!(of(&stored.predictions, "spaced").answer.as_deref(), Some(spaced.as_str()));
+    for prediction in &stored.predictions {
+        let sent = if prediction.model_id.as_str() == "spaced" { &spaced } else { &four_densities() };
+        let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(json(&text(prediction)), json(sent));
+    }
+    let answer = |name| of(&stored.predictions, name).answer.as_ref().unwrap();
+    assert_eq!(answer("slow"), answer("good"), "the same bytes for the same text");
+    assert!(answer("good").as_bytes().len() < four_densities().len() / 2);
     assert!(of(&stored.predictions, "slow").took >= Some(Duration::from_millis(200)));
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::prices::{Prices, Trouble};
-use crate::world::{cluster_config, four_densities, open, settings, witness, witnessed};
+use crate::world::{cluster_config, four_densities, open, settings, text, witness, witnessed};
 
 const SECOND: Span = Span::seconds(1);
 
@@ -110,7 +110,7 @@ async fn a_worker_that_is_told_to_stop_closes_and_stores_the_round_in_flight() {
     assert_eq!(rounds.len(), 1);
     assert_eq!(rounds[0].1, RoundState::Closed);
     let predictions = life.store.predictions(rounds[0].0.id).await.unwrap();
-    assert_eq!(predictions[0].answer.as_deref(), Some(four_densities().as_str()));
+    assert_eq!(text(&predictions[0]), four_densities());
 }
 
 #[tokio::test(flavor = "multi_thread")]

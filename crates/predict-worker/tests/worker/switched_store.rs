@@ -8,10 +8,10 @@ use domain::{
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::{
-    AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedPrediction, ExportedRound, ExportedScore,
-    FeedStatus, Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository,
-    Order, OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
-    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
+    AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedRound, ExportedScore, FeedStatus, Hold,
+    HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order, OutdatedRounds,
+    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
+    StandingsRepository, StorageError, Store, Unchanged,
 };
 use tokio::sync::watch;
 
@@ -111,7 +111,6 @@ switched! { RoundRepository {
     round(id: RoundId) -> Option<RoundRecord>;
     scored_count(model: &ModelId, after: Timestamp) -> u64;
     export_rounds(from: Timestamp, to: Timestamp, after: Option<RoundId>, limit: usize) -> Vec<ExportedRound>;
-    export_predictions(id: RoundId) -> Vec<ExportedPrediction>;
     export_scores(id: RoundId) -> Vec<ExportedScore>;
 } }
 

@@ -14,7 +14,7 @@ use journal::{Journal, JournalError, Owner};
 use model_client::{Backoff, Cluster, ClusterConfig};
 use predict_worker::{ClosedRound, OpenRound, PredictSettings, PredictWorker};
 use protocol::Value;
-use scoring::Limits;
+use scoring::{Limits, PackedAnswer};
 use storage::{RoundRecord, RoundRepository, Store};
 use storage_sqlite::SqliteStore;
 use tempfile::TempDir;
@@ -255,12 +255,12 @@ pub fn assert_outcome(predictions: &[Prediction], model: &str, status: Predictio
 
 /// Four densities, as many as are asked for.
 pub fn four_densities() -> String {
-    densities(0)
+    densities(0.0)
 }
 
-fn densities(loc: i64) -> String {
+fn densities(loc: f64) -> String {
     let density =
-        format!(r#"{{"type": "builtin", "name": "norm", "params": {{"loc": {loc}, "scale": 0.001}}}}"#);
+        format!(r#"{{"type": "builtin", "name": "norm", "params": {{"loc": {loc:?}, "scale": 0.001}}}}"#);
     format!("[{}]", [density.as_str(); 4].join(", "))
 }
 
@@ -275,7 +275,7 @@ pub fn witness(tick_pause: Duration) -> Behaviour {
     let newest = AtomicI64::new(0);
     Behaviour::new(move |method, arguments| {
         if method != protocol::method::TICK {
-            return Reply::Value(Value::Json(densities(newest.load(Ordering::SeqCst))));
+            return Reply::Value(Value::Json(densities(newest.load(Ordering::SeqCst) as f64)));
         }
         let instants = prices_in(arguments).into_values().flatten();
         newest.fetch_max(instants.map(|at| at.timestamp()).max().unwrap_or(0), Ordering::SeqCst);
@@ -283,11 +283,15 @@ pub fn witness(tick_pause: Duration) -> Behaviour {
     })
 }
 
+/// A valid answer as JSON.
+pub fn text(prediction: &Prediction) -> String {
+    PackedAnswer::new(prediction.answer.as_ref().expect("an answer")).to_json().unwrap()
+}
+
 /// The newest instant of which a witness had been told a price when it was asked.
 pub fn witnessed(prediction: &Prediction) -> Timestamp {
-    let answer = prediction.answer.as_deref().expect("an answer");
-    let densities: serde_json::Value = serde_json::from_str(answer).unwrap();
-    Timestamp::from_unix_seconds(densities[0]["params"]["loc"].as_i64().unwrap()).unwrap()
+    let densities: serde_json::Value = serde_json::from_str(&text(prediction)).unwrap();
+    Timestamp::from_unix_seconds(densities[0]["params"]["loc"].as_f64().unwrap() as i64).unwrap()
 }
 
 /// All calls that a model took, in short words: `Setup`, `tick BTC -10..0`, `predict BTC`; numbers are minutes.

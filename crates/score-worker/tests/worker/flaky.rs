@@ -10,10 +10,10 @@ use domain::{
     RoundId, Standings, Timestamp,
 };
 use storage::{
-    AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedPrediction, ExportedRound, ExportedScore,
-    FeedStatus, Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository,
-    Order, OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
-    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
+    AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedRound, ExportedScore, FeedStatus, Hold,
+    HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order, OutdatedRounds,
+    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
+    StandingsRepository, StorageError, Store, Unchanged,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -122,7 +122,6 @@ pass_on! { RoundRepository {
     fn round(id: RoundId) -> Option<RoundRecord>;
     fn scored_count(model: &ModelId, after: Timestamp) -> u64;
     fn export_rounds(from: Timestamp, to: Timestamp, after: Option<RoundId>, limit: usize) -> Vec<ExportedRound>;
-    fn export_predictions(id: RoundId) -> Vec<ExportedPrediction>;
     fn export_scores(id: RoundId) -> Vec<ExportedScore>;
 } }
 

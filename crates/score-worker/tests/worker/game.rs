@@ -9,7 +9,7 @@ use domain::{
     TimestampExt, Weights,
 };
 use score_worker::{Progress, ScoreSettings, ScoreWorker};
-use scoring::SettlementSettings;
+use scoring::{Expected, Limits, SettlementSettings, pack_answer};
 use storage::{ExportedRound, RoundRecord, Store};
 use storage_sqlite::SqliteStore;
 use tempfile::TempDir;
@@ -56,14 +56,20 @@ pub fn question(name: &str, horizon: Span, performed_at: Timestamp) -> Question 
 
 /// A valid answer to a question over `horizon`: normal distributions of this scale.
 pub fn answer(model: &str, horizon: Span, scale: f64) -> Prediction {
+    let text = normals(horizon.divided_by(INTERVAL), scale);
+    answer_to(&question("BTC", horizon, start()), model, &text)
+}
+
+/// A list of so many normal distributions of this scale.
+pub fn normals(count: usize, scale: f64) -> String {
     let density = format!(r#"{{"type":"builtin","name":"norm","params":{{"loc":0,"scale":{scale:e}}}}}"#);
-    let text = format!("[{}]", vec![density; horizon.divided_by(INTERVAL)].join(","));
-    Prediction {
-        status: PredictionStatus::Success,
-        reason: None,
-        answer: Some(text),
-        ..miss(model, PredictionStatus::Success)
-    }
+    format!("[{}]", vec![density; count].join(","))
+}
+
+/// A valid answer, by its text.
+pub fn answer_to(question: &Question, model: &str, text: &str) -> Prediction {
+    let (_, packed) = pack_answer(text.as_bytes(), &Expected::from(question), &Limits::NONE).unwrap();
+    Prediction { reason: None, answer: Some(packed.into()), ..miss(model, PredictionStatus::Success) }
 }
 
 /// Any other outcome.

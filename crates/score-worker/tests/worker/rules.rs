@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use domain::{Leaderboard, Method, Prediction, Question, Rescoring, RoundState, Span, Target, Timestamp};
+use domain::{Leaderboard, Method, Question, Rescoring, RoundState, Span, Target, Timestamp};
 use score_worker::LEASE;
 use scoring::Aggregation;
 use storage::{RoundScores, ScoreRecord, Store};
 
 use crate::faults::{Brittle, PANIC};
 use crate::flaky::{Fault, FlakyStore};
-use crate::game::{CRPS, Game, INTERVAL, answer, asset, hour, question};
+use crate::game::{CRPS, Game, INTERVAL, answer, answer_to, asset, hour, normals, question};
 use crate::naive::Naive;
 
 const LOG_SCORE: &str = "log_score/1;max_price_age=20m";
@@ -314,8 +314,7 @@ async fn a_round_that_is_void_by_the_new_rule_comes_back_with_the_old_one() {
     let mut game = Game::new().await;
     game.prices("BTC", hour(0), hour(3), &[]).await;
     let round = question("BTC", INTERVAL, hour(0));
-    let certain = Prediction { answer: Some(r#"{"0.001": 1.0}"#.to_owned()), ..answer("a", INTERVAL, 1.0) };
-    game.close(&round, &[certain]).await;
+    game.close(&round, &[answer_to(&round, "a", r#"{"0.001": 1.0}"#)]).await;
     game.run_at(hour(1)).await;
     let (scores, crps) = (game.scores().await, game.settings.clone());
     game.settings.scoring = scoring::ScoreSettings::with_rule("log_score").unwrap();
@@ -368,12 +367,8 @@ async fn several_steps_are_scored_from_question_to_leaderboard() {
         hour(0),
     );
     let both = |model: &str, scale: f64| {
-        let list = |count: u32| {
-            let one = answer(model, INTERVAL, scale).answer.unwrap();
-            vec![one.trim_matches(['[', ']']).to_owned(); count as usize].join(",")
-        };
-        let text = format!(r#"{{"1200": [{}], "3600": [{}], "60": "ignored"}}"#, list(6), list(2));
-        Prediction { answer: Some(text), ..answer(model, INTERVAL, scale) }
+        let (short, long) = (normals(6, scale), normals(2, scale));
+        answer_to(&asked, model, &format!(r#"{{"1200": {short}, "3600": {long}, "60": "ignored"}}"#))
     };
     game.close(&asked, &[both("sharp", 0.01), both("wide", 0.5)]).await;
     assert_eq!(game.run_at(hour(2)).await.scored, 1);

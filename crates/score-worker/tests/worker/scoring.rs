@@ -1,9 +1,11 @@
 //! One round after another: scored, void or waiting.
 
-use domain::{PredictionStatus, Question, RoundState, Span, Timestamp};
+use domain::{Prediction, PredictionStatus, Question, RoundState, Span, Timestamp};
 use storage::{ChangeNumber, RoundScores, ScoreRecord};
 
-use crate::game::{CRPS, Game, INTERVAL, SETTLE_TIMEOUT, answer, hour, miss, model_id, question};
+use crate::game::{
+    CRPS, Game, INTERVAL, SETTLE_TIMEOUT, answer, answer_to, hour, miss, model_id, normals, question,
+};
 
 const TWO_HOURS: Span = Span::hours(2);
 
@@ -129,17 +131,55 @@ async fn a_gap_leaves_the_same_increments_out_for_every_model() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_stops_no_other_round() {
+async fn a_stored_answer_that_is_damaged_is_left_out_and_costs_its_model_and_the_others_nothing() {
+    let (game, twin) = (Game::new().await, Game::new().await);
+    let question = question("BTC", TWO_HOURS, hour(10));
+    let others = [answer("blunt", TWO_HOURS, 0.5), answer("sharp", TWO_HOURS, 0.01)];
+    let [blunt, sharp] = others.clone();
+    game.close(&question, &[answer("best", TWO_HOURS, 0.005), blunt, sharp]).await;
+    game.execute("UPDATE predictions SET answer = x'0100' WHERE model_id = 'best'").await;
+    twin.close(&question, &others).await;
+    for game in [&game, &twin] {
+        game.prices("BTC", hour(10), hour(12), &[]).await;
+        assert_eq!(game.run_at(hour(12)).await.scored, 1);
+    }
+    let of = async |game: &Game| game.store.export_scores(question.id).await.unwrap();
+    assert_eq!(of(&game).await.len(), 2, "the damaged one has no score at all");
+    assert_eq!(of(&game).await, of(&twin).await);
+    let leaderboard = async |game: &Game| game.store.latest_leaderboard().await.unwrap().unwrap();
+    assert_eq!(leaderboard(&game).await, leaderboard(&twin).await);
+}
+
+#[tokio::test]
+async fn answers_stored_as_texts_before_there_were_packed_ones_have_the_same_scores() {
+    let (before, now) = (Game::new().await, Game::new().await);
+    let question = question("BTC", TWO_HOURS, hour(10));
+    let texts = [("blunt", normals(6, 0.5)), ("sharp", normals(6, 0.01))];
+    let packed = texts.clone().map(|(model, text)| answer_to(&question, model, &text));
+    let as_text = texts.map(|(model, text)| Prediction {
+        answer: Some(storage::encode_text(&text).into()),
+        ..answer_to(&question, model, &text)
+    });
+    for (game, outcomes) in [(&before, as_text), (&now, packed)] {
+        game.close(&question, &outcomes).await;
+        game.prices("BTC", hour(10), hour(12), &[]).await;
+        assert_eq!(game.run_at(hour(12)).await.scored, 1);
+    }
+    assert_eq!(before.scores().await, now.scores().await);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_stops_no_other_round() {
     let game = Game::new().await;
     let damaged = closed_round(&game).await;
-    game.execute("UPDATE predictions SET answer = x'00'").await;
+    game.execute("UPDATE predictions SET status = 'LATE'").await;
     let sound = question("BTC", TWO_HOURS, hour(11));
     game.close(&sound, &[answer("a", TWO_HOURS, 0.01)]).await;
     game.prices("BTC", hour(10), hour(13), &[]).await;
     let progress = game.run_at(hour(13)).await;
     assert_eq!((progress.scored, progress.void), (1, 1));
     let reason = game.round(&damaged).await.reason.unwrap();
-    assert!(reason.contains("predictions.answer") && reason.contains("blunt"), "{reason}");
+    assert!(reason.contains("predictions.status") && reason.contains("blunt"), "{reason}");
 }
 
 #[tokio::test]

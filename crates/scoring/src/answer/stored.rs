@@ -1,5 +1,7 @@
 //! Answers in the forms in which they are kept until they are scored.
 
+use domain::AnswerBytes;
+
 use super::{Answer, Expected, Limits, PackedAnswer, UnreadableAnswer, parse_answer};
 
 /// Something that was accepted as an answer, by whatever limits, and is now to be scored.
@@ -23,6 +25,12 @@ impl StoredAnswer for String {
 impl<B: AsRef<[u8]> + Sync> StoredAnswer for PackedAnswer<B> {
     fn answer(&self, expected: &Expected) -> Result<Answer, UnreadableAnswer> {
         self.unpack(expected)
+    }
+}
+
+impl StoredAnswer for AnswerBytes {
+    fn answer(&self, expected: &Expected) -> Result<Answer, UnreadableAnswer> {
+        PackedAnswer::new(self).unpack(expected)
     }
 }
 

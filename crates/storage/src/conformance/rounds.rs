@@ -149,6 +149,14 @@ pub async fn odd_texts_and_refused_answers_survive(database: &impl TestDatabase)
     assert_eq!(round(&*store, &question(2)).await.reason.as_deref(), Some("it's \u{fffd} \"odd\""));
 }
 
+pub async fn answers_come_back_byte_for_byte(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    let every_byte: Vec<u8> = (0..=255).cycle().take(20_000).collect();
+    let stored = [answer("a", []), answer("b", [0]), answer("c", &every_byte), answer("d", [0; 9_000])];
+    store.close_round(&question(0), minute(0), &stored).await.unwrap();
+    assert_eq!(store.predictions(question(0).id).await.unwrap(), stored);
+}
+
 pub async fn a_thousand_predictions_are_stored_at_once(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     let many: Vec<_> = (0..2345)

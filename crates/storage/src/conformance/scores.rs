@@ -1,8 +1,6 @@
 //! Scores and their changes.
 
-use domain::{
-    Model, Parameter, PredictionStatus, RoundId, RoundState, ScoredPrediction, ScoredRound, Span, Timestamp,
-};
+use domain::{Model, Parameter, RoundId, RoundState, ScoredPrediction, ScoredRound, Span, Timestamp};
 
 use super::TestDatabase;
 use super::samples::*;
@@ -346,10 +344,6 @@ pub async fn exports_page_through_all_rounds_in_order(database: &impl TestDataba
     let round = store.export_rounds(minute(1), minute(2), None, 9).await.unwrap().remove(0);
     assert_eq!((round.asset.as_str(), round.resolves_at, round.counts.total()), ("BTC", minute(61), 4));
     assert_eq!((round.rule.as_deref(), round.best, round.q95), (Some("crps/1"), Some(0.25), Some(0.75)));
-    let predictions = store.export_predictions(question(1).id).await.unwrap();
-    assert_eq!(predictions.len(), 4);
-    assert_eq!((predictions[0].answer.as_deref(), predictions[0].took_us), (Some("[1]"), Some(1_234_567)));
-    assert_eq!((predictions[1].status, &predictions[1].answer), (PredictionStatus::Failed, &None));
     let exported = store.export_scores(question(1).id).await.unwrap();
     assert_eq!((exported[0].raw, exported[0].relative), (Some(0.5), 0.5));
     assert_eq!((exported[3].model_id.as_str(), exported[3].raw), ("gamma", None));

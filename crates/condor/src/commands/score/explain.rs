@@ -150,8 +150,7 @@ impl Report {
         self.stored = stored(&predictions[place], round, store).await?;
         self.standing = scored_standing(round, &settlement);
         let Settlement::Settled(steps) = settlement else { return Ok(()) };
-        let answers: Vec<Option<&str>> =
-            predictions.iter().map(|prediction| prediction.answer.as_deref()).collect();
+        let answers: Vec<_> = predictions.iter().map(|prediction| prediction.answer.as_ref()).collect();
         let settled = SettledRound { question, closes: &closes, steps: &steps, answers: &answers };
         let explanation = scoring::explain(&settled, place, &settings.settlement, &settings.scoring);
         if let Some(stored) = &self.stored {

@@ -68,6 +68,9 @@ fn summary(text: &mut Sections, explanation: &Explanation, rule: &str) {
     if let Some(void) = &explanation.void {
         text.line("score", format!("none: the round is void ({void})"));
     }
+    if let Some(reason) = &explanation.left_out {
+        text.line("score", format!("none: the round leaves it out, for a fault of ours ({reason})"));
+    }
     let Some(place) = &explanation.place else { return };
     text.line("rule", rule);
     match (explanation.raw, place.rank) {

@@ -7,11 +7,15 @@ use std::cell::RefCell;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::CParameter;
 
-use super::UnreadableAnswer;
 use super::input::{Input, PADDING};
+use super::{UnreadableAnswer, damaged};
 
-/// The first byte. Never that of a zstd frame or of JSON, which are other ways to store an answer.
+/// The first byte of a packed answer. Never that of a zstd frame or of JSON, which are other ways to store an answer. With
+/// each new one comes a migration, so that no program meets answers that it cannot read.
 const VERSION: u8 = 1;
+
+/// The first byte of a zstd frame. Before there were packed answers their texts were stored, a frame each.
+const TEXT: u8 = 0x28;
 
 /// Higher levels take longer and find nothing more: numbers have been made short before.
 const LEVEL: i32 = 1;
@@ -53,36 +57,54 @@ pub(super) fn close(contents: &[u8]) -> Vec<u8> {
     stored
 }
 
-/// What was stored, whole, with padding behind it.
+/// What was stored, whole.
 pub(super) fn open(stored: &[u8]) -> Result<Opened, UnreadableAnswer> {
-    let frame = match stored {
-        [VERSION, frame @ ..] => frame,
-        [version, ..] => return Err(UnreadableAnswer::Version(*version)),
-        [] => return Err(UnreadableAnswer::Damaged("it is empty".into())),
-    };
-    let damaged = |reason: String| UnreadableAnswer::Damaged(reason);
-    let size = Decompressor::upper_bound(frame).ok_or_else(|| damaged("it is no zstd frame".into()))?;
+    match stored {
+        [VERSION, frame @ ..] => Ok(Opened::Packed(PaddedContents::read(frame)?)),
+        [TEXT, ..] => {
+            let text = String::from_utf8(decompress(stored, 0)?);
+            text.map(Opened::Text).map_err(|_| damaged("its text is not UTF-8"))
+        }
+        [version, ..] => Err(UnreadableAnswer::Version(*version)),
+        [] => Err(damaged("it is empty")),
+    }
+}
+
+/// The contents of a frame, with room for so many bytes behind them.
+fn decompress(frame: &[u8], room: usize) -> Result<Vec<u8>, UnreadableAnswer> {
+    let size = Decompressor::upper_bound(frame).ok_or_else(|| damaged("it is no zstd frame"))?;
     if size > MAX_BYTES {
         return Err(damaged(format!("it claims to hold {size} bytes, the limit is {MAX_BYTES}")));
     }
-    let mut contents = Vec::with_capacity(size + PADDING);
-    let length = DECOMPRESSOR
+    let mut contents = Vec::with_capacity(size + room);
+    DECOMPRESSOR
         .with_borrow_mut(|decompressor| decompressor.decompress_to_buffer(frame, &mut contents))
-        .map_err(|error| damaged(error.to_string()))?;
-    contents.resize(length + PADDING, 0);
-    Ok(Opened { contents })
+        .map_err(damaged)?;
+    Ok(contents)
 }
 
-/// Contents that were stored.
+/// What was stored of an answer.
 #[derive(Debug, PartialEq)]
-pub(super) struct Opened {
-    /// With padding.
-    contents: Vec<u8>,
+pub(super) enum Opened {
+    /// Its packed contents.
+    Packed(PaddedContents),
+    /// Its text.
+    Text(String),
 }
 
-impl Opened {
+/// Packed contents, with padding behind them.
+#[derive(Debug, PartialEq)]
+pub(super) struct PaddedContents(Vec<u8>);
+
+impl PaddedContents {
+    fn read(frame: &[u8]) -> Result<Self, UnreadableAnswer> {
+        let mut contents = decompress(frame, PADDING)?;
+        contents.resize(contents.len() + PADDING, 0);
+        Ok(PaddedContents(contents))
+    }
+
     /// From the start on.
     pub fn input(&self) -> Input<'_> {
-        Input::padded(&self.contents)
+        Input::padded(&self.0)
     }
 }

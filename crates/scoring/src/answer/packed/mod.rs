@@ -14,20 +14,26 @@ mod recording;
 
 use std::sync::Arc;
 
+use domain::AnswerBytes;
+
 pub(super) use contents::Form;
 use contents::{Contents, List, MARKER};
+use frame::Opened;
 pub(super) use recording::Recording;
 
 use super::json::Cursor;
 use super::plan::{Numbers, Plan};
 use super::tape::Tape;
-use super::{Answer, Expected, Limits, Planner, Refusal, StepAnswer, density};
+use super::{Answer, Expected, Limits, Planner, Refusal, StepAnswer, StoredAnswer, density};
 use crate::Density;
 
 /// Longer texts are not packed.
 pub(super) const MAX_TEXT_BYTES: usize = 32 * 1024 * 1024;
 
 /// A valid answer in the form in which it is stored, over any owned or borrowed bytes. What is in them is not trusted.
+///
+/// A database may hold answers from before there was this form: compressed texts. They are read as well, and grow fewer
+/// as rounds grow old; to pack them would mean to write every one of them anew while the workers wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackedAnswer<B = Vec<u8>>(B);
 
@@ -69,7 +75,10 @@ impl<B: AsRef<[u8]>> PackedAnswer<B> {
     /// The densities, bit for bit those that [`parse_answer`](crate::parse_answer) made of the text. Limits do not count:
     /// it was accepted under those of its time.
     pub fn unpack(&self, expected: &Expected) -> Result<Answer, UnreadableAnswer> {
-        let contents = Contents::read(frame::open(self.as_bytes())?.input())?;
+        let contents = match frame::open(self.as_bytes())? {
+            Opened::Packed(contents) => Contents::read(contents.input())?,
+            Opened::Text(text) => return text.answer(expected),
+        };
         check_question(&contents.lists, expected)?;
         let mut densities = densities(&contents)?.into_iter();
         let lists = contents.lists.iter();
@@ -84,9 +93,18 @@ impl<B: AsRef<[u8]>> PackedAnswer<B> {
     }
 
     /// JSON with the words that were sent for each density and the shortest numbers that read back to the same bits.
-    /// Keys for steps that were not asked are not in it.
+    /// Keys for steps that were not asked are not in it. A text that was stored as such comes back as it was sent.
     pub fn to_json(&self) -> Result<String, UnreadableAnswer> {
-        json::write(&Contents::read(frame::open(self.as_bytes())?.input())?)
+        match frame::open(self.as_bytes())? {
+            Opened::Packed(contents) => json::write(&Contents::read(contents.input())?),
+            Opened::Text(text) => Ok(text),
+        }
+    }
+}
+
+impl From<PackedAnswer> for AnswerBytes {
+    fn from(packed: PackedAnswer) -> Self {
+        packed.into_bytes().into()
     }
 }
 

@@ -21,6 +21,13 @@ fn packed(text: &str, expected: &Expected) -> PackedAnswer {
     pack_answer(text.as_bytes(), expected, &Limits::NONE).unwrap().1
 }
 
+fn contents(stored: &[u8]) -> Result<Contents, UnreadableAnswer> {
+    match frame::open(stored)? {
+        Opened::Packed(contents) => Contents::read(contents.input()),
+        Opened::Text(text) => panic!("{text} is not packed"),
+    }
+}
+
 fn parsed(text: &str, expected: &Expected) -> Answer {
     parse_answer(text.as_bytes(), expected, &Limits::NONE).unwrap()
 }
@@ -88,9 +95,7 @@ fn numbers_of_every_kind_come_back_to_the_bit() {
 #[test]
 fn the_form_is_what_was_released() {
     let text = twelve(|k| NORM.replace("0.01", if k < 9 { "0.01" } else { "0.5" }));
-    let contents =
-        Contents::read(frame::open(packed(&text, &hour_by_five_minutes()).as_bytes()).unwrap().input())
-            .unwrap();
+    let contents = contents(packed(&text, &hour_by_five_minutes()).as_bytes()).unwrap();
     let words = NORM.replace("0.01", "\0").replace("0.0", "\0");
     let numbers = vec![0.0, 0.01, 0.0, 0.5];
     let run = |template, count| contents::Run { template, count };
@@ -167,9 +172,35 @@ fn an_unknown_version_and_nothing_at_all_say_so() {
     assert_eq!(error.to_string(), "the stored answer is damaged: it is empty");
 }
 
+/// As databases hold answers from before there was a packed form.
+fn as_text(text: &[u8]) -> PackedAnswer {
+    PackedAnswer::new(zstd::bulk::compress(text, 1).unwrap())
+}
+
+#[test]
+fn an_answer_that_was_stored_as_a_compressed_text_is_read_as_ever() {
+    let expected = hour_by_five_minutes();
+    let text = twelve(|k| NORM.replace("0.01", &format!("  0.{}0", k + 1)));
+    let stored = as_text(text.as_bytes());
+    assert_eq!(bits(&stored.unpack(&expected).unwrap()), bits(&parsed(&text, &expected)));
+    assert_eq!(stored.to_json().unwrap(), text, "as it was sent");
+
+    let mut cut = stored.into_bytes();
+    cut.pop();
+    let error = |stored: &PackedAnswer| {
+        let errors = (stored.to_json().unwrap_err(), stored.unpack(&expected).unwrap_err());
+        assert_eq!(errors.0, errors.1);
+        errors.0.to_string()
+    };
+    assert!(error(&PackedAnswer::new(cut)).starts_with("the stored answer is damaged: "));
+    assert_eq!(error(&as_text(b"[\xff]")), "the stored answer is damaged: its text is not UTF-8");
+    let refused = as_text(b"[]").unpack(&expected).unwrap_err().to_string();
+    assert_eq!(refused, "the stored answer is not accepted: expected 12 densities, got 0");
+}
+
 /// Under any checksum: whoever can write to the database can make one.
 fn read(contents: &[u8]) -> Result<Contents, UnreadableAnswer> {
-    Contents::read(frame::open(&frame::close(contents))?.input())
+    self::contents(&frame::close(contents))
 }
 
 #[test]
@@ -201,8 +232,7 @@ fn what_claims_to_be_huge_is_refused_before_it_is() {
 #[test]
 fn a_number_that_makes_no_density_any_more_is_named() {
     let text = twelve(|k| NORM.replace("0.01", &format!("0.0{}", k + 1)));
-    let opened = frame::open(packed(&text, &hour_by_five_minutes()).as_bytes()).unwrap();
-    let mut contents = Contents::read(opened.input()).unwrap();
+    let mut contents = contents(packed(&text, &hour_by_five_minutes()).as_bytes()).unwrap();
     contents.templates[0].numbers[7] = -1.0;
     let damaged = PackedAnswer::new(frame::close(&contents.write()));
     assert_eq!(
@@ -331,7 +361,7 @@ proptest! {
         cut in prop::option::of(any::<prop::sample::Index>()),
     ) {
         let packed = packed(&text, &hour_by_five_minutes());
-        let mut contents = Contents::read(frame::open(packed.as_bytes()).unwrap().input()).unwrap().write();
+        let mut contents = contents(packed.as_bytes()).unwrap().write();
         for (at, by) in damage {
             // Mostly the heads, where counts and kinds are.
             let at = at.index(contents.len().min(40).max(contents.len() / 2));

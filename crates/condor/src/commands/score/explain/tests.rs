@@ -7,6 +7,7 @@ use domain::{
     TimestampExt,
 };
 use score_worker::ScoreWorker;
+use scoring::{Expected, Limits, pack_answer};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -30,10 +31,12 @@ fn model_id(name: &str) -> ModelId {
 fn answered(model: &str, scale: &str) -> Prediction {
     let density =
         format!(r#"{{"type": "builtin", "name": "norm", "params": {{"loc": 0.0, "scale": {scale}}}}}"#);
+    let text = format!("[{}]", [density.as_str(); 6].join(", "));
+    let expected = Expected { horizon: Span::HOUR, steps: vec![Span::minutes(10)], method: Method::Predict };
+    let (_, packed) = pack_answer(text.as_bytes(), &expected, &Limits::NONE).unwrap();
     Prediction {
-        status: PredictionStatus::Success,
         reason: None,
-        answer: Some(format!("[{}]", [density.as_str(); 6].join(", "))),
+        answer: Some(packed.into()),
         ..Prediction::unanswered(model_id(model), None, PredictionStatus::Success, "")
     }
 }
@@ -154,6 +157,29 @@ async fn the_table_of_a_scored_prediction_can_be_read() {
     }
     let column = |line: &str, word: &str| line.find(word).map(|at| at + word.len());
     assert_eq!(column(table[0], "price"), column(table[1], "100"), "columns are in line:\n{text}");
+}
+
+/// Nothing of it counts: neither against its model nor among the others.
+#[tokio::test]
+async fn a_stored_answer_that_cannot_be_read_is_said_to_be_left_out_for_a_fault_of_ours() {
+    let game = Game::empty().await;
+    let damaged = Prediction { answer: Some(vec![1, 2, 3].into()), ..answered("damaged", SECRET) };
+    let outcomes = [damaged, answered("sharp", SECRET), answered("wide", "0.02")];
+    game.store.close_round(&game.question, game.question.performed_at, &outcomes).await.unwrap();
+    game.add_prices(1, &[0, 10, 20, 30, 40, 50, 60, 70].map(|minute| (minute, 100.0 + f64::from(minute))))
+        .await;
+    let clock = Arc::new(SimulatedClock::at(game.at(70)));
+    let mut worker = ScoreWorker::new(game.settings.clone(), Arc::clone(&game.store), clock);
+    assert_eq!(worker.run_once().await.unwrap().predictions, 2);
+
+    let (json, text) = game.told("damaged", 80).await;
+    assert_eq!((&json["stored"], &json["agrees"]), (&Value::Null, &Value::Null));
+    let reason = json["explanation"]["left_out"].as_str().unwrap();
+    assert!(reason.starts_with("the stored answer is damaged: "), "{reason}");
+    let line = format!("score       none: the round leaves it out, for a fault of ours ({reason})\n");
+    assert!(text.contains(&line), "{text}");
+    let (wide, _) = game.told("wide", 80).await;
+    assert_eq!((&wide["explanation"]["place"]["field"], &wide["agrees"]), (&2.into(), &Value::Bool(true)));
 }
 
 #[tokio::test]
