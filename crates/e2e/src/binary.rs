@@ -105,6 +105,13 @@ impl Process {
         self.log.lock().unwrap().clone()
     }
 
+    /// It has not ended.
+    pub fn check_runs(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("{} has ended with {status}; at last it said: {:?}", self.name, self.log().last());
+        }
+    }
+
     /// The memory that it takes.
     pub fn memory(&self) -> Memory {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

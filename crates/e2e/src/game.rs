@@ -95,6 +95,8 @@ impl Game {
             r#"
             [database]
             url = "{database}"
+            [predict]
+            journal = "{journal}"
             [orchestrator]
             url = "{orchestrator_url}"
             [models]
@@ -116,6 +118,7 @@ impl Game {
             settle_timeout = "5s"
             "#,
             database = self.database,
+            journal = self.folder.path().join("journal.db").display(),
             timeout = Self::CALL_TIMEOUT,
             prices = self.prices().display(),
         )

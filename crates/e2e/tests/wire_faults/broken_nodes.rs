@@ -131,7 +131,7 @@ async fn play(database: Database) {
     let url = database.url.clone();
     let settings = [("MODELS__REPORT_FAILURES", "false"), ("MODELS__SETUP_TIMEOUT", "4s")];
     let (record, warm, memory) = {
-        let game = Play::start(&url, &orchestrator, &settings);
+        let mut game = Play::start(&url, &orchestrator, &settings);
         tokio::task::spawn_blocking(move || {
             let warm = game.until_closed(2);
             let memory = game.until_closed(SLOTS);

@@ -129,7 +129,7 @@ async fn bad_credentials_cost_their_own_model_its_rounds_until_they_are_mended()
         ("ORCHESTRATOR__SECURITY__KIND", "mutual_tls"),
         ("ORCHESTRATOR__SECURITY__DIRECTORY", folder.path().to_str().unwrap()),
     ];
-    let play = Play::start(&database, &orchestrator, &settings);
+    let mut play = Play::start(&database, &orchestrator, &settings);
     let warm = play.until_closed(2);
     let reported = FAULTS.iter().filter(|fault| fault.is_reported).count();
     orchestrator.reported(reported).await;

@@ -31,7 +31,7 @@ async fn a_websocket_that_is_cut_every_two_seconds_for_a_minute_costs_no_model_a
 
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite://{}", folder.path().join("condor.db").display());
-    let play = Play::start(&database, &orchestrator, &[]);
+    let mut play = Play::start(&database, &orchestrator, &[]);
     let warm = play.until_closed(2);
     let mut cuts = interval(CUT_EVERY);
     cuts.set_missed_tick_behavior(MissedTickBehavior::Delay);

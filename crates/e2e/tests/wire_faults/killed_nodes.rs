@@ -48,7 +48,7 @@ async fn half_of_the_nodes_killed_and_restarted_elsewhere_miss_only_the_rounds_o
 
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite://{}", folder.path().join("condor.db").display());
-    let play = Play::start(&database, &orchestrator, &[]);
+    let mut play = Play::start(&database, &orchestrator, &[]);
     let warm = play.until_closed(2);
     let mut downs = Vec::new();
     for death in 0..DEATHS {

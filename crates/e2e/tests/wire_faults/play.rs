@@ -32,9 +32,10 @@ impl Play {
     }
 
     /// Waits until so many slots of both assets were closed, and gives the memory at that time.
-    pub fn until_closed(&self, slots: usize) -> Memory {
+    pub fn until_closed(&mut self, slots: usize) -> Memory {
         let patience = Duration::from_secs(30) + SLOT.as_duration() * slots as u32;
         eventually(&format!("{slots} slots are closed"), patience, || {
+            self.predict.check_runs();
             let log = self.predict.log();
             let closed =
                 |asset: &str| log.iter().filter(|line| line.contains(&format!("closed {asset}"))).count();
