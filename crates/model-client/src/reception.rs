@@ -32,7 +32,7 @@ pub(crate) async fn receive(
     inlet: Narrowed,
     unwanted: impl Future<Output = ()>,
 ) -> Result<Option<Answer>, Fault> {
-    let mut reception = Reception { body, inlet, message: IncomingMessage::new(limit), withheld: 0 };
+    let mut reception = Reception { body, inlet: &inlet, message: IncomingMessage::new(limit), withheld: 0 };
     let kept = tokio::select! {
         biased;
         () = unwanted => None,
@@ -44,18 +44,19 @@ pub(crate) async fn receive(
     }
 }
 
-struct Reception {
+struct Reception<'a> {
     body: RecvStream,
     /// Of the connection that it comes by.
-    inlet: Narrowed,
+    inlet: &'a Narrowed,
     message: IncomingMessage,
     /// So much has come and does not count as taken in: while it is the whole window, the node cannot send.
     withheld: usize,
 }
 
-impl Reception {
+impl Reception<'_> {
     async fn keep(&mut self, budget: &Budget) -> Result<Answer, Fault> {
-        while self.message.announced.is_none() && self.next().await? {}
+        let inlet = self.inlet;
+        while self.message.announced.is_none() && inlet.until(self.next()).await? {}
         let announced = self.message.announced.unwrap_or_default();
         if announced <= SMALL_BYTES {
             self.message.make_room();

@@ -1,7 +1,8 @@
 //! The bytes between us and a node, and what can be learnt from them when there is no HTTP/2.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -78,23 +79,35 @@ pub(crate) struct Inlet {
     /// In bytes; the last read may go beyond it.
     left: AtomicUsize,
     opened: AtomicWaker,
+    closed: AtomicWaker,
 }
 
 impl Inlet {
     fn new() -> Arc<Self> {
-        Arc::new(Inlet { left: AtomicUsize::new(usize::MAX), opened: AtomicWaker::new() })
+        let (opened, closed) = (AtomicWaker::new(), AtomicWaker::new());
+        Arc::new(Inlet { left: AtomicUsize::new(usize::MAX), opened, closed })
     }
 
     /// Closes after so many bytes, unless it is opened before; open again when the guard is dropped.
     pub fn narrow(self: &Arc<Self>, bytes: usize) -> Narrowed {
-        self.left.store(bytes, Ordering::SeqCst);
-        Narrowed(self.clone())
+        self.let_in(bytes);
+        Narrowed { inlet: self.clone(), bytes }
     }
 
-    /// Lets everything in.
-    pub fn open(&self) {
-        self.left.store(usize::MAX, Ordering::SeqCst);
+    fn let_in(&self, bytes: usize) {
+        self.left.store(bytes, Ordering::SeqCst);
         self.opened.wake();
+    }
+
+    fn poll_closed(&self, context: &Context<'_>) -> Poll<()> {
+        if !self.is_closed() {
+            self.closed.register(context.waker());
+            // It may have closed in between.
+            if !self.is_closed() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
     }
 
     fn poll_open(&self, context: &Context<'_>) -> Poll<()> {
@@ -116,16 +129,38 @@ impl Inlet {
         let less = |left: usize| (left != usize::MAX).then(|| left.saturating_sub(bytes));
         // nothing is counted while it is open
         let _ = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        if self.is_closed() {
+            self.closed.wake();
+        }
     }
 }
 
 /// See [`Inlet::narrow`].
-pub(crate) struct Narrowed(Arc<Inlet>);
+pub(crate) struct Narrowed {
+    inlet: Arc<Inlet>,
+    bytes: usize,
+}
 
 impl Narrowed {
     /// Lets everything in.
     pub fn open(&self) {
-        self.0.open();
+        self.inlet.let_in(usize::MAX);
+    }
+
+    /// Waits for what may lie beyond the bytes that were let in: HTTP/2 hands over whole frames only, and there may be others
+    /// before them. As many bytes again are let in as often as it takes.
+    pub async fn until<T>(&self, awaited: impl Future<Output = T>) -> T {
+        let mut awaited = pin!(awaited);
+        poll_fn(|context| {
+            loop {
+                if let Poll::Ready(value) = awaited.as_mut().poll(context) {
+                    return Poll::Ready(value);
+                }
+                ready!(self.inlet.poll_closed(context));
+                self.inlet.let_in(self.bytes);
+            }
+        })
+        .await
     }
 }
 

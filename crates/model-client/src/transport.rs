@@ -31,8 +31,8 @@ const WINDOW_BYTES: u32 = 128 * 1024;
 /// Metadata has names and signatures, of some hundred bytes each; gRPC's own limit is the same.
 const MAX_METADATA_BYTES: usize = 8 * 1024;
 
-/// So much is read before we know how large an answer is: its metadata, the beginning of its message, and what HTTP/2 has to
-/// say.
+/// So much is read at a time before we know how large an answer is: its metadata, the beginning of its message, and what
+/// HTTP/2 has to say.
 const FIRST_BYTES: usize = MAX_METADATA_BYTES + 4 * 1024;
 
 /// A host that is gone without a word is noticed after about a minute, by TCP's means: Python nodes close a connection
@@ -138,7 +138,7 @@ impl Connection {
         let head = request_head(address, request, &self.guard)?;
         // Open between calls, in which nothing may be missed: a node's farewell above all.
         let inlet = self.inlet.narrow(FIRST_BYTES);
-        let response = match self.send(head, request.framed.clone()).await {
+        let response = match inlet.until(self.send(head, request.framed.clone())).await {
             Ok(response) => response,
             Err(broken) => {
                 let words = format!("the connection to {address} broke: {}", in_words(&broken.why));

@@ -22,7 +22,8 @@ use protocol::commons::{Status, Variant};
 use protocol::dynamic_subclass::CallResponse;
 use protocol::status;
 use testkit::{Behaviour, FakeModel, soon};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 /// More than is taken in without room.
@@ -191,6 +192,37 @@ async fn answers_of_all_sizes_arrive_whole_whatever_the_room() {
         assert_eq!(join_all(lengths).await, sizes);
         assert_eq!(client.cluster.buffered_answer_bytes(), 0);
     }
+}
+
+/// A way to `node` on which answers come in small pieces, each read alone.
+async fn in_small_pieces(node: SocketAddr) -> SocketAddr {
+    const PIECE_BYTES: usize = 1_000;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (client, _) = listener.accept().await.unwrap();
+        let (mut requests, mut to_client) = client.into_split();
+        let (mut answers, mut to_node) = TcpStream::connect(node).await.unwrap().into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut requests, &mut to_node).await });
+        let mut piece = [0; PIECE_BYTES];
+        while let Ok(bytes @ 1..) = answers.read(&mut piece).await {
+            to_client.write_all(&piece[..bytes]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn answers_arrive_whatever_the_pieces_that_the_network_makes_of_them() {
+    // about where small ones end, and about what a frame of HTTP/2 holds
+    let sizes = [10_000, 12_000, 12_200, 14_000, 16_000, 16_300, 16_400, 20_000, 40_000];
+    let models = join_all(sizes.map(|bytes| FakeModel::start(Behaviour::answer(" ".repeat(bytes))))).await;
+    let addresses = join_all(models.iter().map(|model| in_small_pieces(model.address()))).await;
+    let (_client, nodes) = client_of(&addresses, |_| {}).await;
+    let call = predict();
+    let lengths = nodes.iter().map(async |node| json(&node.call(&call, PATIENT).await).len());
+    assert_eq!(join_all(lengths).await, sizes);
 }
 
 #[tokio::test]
