@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use domain::{Clock, SystemClock};
+use nix::unistd::{Uid, User};
 use storage::{Action, AuditEntry, Order, Store};
 
 use super::UsageError;
@@ -55,9 +56,14 @@ async fn open(settings: &SettingsArgs, read_only: bool) -> anyhow::Result<Arc<dy
 fn user() -> Result<String, UsageError> {
     let named =
         USER_VARIABLES.iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    named.ok_or_else(|| {
+    named.or_else(login_name).ok_or_else(|| {
         UsageError("the operating system does not say who you are: say it with --by NAME".into())
     })
+}
+
+/// Of services and containers, whose environment names nobody.
+fn login_name() -> Option<String> {
+    User::from_uid(Uid::current()).ok().flatten().map(|user| user.name)
 }
 
 fn describe(action: &str, subject: Option<&str>) -> String {
