@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -189,6 +190,8 @@ pub struct ScoringConfig {
     pub horizon_weights: BTreeMap<Span, f64>,
     /// What an asset's raw scores are divided by; 1 unless set.
     pub asset_scales: BTreeMap<Asset, f64>,
+    /// Threads that score, and so rounds that a worker takes side by side; as many as there are cores unless set.
+    pub threads: Option<NonZeroUsize>,
     /// The grids of the rule `crps_grid`.
     pub crps_grid: GridSettings,
 }
@@ -310,6 +313,7 @@ impl Default for ScoringConfig {
             asset_weights: BTreeMap::new(),
             horizon_weights: BTreeMap::new(),
             asset_scales: BTreeMap::new(),
+            threads: None,
             crps_grid: GridSettings::default(),
         }
     }
@@ -614,6 +618,7 @@ impl Loaded {
         let mut config = self.config.clone();
         config.scoring.max_price_age = Some(config.settlement().max_price_age);
         config.predict.journal = Some(config.journal());
+        config.scoring.threads = config.scoring.threads.or(std::thread::available_parallelism().ok());
         if let Ok(value) = toml::Value::try_from(&config) {
             collect_leaves("", &value, &mut leaves);
         }
@@ -697,6 +702,7 @@ mod tests {
         assert!(security("kind = \"mutual_tls\"\ndirectory = \"\"").contains("write a path"));
         assert!(security("kind = \"gateway\"").contains("private_key"));
         assert!(refused("[scoring]\naggregation = \"median\"\n").contains("aggregation"));
+        assert!(refused("[scoring]\nthreads = 0\n").contains("threads"));
         assert!(
             refused("[scoring]\nasset_scales = { BTC = 0.0 }\n").contains("scoring.asset_scales: BTC has 0")
         );

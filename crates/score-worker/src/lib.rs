@@ -8,12 +8,16 @@
 
 mod holdings;
 mod in_force;
+mod prices;
 mod ranker;
 mod rescoring;
 mod scorer;
 mod settings;
+mod spent;
 mod status;
 
+use std::num::NonZeroUsize;
+use std::ops::{Add, AddAssign};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +32,8 @@ use ranker::{Ranker, first_in_windows};
 use rescoring::Tally;
 use scorer::Scorer;
 pub use settings::ScoreSettings;
+use spent::Meter;
+pub use spent::Spent;
 pub use status::Status;
 
 /// What one run did.
@@ -47,6 +53,27 @@ pub struct Progress {
     pub leaderboard: Option<Timestamp>,
 }
 
+impl AddAssign for Progress {
+    /// Of one after the other: the later leaderboard is the one that counts.
+    fn add_assign(&mut self, later: Self) {
+        self.scored += later.scored;
+        self.predictions += later.predictions;
+        self.void += later.void;
+        self.rescored += later.rescored;
+        self.waiting += later.waiting;
+        self.leaderboard = later.leaderboard.or(self.leaderboard);
+    }
+}
+
+impl Add for Progress {
+    type Output = Progress;
+
+    fn add(mut self, later: Self) -> Progress {
+        self += later;
+        self
+    }
+}
+
 /// Scores what is due and ranks.
 pub struct ScoreWorker {
     in_force: InForce,
@@ -62,23 +89,39 @@ pub struct ScoreWorker {
     /// counted again only after somebody else has changed a round's scores.
     outdated: Option<OutdatedRounds>,
     tally: Tally,
+    meter: Arc<Meter>,
 }
 
 impl ScoreWorker {
     /// A worker over `store`; it reads what it needs when it first runs.
     pub fn new(settings: ScoreSettings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let holdings = Arc::new(Holdings::new(Arc::clone(&store), Arc::clone(&clock)));
+        let meter = Arc::new(Meter::default());
         ScoreWorker {
             in_force: InForce::new(Arc::clone(&store), settings.clone()),
             ranker: Ranker::new(Arc::clone(&store), settings.weights.clone(), settings.stamp()),
             tally: Tally::new(settings.stamp()),
-            scorer: Scorer::new(store, Arc::clone(&holdings), settings),
+            scorer: Scorer::new(store, Arc::clone(&holdings), settings, Arc::clone(&meter)),
+            meter,
             holdings,
             clock,
             is_active: false,
             lease: None,
             outdated: None,
         }
+    }
+
+    /// Limits the threads that score, of which there are as many as cores otherwise, and so the groups of rounds that are worked
+    /// on side by side: with one, the worker does one thing after the other. Results do not depend on it. Fails when the system
+    /// has no room for the threads.
+    pub fn with_threads(mut self, threads: NonZeroUsize) -> std::io::Result<Self> {
+        self.scorer.limit_threads(threads)?;
+        Ok(self)
+    }
+
+    /// Where its time went so far.
+    pub fn spent(&self) -> Spent {
+        self.meter.read()
     }
 
     /// What the worker says of itself, also while it runs.
@@ -155,11 +198,13 @@ impl ScoreWorker {
         };
         let rescored = self.rescore_some(since, now, progress).await?;
         if let Some(lease) = lease {
-            if self.ranker.follow(now).await? {
+            let follow = self.ranker.follow(now);
+            if self.meter.time(|spent| &mut spent.ranking, follow).await? {
                 self.outdated = None;
             }
             let outdated = self.outdated(since, now).await?;
-            let written = self.ranker.write_due(now, outdated, &lease).await?;
+            let write = self.ranker.write_due(now, outdated, &lease);
+            let written = self.meter.time(|spent| &mut spent.ranking, write).await?;
             progress.leaderboard = written.or(progress.leaderboard);
         }
         Ok(rescored)

@@ -1,18 +1,30 @@
 //! Scores rounds, each as a whole.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use domain::{Prediction, Question, Timestamp};
+use domain::{ModelId, Question, Timestamp};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use rayon::ThreadPool;
 use scoring::{
-    PredictionScore, RoundOutcome, SettledStep, Settlement, StepMean, UnreadableAnswer, score_round, settle,
+    PredictionScore, RoundOutcome, SettledStep, Settlement, StepMean, UnreadableAnswer, score_round,
 };
-use storage::{OutdatedRounds, Result, RoundScores, ScoreRecord, StepScore, StorageError, Store};
+use storage::{Contender, OutdatedRounds, Result, RoundScores, ScoreRecord, StepScore, StorageError, Store};
 
 use crate::holdings::Holdings;
+use crate::prices::Prices;
+use crate::spent::Meter;
 use crate::{Progress, ScoreSettings};
 
-/// Rounds claimed at once: few, so that workers share a backlog evenly and one that dies keeps few of them waiting.
+/// Rounds claimed at once for each thread: few, so that workers share a backlog evenly and one that dies keeps few of them
+/// waiting.
 const CLAIM: usize = 8;
+
+/// Rounds that one thread takes one after the other, and whose scores are stored together.
+const GROUP: usize = 4;
+
+/// Scores in one transaction, unless a single round has more: so many take SQLite's one writer some ten milliseconds.
+const SCORES_TOGETHER: usize = 2000;
 
 /// Rounds scored again before new ones have their turn.
 const AGAIN: usize = 64;
@@ -23,6 +35,11 @@ pub struct Scorer {
     settings: Arc<ScoreSettings>,
     /// The stamp of its scores.
     rule: String,
+    /// Groups of rounds that are worked on side by side: while one waits for the database, another has the processor.
+    threads: NonZeroUsize,
+    /// Those threads; `None` while they are as many as the process has for such work.
+    pool: Option<Arc<ThreadPool>>,
+    meter: Arc<Meter>,
 }
 
 enum Verdict {
@@ -32,19 +49,33 @@ enum Verdict {
 }
 
 impl Scorer {
-    pub fn new(store: Arc<dyn Store>, holdings: Arc<Holdings>, settings: ScoreSettings) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        holdings: Arc<Holdings>,
+        settings: ScoreSettings,
+        meter: Arc<Meter>,
+    ) -> Self {
         let rule = settings.stamp();
-        Scorer { store, holdings, settings: Arc::new(settings), rule }
+        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Scorer { store, holdings, settings: Arc::new(settings), rule, threads, pool: None, meter }
+    }
+
+    /// Works with so many threads from now on.
+    pub fn limit_threads(&mut self, threads: NonZeroUsize) -> std::io::Result<()> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build();
+        self.pool = Some(Arc::new(pool.map_err(std::io::Error::other)?));
+        self.threads = threads;
+        Ok(())
     }
 
     /// Scores, voids or defers every round that is due and that no other worker has claimed.
     pub async fn score_due(&self, now: Timestamp, progress: &mut Progress) -> Result<()> {
         loop {
-            let claimed = self.store.claim_ready(&self.holdings.hold(now), CLAIM).await?;
-            for question in &claimed {
-                self.score_one(question, now, progress).await?;
-            }
-            if claimed.len() < CLAIM {
+            let hold = self.holdings.hold(now);
+            let claim = self.store.claim_ready(&hold, self.claim_size());
+            let claimed = self.meter.time(|spent| &mut spent.claiming, claim).await?;
+            *progress += self.judge_all(&claimed, now).await?;
+            if claimed.len() < self.claim_size() {
                 return Ok(());
             }
         }
@@ -61,12 +92,11 @@ impl Scorer {
         let (mut again, mut taken) = (Progress::default(), 0);
         while taken < AGAIN {
             let hold = self.holdings.hold(now);
-            let claimed = self.store.claim_outdated(&hold, &self.rule, resolved_after, CLAIM).await?;
-            for question in &claimed {
-                self.score_one(question, now, &mut again).await?;
-            }
+            let claim = self.store.claim_outdated(&hold, &self.rule, resolved_after, self.claim_size());
+            let claimed = self.meter.time(|spent| &mut spent.claiming, claim).await?;
+            again += self.judge_all(&claimed, now).await?;
             taken += claimed.len();
-            if claimed.len() < CLAIM {
+            if claimed.len() < self.claim_size() {
                 break;
             }
         }
@@ -80,65 +110,99 @@ impl Scorer {
         self.store.outdated_rounds(&self.rule, resolved_after, now).await
     }
 
-    async fn score_one(&self, question: &Question, now: Timestamp, progress: &mut Progress) -> Result<()> {
-        let verdict = match self.judge(question, now).await {
+    fn claim_size(&self) -> usize {
+        CLAIM.saturating_mul(self.threads.get()).min(AGAIN)
+    }
+
+    /// Judges rounds in groups, as many at a time as there are threads.
+    async fn judge_all(&self, rounds: &[Question], now: Timestamp) -> Result<Progress> {
+        let read = Prices::read(self.store.as_ref(), &self.settings.settlement, rounds, now);
+        let prices = &self.meter.time(|spent| &mut spent.prices, read).await?;
+        let groups: Vec<_> = rounds.chunks(GROUP).map(|group| self.judge_group(group, prices, now)).collect();
+        let judged = stream::iter(groups).buffer_unordered(self.threads.get());
+        judged.try_fold(Progress::default(), async |sum, progress| Ok(sum + progress)).await
+    }
+
+    /// Judges rounds one after the other and stores their scores together. What is not stored when it ends early is done again
+    /// once the claims have run out.
+    async fn judge_group(&self, group: &[Question], prices: &Prices<'_>, now: Timestamp) -> Result<Progress> {
+        let mut progress = Progress::default();
+        let mut scored = Vec::with_capacity(group.len());
+        for question in group {
+            match self.verdict(question, prices, now).await? {
+                Verdict::Scored(scores) => {
+                    progress.scored += 1;
+                    progress.predictions += scores.scores.len() as u64;
+                    scored.push(scores);
+                }
+                Verdict::Void(reason) => {
+                    tracing::warn!(round = %question.id, reason, "void: {question}");
+                    let void = self.store.void_round(question.id, &self.rule, now, &reason);
+                    self.meter.time(|spent| &mut spent.storing, void).await?;
+                    progress.void += 1;
+                }
+                Verdict::Waiting => {
+                    let until = now + self.settings.retry_after;
+                    let defer = self.store.defer_scoring(question.id, until);
+                    self.meter.time(|spent| &mut spent.storing, defer).await?;
+                    progress.waiting += 1;
+                }
+            }
+        }
+        for together in at_most(SCORES_TOGETHER, &scored) {
+            let store = self.store.store_scores_together(together);
+            self.meter.time(|spent| &mut spent.storing, store).await?;
+        }
+        Ok(progress)
+    }
+
+    async fn verdict(&self, question: &Question, prices: &Prices<'_>, now: Timestamp) -> Result<Verdict> {
+        match self.judge(question, prices, now).await {
             // One unreadable row must not keep the other rounds from their scores.
             Err(error @ StorageError::Corrupt { .. }) => {
                 tracing::error!(round = %question.id, %error, "round void: it cannot be read");
-                Verdict::Void(error.to_string())
+                Ok(Verdict::Void(error.to_string()))
             }
-            verdict => verdict?,
-        };
-        match verdict {
-            Verdict::Scored(scores) => {
-                self.store.store_scores(&scores).await?;
-                progress.scored += 1;
-                progress.predictions += scores.scores.len() as u64;
-            }
-            Verdict::Void(reason) => {
-                tracing::warn!(round = %question.id, reason, "void: {question}");
-                self.store.void_round(question.id, &self.rule, now, &reason).await?;
-                progress.void += 1;
-            }
-            Verdict::Waiting => {
-                self.store.defer_scoring(question.id, now + self.settings.retry_after).await?;
-                progress.waiting += 1;
-            }
+            verdict => verdict,
         }
-        Ok(())
     }
 
-    async fn judge(&self, question: &Question, now: Timestamp) -> Result<Verdict> {
-        let steps = match self.settle(question, now).await? {
+    async fn judge(&self, question: &Question, prices: &Prices<'_>, now: Timestamp) -> Result<Verdict> {
+        let settle = self.meter.time(|spent| &mut spent.scoring, prices.settle(question));
+        let steps = match settle.await? {
             Settlement::Settled(steps) => steps,
             Settlement::Waiting { .. } => return Ok(Verdict::Waiting),
             Settlement::Void { reason } => return Ok(Verdict::Void(reason)),
         };
-        let predictions = self.store.predictions(question.id).await?;
+        let field = self.meter.time(|spent| &mut spent.loading, self.store.field(question.id)).await?;
         let (round, settings) = (question.clone(), Arc::clone(&self.settings));
         let judged_by = JudgedBy { rule: self.rule.clone(), at: now };
-        let scoring =
-            tokio::task::spawn_blocking(move || score(&round, &predictions, &steps, &settings, judged_by));
-        Ok(scoring.await.unwrap_or_else(|error| {
+        let pool = self.pool.clone();
+        let score = move || score(&round, field, &steps, &settings, judged_by);
+        let scoring = tokio::task::spawn_blocking(move || match pool {
+            Some(pool) => pool.install(score),
+            None => score(),
+        });
+        let verdict = self.meter.time(|spent| &mut spent.scoring, scoring).await;
+        Ok(verdict.unwrap_or_else(|error| {
             // A fault of ours: the round stays closed for a program without it, and the others go on.
             tracing::error!(round = %question.id, %error, "cannot score {question}, putting it off");
             Verdict::Waiting
         }))
     }
+}
 
-    async fn settle(&self, question: &Question, now: Timestamp) -> Result<Settlement> {
-        let settings = &self.settings.settlement;
-        // Read before the closes: prices that arrive in between must not make one of them look missing for good.
-        let newest = self.store.newest_close_at(&question.asset, now).await?;
-        let resolves_at = question.resolves_at();
-        if newest.is_none_or(|newest| newest + settings.max_price_age <= resolves_at) {
-            // In an outage rounds pile up, so none reads a day of closes only to learn that the last is missing.
-            return Ok(Settlement::Waiting { instant: resolves_at });
+/// Splits rounds into runs with `limit` scores at most, or one round.
+fn at_most(limit: usize, rounds: &[RoundScores]) -> impl Iterator<Item = &[RoundScores]> {
+    let mut scores = 0;
+    rounds.chunk_by(move |before, next| {
+        scores += before.scores.len();
+        let fits = scores + next.scores.len() <= limit;
+        if !fits {
+            scores = 0;
         }
-        let (after, up_to) = settings.needed_closes(question, now);
-        let closes = self.store.closes(&question.asset, after, up_to).await?;
-        Ok(settle(question, &closes, settings, now, newest))
-    }
+        fits
+    })
 }
 
 /// What scores say of how they came about.
@@ -149,20 +213,20 @@ struct JudgedBy {
 
 fn score(
     question: &Question,
-    predictions: &[Prediction],
+    field: Vec<Contender>,
     steps: &[SettledStep],
     settings: &ScoreSettings,
     judged_by: JudgedBy,
 ) -> Verdict {
-    let answers: Vec<_> = predictions.iter().map(|prediction| prediction.answer.as_ref()).collect();
+    let answers: Vec<_> = field.iter().map(|contender| contender.answer.as_ref()).collect();
     let outcome = score_round(question, &answers, steps, &settings.scoring);
-    to_verdict(outcome, question, predictions, judged_by)
+    to_verdict(outcome, question, field, judged_by)
 }
 
 fn to_verdict(
     outcome: RoundOutcome,
     question: &Question,
-    predictions: &[Prediction],
+    field: Vec<Contender>,
     judged_by: JudgedBy,
 ) -> Verdict {
     match outcome {
@@ -174,7 +238,7 @@ fn to_verdict(
                 scored_at: judged_by.at,
                 best,
                 q95,
-                scores: records(question, predictions, scores),
+                scores: records(question, field, scores),
             };
             // What storage refuses would end the worker, at each start again.
             match scores.check_finite() {
@@ -188,24 +252,24 @@ fn to_verdict(
 /// One for each prediction, but for those whose answer cannot be read.
 fn records(
     question: &Question,
-    predictions: &[Prediction],
+    field: Vec<Contender>,
     scores: Vec<std::result::Result<PredictionScore, UnreadableAnswer>>,
 ) -> Vec<ScoreRecord> {
-    let record = |(prediction, score): (&Prediction, _)| match score {
-        Ok(score) => Some(to_record(prediction, score)),
+    let record = |(contender, score): (Contender, _)| match score {
+        Ok(score) => Some(to_record(contender.model_id, score)),
         Err(error) => {
-            tracing::error!(round = %question.id, model = %prediction.model_id, %error, "left out of {question}");
+            tracing::error!(round = %question.id, model = %contender.model_id, %error, "left out of {question}");
             None
         }
     };
-    predictions.iter().zip(scores).filter_map(record).collect()
+    field.into_iter().zip(scores).filter_map(record).collect()
 }
 
-fn to_record(prediction: &Prediction, score: PredictionScore) -> ScoreRecord {
+fn to_record(model_id: ModelId, score: PredictionScore) -> ScoreRecord {
     let to_step =
         |StepMean { step, mean, increments, left_out }| StepScore { step, mean, increments, left_out };
     ScoreRecord {
-        model_id: prediction.model_id.clone(),
+        model_id,
         raw: score.raw,
         relative: score.relative,
         failure: score.failure,

@@ -11,9 +11,10 @@ use domain::{
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{PgConnection, Postgres};
 use storage::{
-    ChangeNumber, Counts, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes, Result, RoundRecord,
-    RoundRepository, RoundScores, ScoreChange, ScoreRecord, encode_steps, storable_text,
+    ChangeNumber, Contender, Counts, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes, Result,
+    RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, encode_steps, storable_text,
 };
+use uuid::Uuid;
 
 use crate::errors::{failed, unstorable};
 use crate::rows::{self, Reader, limit_of, stored};
@@ -122,13 +123,19 @@ impl RoundRepository for PostgresStore {
         rows.iter().map(rows::prediction).collect()
     }
 
-    async fn store_scores(&self, scores: &RoundScores) -> Result<()> {
-        scores.check_finite()?;
+    async fn field(&self, id: RoundId) -> Result<Vec<Contender>> {
+        let sql = "SELECT round_id, model_id, answer FROM predictions WHERE round_id = $1 ORDER BY model_id";
+        let rows = sqlx::query(sql).bind(id.as_uuid()).fetch_all(&self.pool).await.map_err(failed)?;
+        rows.iter().map(rows::contender).collect()
+    }
+
+    async fn store_scores_together(&self, rounds: &[RoundScores]) -> Result<()> {
+        let rounds = RoundScores::in_order(rounds)?;
         let mut transaction = self.begin().await?;
-        if must_store(&mut transaction, scores).await? {
-            replace_scores(&mut transaction, scores).await?;
-            count_change(&mut transaction).await?;
-            mark_scored(&mut transaction, scores).await?;
+        let rounds = to_store(&mut transaction, &rounds).await?;
+        if !rounds.is_empty() {
+            replace_scores(&mut transaction, &rounds).await?;
+            mark_scored(&mut transaction, &rounds).await?;
         }
         transaction.commit().await.map_err(failed)
     }
@@ -358,11 +365,38 @@ pub(crate) async fn round_to_judge(
     row.as_ref().map(rows::round).transpose()
 }
 
+/// Those of `rounds`, which come in the order of their ids, that can have scores and have not these. They stay as they are
+/// until the transaction ends.
+async fn to_store<'s>(
+    connection: &mut PgConnection,
+    rounds: &[&'s RoundScores],
+) -> Result<Vec<&'s RoundScores>> {
+    let sql = "SELECT * FROM rounds WHERE round_id = ANY($1) ORDER BY round_id FOR NO KEY UPDATE";
+    let rows = sqlx::query(sql).bind(ids(rounds)).fetch_all(&mut *connection).await.map_err(failed)?;
+    let found = rows.iter().map(rows::round).collect::<Result<Vec<_>>>()?;
+    let found: HashMap<RoundId, RoundRecord> =
+        found.into_iter().map(|round| (round.question.id, round)).collect();
+    let mut to_store = Vec::with_capacity(rounds.len());
+    for scores in rounds {
+        if let Some(round) = found.get(&scores.round_id)
+            && must_store(connection, scores, round).await?
+        {
+            to_store.push(*scores);
+        }
+    }
+    Ok(to_store)
+}
+
+fn ids(rounds: &[&RoundScores]) -> Vec<Uuid> {
+    rounds.iter().map(|scores| scores.round_id.as_uuid()).collect()
+}
+
 /// True when a round can have scores and has not these.
-async fn must_store(connection: &mut PgConnection, scores: &RoundScores) -> Result<bool> {
-    let Some(round) = round_to_judge(connection, scores.round_id).await? else {
-        return Ok(false);
-    };
+async fn must_store(
+    connection: &mut PgConnection,
+    scores: &RoundScores,
+    round: &RoundRecord,
+) -> Result<bool> {
     if round.may_be_judged_by(&scores.rule) {
         return Ok(true);
     }
@@ -370,7 +404,7 @@ async fn must_store(connection: &mut PgConnection, scores: &RoundScores) -> Resu
         return Ok(false);
     }
     let stored = scores_of(connection, scores.round_id).await?;
-    Ok(!scores.are_stored_as(&round, &stored))
+    Ok(!scores.are_stored_as(round, &stored))
 }
 
 async fn scores_of(connection: &mut PgConnection, id: RoundId) -> Result<Vec<ScoreRecord>> {
@@ -384,27 +418,32 @@ pub(crate) async fn delete_scores(connection: &mut PgConnection, id: RoundId) ->
     sqlx::query(sql).bind(id.as_uuid()).execute(connection).await.map_err(failed).map(drop)
 }
 
-async fn replace_scores(connection: &mut PgConnection, scores: &RoundScores) -> Result<()> {
-    delete_scores(connection, scores.round_id).await?;
-    insert_scores(connection, scores.round_id, &scores.as_stored()).await
+async fn replace_scores(connection: &mut PgConnection, rounds: &[&RoundScores]) -> Result<()> {
+    let sql = "DELETE FROM scores WHERE round_id = ANY($1)";
+    sqlx::query(sql).bind(ids(rounds)).execute(&mut *connection).await.map_err(failed)?;
+    insert_scores(connection, rounds).await
 }
 
-async fn insert_scores(connection: &mut PgConnection, id: RoundId, scores: &[ScoreRecord]) -> Result<()> {
+async fn insert_scores(connection: &mut PgConnection, rounds: &[&RoundScores]) -> Result<()> {
+    let scores: Vec<(Uuid, ScoreRecord)> = rounds
+        .iter()
+        .flat_map(|round| round.as_stored().into_iter().map(|score| (round.round_id.as_uuid(), score)))
+        .collect();
     let steps: Vec<String> = scores
         .iter()
-        .map(|score| serde_json::to_string(&score.steps))
+        .map(|(_, score)| serde_json::to_string(&score.steps))
         .collect::<serde_json::Result<_>>()
         .map_err(|error| unstorable(error.to_string()))?;
     sqlx::query(
         "INSERT INTO scores (round_id, model_id, raw, relative, failure, steps)
-         SELECT $1, * FROM unnest($2::text[], $3::double precision[], $4::double precision[], $5::text[],
-                                  $6::text[])",
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::double precision[], $4::double precision[], $5::text[],
+                              $6::text[])",
     )
-    .bind(id.as_uuid())
-    .bind(scores.iter().map(|score| score.model_id.as_str()).collect::<Vec<_>>())
-    .bind(scores.iter().map(|score| score.raw).collect::<Vec<_>>())
-    .bind(scores.iter().map(|score| score.relative).collect::<Vec<_>>())
-    .bind(scores.iter().map(|score| score.failure.as_deref()).collect::<Vec<_>>())
+    .bind(scores.iter().map(|(round, _)| *round).collect::<Vec<_>>())
+    .bind(scores.iter().map(|(_, score)| score.model_id.as_str()).collect::<Vec<_>>())
+    .bind(scores.iter().map(|(_, score)| score.raw).collect::<Vec<_>>())
+    .bind(scores.iter().map(|(_, score)| score.relative).collect::<Vec<_>>())
+    .bind(scores.iter().map(|(_, score)| score.failure.as_deref()).collect::<Vec<_>>())
     .bind(steps)
     .execute(connection)
     .await
@@ -422,18 +461,25 @@ pub(crate) async fn count_change(connection: &mut PgConnection) -> Result<()> {
         .map(drop)
 }
 
-async fn mark_scored(connection: &mut PgConnection, scores: &RoundScores) -> Result<()> {
+/// Marks rounds scored and numbers the changes in their order, in one statement: who else changes scores waits from here until
+/// the transaction has committed. See [`count_change`].
+async fn mark_scored(connection: &mut PgConnection, rounds: &[&RoundScores]) -> Result<()> {
     sqlx::query(
-        "UPDATE rounds SET state = 'scored', reason = NULL, scored_at = $2, rule = $3, best = $4, q95 = $5,
-                           change_number = (SELECT last_number FROM change_counter),
+        "WITH counter AS (UPDATE change_counter SET last_number = last_number + cardinality($1::uuid[])
+                          RETURNING last_number - cardinality($1::uuid[]) AS before)
+         UPDATE rounds SET state = 'scored', reason = NULL, scored_at = scored.at, rule = scored.rule,
+                           best = scored.best, q95 = scored.q95, change_number = counter.before + scored.place,
                            claimed_by = NULL, claimed_until = NULL
-         WHERE round_id = $1",
+         FROM counter,
+              unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::double precision[], $5::double precision[])
+              WITH ORDINALITY AS scored (round_id, at, rule, best, q95, place)
+         WHERE rounds.round_id = scored.round_id",
     )
-    .bind(scores.round_id.as_uuid())
-    .bind(stored(scores.scored_at))
-    .bind(scores.rule.as_str())
-    .bind(scores.best)
-    .bind(scores.q95)
+    .bind(ids(rounds))
+    .bind(rounds.iter().map(|round| stored(round.scored_at)).collect::<Vec<_>>())
+    .bind(rounds.iter().map(|round| round.rule.as_str()).collect::<Vec<_>>())
+    .bind(rounds.iter().map(|round| round.best).collect::<Vec<_>>())
+    .bind(rounds.iter().map(|round| round.q95).collect::<Vec<_>>())
     .execute(connection)
     .await
     .map_err(failed)

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, PgConnection, Postgres, Row, Type};
 use storage::{
-    AuditEntry, ChangeNumber, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord, ScoringChange,
-    StorageError, decode_document, decode_steps, decode_text,
+    AuditEntry, ChangeNumber, Contender, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord,
+    ScoringChange, StorageError, decode_document, decode_steps, decode_text,
 };
 use uuid::Uuid;
 
@@ -101,6 +101,10 @@ impl<'r> Reader<'r> {
     /// A column that holds a word or a name.
     pub(crate) fn parse<T: std::str::FromStr<Err: Display>>(&self, column: &'static str) -> Result<T> {
         self.convert(column, |text: &str| text.parse())
+    }
+
+    fn answer(&self) -> Result<Option<AnswerBytes>> {
+        Ok(self.get::<Option<&[u8]>>("answer")?.map(AnswerBytes::from))
     }
 
     pub(crate) fn instant(&self, column: &'static str) -> Result<Timestamp> {
@@ -252,11 +256,16 @@ pub(crate) fn prediction(row: &PgRow) -> Result<Prediction> {
         deployment_id: row.convert_some("deployment_id", |text: &str| text.parse())?,
         status: row.parse("status")?,
         reason: row.get("reason")?,
-        answer: row.get::<Option<&[u8]>>("answer")?.map(AnswerBytes::from),
+        answer: row.answer()?,
         refused,
         received_at: row.instant_if_any("received_at")?,
         took: row.convert_some("took_us", |took: i64| u64::try_from(took).map(Duration::from_micros))?,
     })
+}
+
+pub(crate) fn contender(row: &PgRow) -> Result<Contender> {
+    let row = Reader::predictions(row);
+    Ok(Contender { model_id: row.parse("model_id")?, answer: row.answer()? })
 }
 
 pub(crate) fn score(row: &PgRow) -> Result<ScoreRecord> {

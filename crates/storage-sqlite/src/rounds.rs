@@ -11,8 +11,8 @@ use domain::{
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use storage::{
-    ChangeNumber, Counts, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes, Result, RoundRecord,
-    RoundRepository, RoundScores, ScoreChange, ScoreRecord, encode_steps, storable_text,
+    ChangeNumber, Contender, Counts, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes, Result,
+    RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, encode_steps, storable_text,
 };
 
 use crate::errors::{failed, unstorable};
@@ -112,13 +112,21 @@ impl RoundRepository for SqliteStore {
         rows.iter().map(rows::prediction).collect()
     }
 
-    async fn store_scores(&self, scores: &RoundScores) -> Result<()> {
-        scores.check_finite()?;
+    async fn field(&self, id: RoundId) -> Result<Vec<Contender>> {
+        let sql = "SELECT round_id, model_id, answer FROM predictions WHERE round_id = ?1 ORDER BY model_id";
+        let rows = sqlx::query(sql).bind(id.as_uuid()).fetch_all(&self.readers).await.map_err(failed)?;
+        rows.iter().map(rows::contender).collect()
+    }
+
+    async fn store_scores_together(&self, rounds: &[RoundScores]) -> Result<()> {
+        let rounds = RoundScores::in_order(rounds)?;
         let mut turn = self.writer.begin().await?;
-        if must_store(&mut turn, scores).await? {
-            replace_scores(&mut turn, scores).await?;
-            count_change(&mut turn).await?;
-            mark_scored(&mut turn, scores).await?;
+        for scores in rounds {
+            if must_store(&mut turn, scores).await? {
+                replace_scores(&mut turn, scores).await?;
+                count_change(&mut turn).await?;
+                mark_scored(&mut turn, scores).await?;
+            }
         }
         turn.finish().await
     }

@@ -41,8 +41,8 @@ pub use models::ModelRepository;
 pub use operator::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Unchanged};
 pub use prices::{FeedStatus, PriceRepository};
 pub use rounds::{
-    ChangeNumber, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores, ScoreChange,
-    ScoreRecord, StepScore,
+    ChangeNumber, Contender, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores,
+    ScoreChange, ScoreRecord, StepScore,
 };
 pub use standings::{ScoringChange, StandingsRepository};
 

@@ -5,8 +5,8 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use domain::{
-    ModelId, Prediction, PredictionStatus, Question, RoundId, RoundState, ScoredRound, Span, StatusCounts,
-    Timestamp,
+    AnswerBytes, ModelId, Prediction, PredictionStatus, Question, RoundId, RoundState, ScoredRound, Span,
+    StatusCounts, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,15 @@ impl RoundRecord {
             RoundState::Asked | RoundState::Interrupted | RoundState::Missed => false,
         }
     }
+}
+
+/// One model's part in a round, as far as scores depend on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contender {
+    /// Who.
+    pub model_id: ModelId,
+    /// The valid answer; `None` for any other outcome.
+    pub answer: Option<AnswerBytes>,
 }
 
 /// One model's score over the increments of one step size.
@@ -122,6 +131,14 @@ impl RoundScores {
             }
         }
         Ok(())
+    }
+
+    /// The rounds in the order of their ids, in which they are stored. Refuses scores that are not finite.
+    pub fn in_order(rounds: &[RoundScores]) -> Result<Vec<&RoundScores>> {
+        rounds.iter().try_for_each(RoundScores::check_finite)?;
+        let mut ordered: Vec<&RoundScores> = rounds.iter().collect();
+        ordered.sort_by_key(|scores| scores.round_id);
+        Ok(ordered)
     }
 
     /// The scores as they are stored: in the order of model ids, with texts that every database can hold.
@@ -220,7 +237,7 @@ pub struct ScoreChange {
 
 /// Rounds, the predictions in them, and their scores.
 #[async_trait]
-pub trait RoundRepository {
+pub trait RoundRepository: Sync {
     /// Marks rounds as asked before they are asked. Returns those that were not on record in any state: only they may
     /// be asked.
     async fn mark_asked(&self, questions: &[Question], asked_at: Timestamp) -> Result<Vec<RoundId>>;
@@ -250,11 +267,20 @@ pub trait RoundRepository {
     /// The predictions of a round, in the order of model ids, answers included.
     async fn predictions(&self, id: RoundId) -> Result<Vec<Prediction>>;
 
-    /// Stores a round's scores and marks it scored; replaces the scores of a round scored before. Nothing changes (no
-    /// new [`ChangeNumber`] either) when the same scores are stored again, whenever they were computed. A round that is
-    /// neither closed nor scored, nor void by another rule, stays as it is. Ends a claim on the round. Scores that are not
-    /// finite are refused.
-    async fn store_scores(&self, scores: &RoundScores) -> Result<()>;
+    /// What of a round's predictions its scores depend on, in the order of model ids: a fraction of what
+    /// [`predictions`](RoundRepository::predictions) reads.
+    async fn field(&self, id: RoundId) -> Result<Vec<Contender>>;
+
+    /// Stores the scores of one round: see [`store_scores_together`](RoundRepository::store_scores_together).
+    async fn store_scores(&self, scores: &RoundScores) -> Result<()> {
+        self.store_scores_together(std::slice::from_ref(scores)).await
+    }
+
+    /// Stores the scores of different rounds, all or none, and marks the rounds scored; replaces the scores of rounds scored
+    /// before. A round does not change (and has no new [`ChangeNumber`] either) when the same scores are stored again, whenever
+    /// they were computed. One that is neither closed nor scored, nor void by another rule, stays as it is. Changes are numbered
+    /// in the order of round ids. Ends a claim on each round that changes. Scores that are not finite are refused.
+    async fn store_scores_together(&self, rounds: &[RoundScores]) -> Result<()>;
 
     /// Marks a round void by `rule`: a closed one, or one that was scored or voided by another rule, whose scores go.
     /// Ends a claim on it.

@@ -9,7 +9,7 @@ use crate::shell;
 
 #[derive(Args)]
 pub struct Options {
-    /// How many rounds of 200 models are scored
+    /// How many rounds of 200 models are scored by each crew of workers
     #[arg(long, value_name = "N", default_value_t = 200)]
     rounds: u32,
 }
@@ -28,25 +28,41 @@ fn measure(database: &str, url: &str, options: &Options) -> Result<()> {
     let arguments =
         ["bench", "--package", "score-worker", "--bench", "pipeline", "--", url, "--rounds", &rounds];
     let output = shell::output(&mut shell::cargo(&arguments))?;
-    print!("{}", table(database, &output)?);
+    print!("{}", tables(database, &output)?);
     Ok(())
 }
 
-/// From lines of JSON to a table for people.
-fn table(database: &str, output: &str) -> Result<String> {
-    let mut text = format!(
+/// From lines of JSON to tables for people.
+fn tables(database: &str, output: &str) -> Result<String> {
+    let mut stored = format!(
         "| {database}: a round of 1,000 models | text | stored | | checked | stored in | together |\n\
          |---|--:|--:|--:|--:|--:|--:|\n"
     );
+    let mut scored = format!(
+        "| {database}: score workers | threads of each | predictions/s | to one such worker | bytes read \
+         | processor time: workers | server |\n|---|--:|--:|--:|--:|--:|--:|\n"
+    );
+    let mut parts = format!(
+        "| {database}: time for a prediction | claiming | prices | loading | scoring | storing | ranking |\n\
+         |---|--:|--:|--:|--:|--:|--:|\n"
+    );
+    let mut alone = None;
     for line in output.lines() {
         let line: Value =
             serde_json::from_str(line).with_context(|| format!("the line is no JSON: {line}"))?;
-        text.push_str(&match line["answers"].as_str() {
-            Some(answers) => stored_row(answers, &line)?,
-            None => scored_line(database, &line)?,
-        });
+        match line["answers"].as_str() {
+            Some(answers) => stored.push_str(&stored_row(answers, &line)?),
+            None => {
+                let per_second = number(&line, "per_second")?;
+                if number(&line, "workers")? == 1.0 {
+                    alone = Some(per_second);
+                }
+                scored.push_str(&scored_row(&line, alone)?);
+                parts.push_str(&parts_row(&line)?);
+            }
+        }
     }
-    Ok(text)
+    Ok(format!("{stored}\n{scored}\n{parts}\n"))
 }
 
 fn stored_row(answers: &str, line: &Value) -> Result<String> {
@@ -59,12 +75,32 @@ fn stored_row(answers: &str, line: &Value) -> Result<String> {
     ))
 }
 
-fn scored_line(database: &str, line: &Value) -> Result<String> {
-    let [predictions, seconds] = [number(line, "predictions")?, number(line, "seconds")?];
-    let per_second = number(line, "per_second")?;
+/// `alone` is what one worker with as many threads made of it.
+fn scored_row(line: &Value, alone: Option<f64>) -> Result<String> {
+    let [per_second, bytes] = [number(line, "per_second")?, number(line, "read_bytes")?];
+    let ratio = alone.map_or("?".to_owned(), |alone| format!("{:.2}", per_second / alone));
+    let server = line["server_us"].as_f64().map_or("in the workers".to_owned(), |us| format!("{us:.1} µs"));
     Ok(format!(
-        "\n{database}: {predictions} predictions scored in {seconds:.2} s, {per_second:.0} a second\n\n"
+        "| {} | {} | {per_second:.0} | {ratio} | {bytes:.0} B | {:.1} µs | {server} |\n",
+        number(line, "workers")?,
+        threads(line)?,
+        number(line, "worker_us")?,
     ))
+}
+
+fn parts_row(line: &Value) -> Result<String> {
+    let mut row = format!("| workers: {}, threads of each: {} |", number(line, "workers")?, threads(line)?);
+    for part in ["claiming_us", "prices_us", "loading_us", "scoring_us", "storing_us", "ranking_us"] {
+        row.push_str(&format!(" {:.1} µs |", number(line, part)?));
+    }
+    Ok(row + "\n")
+}
+
+fn threads(line: &Value) -> Result<String> {
+    Ok(match number(line, "threads")? {
+        0.0 => "as cores".to_owned(),
+        threads => threads.to_string(),
+    })
 }
 
 fn number(line: &Value, key: &str) -> Result<f64> {
@@ -76,13 +112,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_both_kinds_become_a_table() {
+    fn lines_of_both_kinds_become_tables() {
         let output = r#"{"answers":"1h/1m","check_ms":10.4,"store_ms":20.2,"text_bytes":18000.0,"stored_bytes":1200.0}
-{"predictions":400,"seconds":0.5,"per_second":800.0}"#;
-        let table = table("SQLite", output).unwrap();
-        assert!(table.contains("| 1h/1m | 18000 B | 1200 B | 1/15.0 | 10 ms | 20 ms | 31 ms |\n"), "{table}");
-        assert!(table.contains("SQLite: 400 predictions scored in 0.50 s, 800 a second\n"), "{table}");
-        assert!(super::table("SQLite", "garbage").is_err());
-        assert!(super::table("SQLite", r#"{"answers":"1h/1m"}"#).is_err());
+{"workers":1,"threads":1,"per_second":800.0,"read_bytes":1675.9,"worker_us":30.04,"server_us":15.5,"claiming_us":1.0,"prices_us":2.0,"loading_us":3.0,"scoring_us":4.0,"storing_us":5.0,"ranking_us":6.0}
+{"workers":2,"threads":0,"per_second":1400.0,"read_bytes":1675.9,"worker_us":30.04,"server_us":null,"claiming_us":1.0,"prices_us":2.0,"loading_us":3.0,"scoring_us":4.0,"storing_us":5.0,"ranking_us":6.0}"#;
+        let tables = tables("SQLite", output).unwrap();
+        assert!(
+            tables.contains("| 1h/1m | 18000 B | 1200 B | 1/15.0 | 10 ms | 20 ms | 31 ms |\n"),
+            "{tables}"
+        );
+        assert!(tables.contains("| 1 | 1 | 800 | 1.00 | 1676 B | 30.0 µs | 15.5 µs |\n"), "{tables}");
+        let two = "| 2 | as cores | 1400 | 1.75 | 1676 B | 30.0 µs | in the workers |\n";
+        assert!(tables.contains(two), "{tables}");
+        let parts = "| workers: 2, threads of each: as cores | 1.0 µs | 2.0 µs | 3.0 µs | 4.0 µs | 5.0 µs | 6.0 µs |\n";
+        assert!(tables.contains(parts), "{tables}");
+        assert!(super::tables("SQLite", "garbage").is_err());
+        assert!(super::tables("SQLite", r#"{"answers":"1h/1m"}"#).is_err());
     }
 }

@@ -5,7 +5,7 @@ mod table;
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use domain::SystemClock;
 use score_worker::{Progress, ScoreSettings, ScoreWorker};
 use serde_json::{Value, json};
@@ -30,6 +30,9 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
     };
     let store = store?;
     let mut worker = ScoreWorker::new(settings(&config)?, Arc::clone(&store), Arc::new(SystemClock));
+    if let Some(threads) = config.scoring.threads {
+        worker = worker.with_threads(threads).context("cannot start the threads of scoring.threads")?;
+    }
     if args.once {
         let progress = shutdown.run_until_cancelled(worker.run_once()).await;
         worker.give_back().await?;

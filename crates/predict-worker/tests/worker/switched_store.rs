@@ -8,10 +8,10 @@ use domain::{
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::{
-    AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedRound, ExportedScore, FeedStatus, Hold,
-    HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order, OutdatedRounds,
-    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store, Unchanged,
+    AuditEntry, ChangeNumber, ClaimRepository, Contender, Counts, ExportedRound, ExportedScore, FeedStatus,
+    Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order,
+    OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
+    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
 };
 use tokio::sync::watch;
 
@@ -104,7 +104,8 @@ switched! { RoundRepository {
     newest_slot() -> Option<Timestamp>;
     defer_scoring(id: RoundId, until: Timestamp) -> ();
     predictions(id: RoundId) -> Vec<Prediction>;
-    store_scores(scores: &RoundScores) -> ();
+    field(id: RoundId) -> Vec<Contender>;
+    store_scores_together(rounds: &[RoundScores]) -> ();
     void_round(id: RoundId, rule: &str, at: Timestamp, reason: &str) -> ();
     score_changes(after: ChangeNumber, resolved_after: Timestamp, rule: &str, limit: usize) -> Vec<ScoreChange>;
     first_scored() -> Vec<(ModelId, Timestamp)>;

@@ -5,11 +5,14 @@
 //! cargo bench -p score-worker --bench pipeline -- URL [--rounds N]      URL is the address of an empty database
 //! ```
 //!
-//! A measurement is a line of JSON.
+//! A measurement is a line of JSON. Score workers are processes of their own, as they are in life: this program again.
 
+mod bytes;
+mod cpu;
 mod game;
 mod scoring;
 mod storing;
+mod work;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -37,17 +40,22 @@ async fn main() -> Result<()> {
         [] => Ok(()),
         [url] => measure(url, ROUNDS).await,
         [url, "--rounds", rounds] => measure(url, rounds.parse()?).await,
+        ["work", url, now, threads] => work::run(open(url).await?, now.parse()?, threads.parse()?).await,
         _ => Err("usage: cargo bench -p score-worker --bench pipeline -- URL [--rounds N]".into()),
     }
 }
 
 async fn measure(url: &str, rounds: u32) -> Result<()> {
-    let store: Arc<dyn Store> = if url.starts_with("sqlite://") {
-        Arc::new(SqliteStore::open(url).await?)
-    } else {
-        Arc::new(PostgresStore::open(url).await?)
-    };
+    let store = open(url).await?;
     store.migrate().await?;
     storing::measure(store.as_ref()).await?;
-    scoring::measure(store, rounds).await
+    scoring::measure(store.as_ref(), url, rounds).await
+}
+
+async fn open(url: &str) -> Result<Arc<dyn Store>> {
+    if url.starts_with("sqlite://") {
+        Ok(Arc::new(SqliteStore::open(url).await?))
+    } else {
+        Ok(Arc::new(PostgresStore::open(url).await?))
+    }
 }

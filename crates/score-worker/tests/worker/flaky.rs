@@ -10,10 +10,10 @@ use domain::{
     RoundId, Standings, Timestamp,
 };
 use storage::{
-    AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedRound, ExportedScore, FeedStatus, Hold,
-    HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order, OutdatedRounds,
-    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store, Unchanged,
+    AuditEntry, ChangeNumber, ClaimRepository, Contender, Counts, ExportedRound, ExportedScore, FeedStatus,
+    Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order,
+    OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
+    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -115,7 +115,8 @@ pass_on! { RoundRepository {
     fn newest_slot() -> Option<Timestamp>;
     fn defer_scoring(id: RoundId, until: Timestamp) -> ();
     fn predictions(id: RoundId) -> Vec<Prediction>;
-    fn store_scores(scores: &RoundScores) -> ();
+    fn field(id: RoundId) -> Vec<Contender>;
+    fn store_scores_together(rounds: &[RoundScores]) -> ();
     fn void_round(id: RoundId, rule: &str, at: Timestamp, reason: &str) -> ();
     fn score_changes(after: ChangeNumber, resolved_after: Timestamp, rule: &str, limit: usize) -> Vec<ScoreChange>;
     fn first_scored() -> Vec<(ModelId, Timestamp)>;

@@ -108,9 +108,15 @@ impl Game {
         self.worker_over(Arc::clone(&self.store))
     }
 
+    /// It has one thread, so that it takes one group of rounds after the other.
     pub fn worker_over(&self, store: Arc<dyn Store>) -> ScoreWorker {
+        self.worker_with_threads(store, 1)
+    }
+
+    pub fn worker_with_threads(&self, store: Arc<dyn Store>, threads: usize) -> ScoreWorker {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        ScoreWorker::new(self.settings.clone(), store, clock)
+        let worker = ScoreWorker::new(self.settings.clone(), store, clock);
+        worker.with_threads(threads.try_into().unwrap()).unwrap()
     }
 
     /// Sets the clock and runs a worker that has just been started and is stopped afterwards.

@@ -108,7 +108,7 @@ async fn meanwhile_the_leaderboard_says_so_and_holds_only_scores_of_the_new_rule
 async fn new_rounds_come_before_those_that_are_scored_again() {
     let game = changed_game_of(70, "log_score").await;
     close_hours(&game, 70..71).await;
-    run_until(&game, "store_scores", 0, hour(71)).await;
+    run_until(&game, "store_scores_together", 0, hour(71)).await;
     let judged: Vec<_> =
         rules(&game).await.into_iter().filter(|rule| rule.as_deref() == Some(LOG_SCORE)).collect();
     let new = game.round(&question("BTC", Span::HOUR, hour(70))).await;

@@ -172,14 +172,30 @@ async fn answers_stored_as_texts_before_there_were_packed_ones_have_the_same_sco
 async fn a_row_that_cannot_be_read_stops_no_other_round() {
     let game = Game::new().await;
     let damaged = closed_round(&game).await;
-    game.execute("UPDATE predictions SET status = 'LATE'").await;
+    game.execute("UPDATE predictions SET model_id = '' WHERE model_id = 'blunt'").await;
     let sound = question("BTC", TWO_HOURS, hour(11));
     game.close(&sound, &[answer("a", TWO_HOURS, 0.01)]).await;
     game.prices("BTC", hour(10), hour(13), &[]).await;
     let progress = game.run_at(hour(13)).await;
     assert_eq!((progress.scored, progress.void), (1, 1));
     let reason = game.round(&damaged).await.reason.unwrap();
-    assert!(reason.contains("predictions.status") && reason.contains("blunt"), "{reason}");
+    assert!(reason.contains("predictions.model_id") && reason.contains(&damaged.id.to_string()), "{reason}");
+}
+
+#[tokio::test]
+async fn a_price_that_cannot_be_read_stops_no_round_that_does_not_need_it() {
+    let game = Game::new().await;
+    let [early, late] = [hour(10), hour(12)].map(|at| question("BTC", TWO_HOURS, at));
+    for round in [&early, &late] {
+        game.close(round, &[answer("a", TWO_HOURS, 0.01)]).await;
+    }
+    game.prices("BTC", hour(10), hour(14), &[]).await;
+    game.execute("UPDATE prices SET price = -1 WHERE position = 3").await;
+    let progress = game.run_at(hour(15)).await;
+    assert_eq!((progress.scored, progress.void), (1, 1), "they are settled at once");
+    let reason = game.round(&early).await.reason.unwrap();
+    assert!(reason.contains("prices.price") && reason.contains('3'), "{reason}");
+    assert_eq!(state(&game, &late).await, RoundState::Scored);
 }
 
 #[tokio::test]

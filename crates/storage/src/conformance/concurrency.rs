@@ -66,6 +66,32 @@ pub async fn scores_stored_twice_at_once_are_one_change(database: &impl TestData
     assert!(changes.iter().all(|change| change.scored.as_ref().is_some_and(|round| round.scores.len() == 4)));
 }
 
+pub async fn workers_that_store_the_same_rounds_together_do_not_lock_each_other_out(
+    database: &impl TestDatabase,
+) {
+    let stores = [database.open_migrated().await, database.open().await, database.open().await];
+    let questions: Vec<_> = (0..3 * ROUNDS).map(question).collect();
+    close_all(&*stores[0], &questions).await;
+    let all: Vec<_> = questions.iter().map(|question| scores(question, 0.5)).collect();
+    let work = stores.iter().enumerate().map(async |(lane, store)| {
+        let mut own = all.clone();
+        own.rotate_left(7 * lane);
+        if lane == 1 {
+            own.reverse();
+        }
+        for together in own.chunks(6) {
+            store.store_scores_together(together).await?;
+        }
+        Ok::<_, crate::StorageError>(())
+    });
+    for result in join_all(work).await {
+        result.unwrap();
+    }
+    let changes = stores[1].score_changes(ChangeNumber(0), start(), CRPS, usize::MAX).await.unwrap();
+    let numbers: Vec<i64> = changes.iter().map(|change| change.number.0).collect();
+    assert_eq!(numbers, (1..=i64::from(3 * ROUNDS)).collect::<Vec<_>>(), "each is one change");
+}
+
 pub async fn writers_of_many_rounds_do_not_lock_each_other_out(database: &impl TestDatabase) {
     let stores = [database.open_migrated().await, database.open().await, database.open().await];
     let names: Vec<String> = (0..50).map(|i| format!("{i:02}")).collect();

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use domain::{RoundState, Span, StatusCounts, Timestamp};
+use domain::{Prediction, RoundState, Span, StatusCounts, Timestamp};
 
 use super::TestDatabase;
 use super::samples::*;
-use crate::{RoundRecord, StorageError, Store};
+use crate::{Contender, RoundRecord, StorageError, Store};
 
 async fn round(store: &dyn Store, question: &domain::Question) -> RoundRecord {
     store.round(question.id).await.unwrap().unwrap()
@@ -64,6 +64,17 @@ pub async fn a_round_closes_from_nothing_and_from_interrupted(database: &impl Te
         assert_eq!((record.closed_at, record.counts.total()), (Some(minute(3)), 4));
         assert_eq!(store.predictions(asked.id).await.unwrap(), outcomes());
     }
+}
+
+pub async fn the_field_of_a_round_is_every_model_with_its_valid_answer(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    assert_eq!(store.field(question(0).id).await.unwrap(), []);
+    close_all(&*store, &[question(0), question(1)]).await;
+    let contender =
+        |prediction: Prediction| Contender { model_id: prediction.model_id, answer: prediction.answer };
+    let expected: Vec<_> = outcomes().into_iter().map(contender).collect();
+    assert_eq!(store.field(question(0).id).await.unwrap(), expected);
+    assert_eq!(expected.iter().filter(|contender| contender.answer.is_some()).count(), 1);
 }
 
 pub async fn the_first_stored_outcome_of_a_round_stays(database: &impl TestDatabase) {

@@ -4,7 +4,7 @@ use domain::{Model, Parameter, RoundId, RoundState, ScoredPrediction, ScoredRoun
 
 use super::TestDatabase;
 use super::samples::*;
-use crate::{ChangeNumber, RoundScores, ScoreChange, ScoreRecord, StepScore, StorageError, Store};
+use crate::{ChangeNumber, HolderId, RoundScores, ScoreChange, ScoreRecord, StepScore, StorageError, Store};
 
 const FROM_THE_START: ChangeNumber = ChangeNumber(0);
 
@@ -120,6 +120,61 @@ pub async fn rounds_that_cannot_have_scores_get_none(database: &impl TestDatabas
         assert_eq!(store.export_scores(question.id).await.unwrap(), []);
     }
     assert_eq!(changes(&*store).await, before);
+}
+
+pub async fn the_scores_of_rounds_are_stored_together_and_numbered_in_the_order_of_ids(
+    database: &impl TestDatabase,
+) {
+    let store = database.open_migrated().await;
+    let questions: Vec<_> = (0..6).map(question).collect();
+    let [same, other, void, first, second, third] = &questions[..] else { unreachable!("there are six") };
+    close_all(&*store, &questions).await;
+    store.store_scores(&scores(same, 0.5)).await.unwrap();
+    store.store_scores(&scores(other, 0.5)).await.unwrap();
+    store.void_round(void.id, CRPS, minute(70), "no prices").await.unwrap();
+    let holder = HolderId::random();
+    store.claim_ready(&hold(&holder, minute(500), LONG), 9).await.unwrap();
+
+    let relative = |place: usize| 0.1 * (place + 5) as f64;
+    let mut together: Vec<_> =
+        questions.iter().enumerate().map(|(place, question)| scores(question, relative(place))).collect();
+    together.push(scores(&question(9), 0.5));
+    together.reverse();
+    store.store_scores_together(&together).await.unwrap();
+    store.store_scores_together(&[]).await.unwrap();
+
+    let changed: Vec<_> =
+        changes(&*store).await.into_iter().map(|change| (change.number.0, change.round_id)).collect();
+    let mut new = [other.id, first.id, second.id, third.id];
+    new.sort_unstable();
+    let expected = [(1, same.id), (3, void.id), (4, new[0]), (5, new[1]), (6, new[2]), (7, new[3])];
+    assert_eq!(changed, expected, "what is stored already, void or unknown does not change");
+    for (place, question) in questions.iter().enumerate().filter(|(_, question)| question.id != void.id) {
+        let round = store.round(question.id).await.unwrap().unwrap();
+        assert_eq!((round.state, round.best, round.q95), (RoundState::Scored, Some(0.25), Some(0.75)));
+        assert_eq!((round.rule.as_deref(), round.scored_at), (Some(CRPS), Some(question.resolves_at())));
+        let stored = store.export_scores(question.id).await.unwrap();
+        assert_eq!((stored.len(), stored[0].relative), (4, relative(place)));
+    }
+    let outdated = hold(&HolderId::random(), minute(500), LONG);
+    let free = store.claim_outdated(&outdated, "log_score/1", start(), 9).await.unwrap();
+    assert_eq!(free.len(), 6, "no claim is left");
+}
+
+pub async fn of_rounds_stored_together_all_have_scores_or_none(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    let questions = [question(0), question(1)];
+    close_all(&*store, &questions).await;
+    let (good, odd) = (scores(&questions[0], 0.5), scores(&questions[1], f64::NAN));
+    store.store_scores_together(&[good, odd]).await.unwrap_err();
+    let mut twice = scores(&questions[1], 0.5);
+    twice.scores.push(score("alpha", 0.25));
+    store.store_scores_together(&[scores(&questions[0], 0.5), twice]).await.unwrap_err();
+    for question in &questions {
+        assert_eq!(store.round(question.id).await.unwrap().unwrap().state, RoundState::Closed);
+        assert_eq!(store.export_scores(question.id).await.unwrap(), []);
+    }
+    assert_eq!(changes(&*store).await, []);
 }
 
 pub async fn scores_that_are_not_finite_are_refused(database: &impl TestDatabase) {
