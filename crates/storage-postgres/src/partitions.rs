@@ -114,12 +114,14 @@ async fn is_covered(connection: &mut PgConnection, table: &str, day: Timestamp) 
 /// partition, which is all but empty.
 async fn make(connection: &mut PgConnection, table: &str, day: Timestamp) -> Result<()> {
     let mut transaction = connection.begin().await.map_err(failed)?;
-    limit_waiting(&mut transaction).await?;
+    // Nobody waits behind those who wait here.
+    sqlx::query("SET LOCAL lock_timeout = '2s'").execute(&mut *transaction).await.map_err(failed)?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
+    limit_waiting(&mut transaction).await?;
     if !is_covered(&mut transaction, table, day).await? {
         let [from, to] = [day, day + DAY].map(|at| RoundId::first_at(at).as_uuid());
         let name = format!("{table}_{}", day.format("%Y_%m_%d"));
