@@ -2,14 +2,15 @@
 
 use std::task::Poll;
 
-use domain::{LedgerPosition, Question, RoundState, Span, Timestamp};
+use domain::{LedgerPosition, Question, RoundState, Span, Stopwatch, Timestamp};
 use futures::future::{FutureExt, join};
 
 use super::TestDatabase;
 use super::samples::*;
 use super::standings::ranking;
 use crate::{
-    Amount, ChangeNumber, Expiry, Keep, Place, Prunable, Pruned, Pruning, Retention, Store, Unfinished,
+    Amount, ChangeNumber, Expiry, Keep, Place, Portion, Prunable, Pruned, Pruning, Retention, Store,
+    Unfinished,
 };
 
 /// The tables with rows for each round.
@@ -238,6 +239,84 @@ pub async fn when_a_model_was_first_scored_outlives_the_score(database: &impl Te
     store.save_models(&[back]).await.unwrap();
     let since_then = store.first_scored().await.unwrap();
     assert_eq!(since_then, [first[0].clone(), (model_id("beta"), day(30) + Span::HOUR)]);
+}
+
+/// Stores a day of a thousand models by the default timetable and removes it, and prints how long that took: for figures, not
+/// for every run.
+pub async fn a_day_of_a_thousand_models_leaves(database: &impl TestDatabase) {
+    // Rounds of an hour, four hours and a day ahead, and the sizes of their answers.
+    const KINDS: [(u32, usize); 3] = [(480, 1400), (192, 120), (96, 4700)];
+    let (store, other) = (database.open_migrated().await, database.open().await);
+    for (kind, (rounds, size)) in KINDS.into_iter().enumerate() {
+        let outcomes: Vec<_> =
+            (0..1000).map(|n| answer(&format!("model-{n:04}"), noise(n * 7 + kind, size))).collect();
+        for n in 0..rounds {
+            let at = day(1) + Span::seconds(n * 86_400 / rounds);
+            let question = question_of(["BTC", "ETH", "SOL"][kind], Span::HOUR, at);
+            store.close_round(&question, at, &outcomes).await.unwrap();
+            store.void_round(question.id, CRPS, at, "nobody knows").await.unwrap();
+        }
+    }
+    let young = question_on(30);
+    score(&*store, &young).await;
+    let size = store.counts(day(0)).await.unwrap().size_bytes;
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let remove = async {
+        let (mut place, mut total, mut times) = (Place::Start, Amount::default(), Vec::new());
+        let watch = Stopwatch::start();
+        while place != Place::End {
+            let portion = Stopwatch::start();
+            let Portion { removed, next, .. } =
+                store.prune(Prunable::Predictions, &expiry(), &place).await.unwrap();
+            times.push(portion.elapsed());
+            total.rows += removed.rows;
+            total.bytes += removed.bytes;
+            place = next;
+        }
+        is_done.store(true, std::sync::atomic::Ordering::SeqCst);
+        times.sort_unstable();
+        let (half, most, longest) =
+            (times[times.len() / 2], times[times.len() * 99 / 100], times[times.len() - 1]);
+        println!(
+            "{} rows and {} MB of {} MB gone in {:?}, {} transactions: median {half:?}, 99 % within {most:?}, longest {longest:?}",
+            total.rows,
+            total.bytes / 1_000_000,
+            size / 1_000_000,
+            watch.elapsed(),
+            times.len(),
+        );
+        total
+    };
+    let write = async {
+        let mut times = Vec::new();
+        for n in 0.. {
+            if is_done.load(std::sync::atomic::Ordering::SeqCst) {
+                break;
+            }
+            let watch = Stopwatch::start();
+            close_all(&*other, &[question_of("XAU", Span::HOUR, minute(30 * 24 * 60 + n))]).await;
+            times.push(watch.elapsed());
+        }
+        times.sort_unstable();
+        println!(
+            "another process stored {} small rounds meanwhile, the longest in {:?}",
+            times.len(),
+            times.last()
+        );
+    };
+    let (total, ()) = join(remove, write).await;
+    assert_eq!(total.rows, 768_000);
+    assert_eq!(stored(&*other, &young).await, WHOLE);
+}
+
+/// Bytes that do not shrink when they are packed.
+fn noise(seed: usize, size: usize) -> Vec<u8> {
+    let mut state = seed as u64 + 1;
+    let next = || {
+        state = state * 48_271 % 2_147_483_647;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(size).collect()
 }
 
 pub async fn unfinished_rounds_are_counted(database: &impl TestDatabase) {
