@@ -172,10 +172,12 @@ impl RoundRepository for PostgresStore {
         }
         let mut snapshot = self.snapshot().await?;
         let mut changes = changes_without_scores(&mut snapshot, after, resolved_after, rule, limit).await?;
-        let Some(last) = changes.last().map(|change| change.number) else {
+        let ids: Vec<RoundId> =
+            changes.iter().filter(|change| change.scored.is_some()).map(|change| change.round_id).collect();
+        if ids.is_empty() {
             return Ok(changes);
-        };
-        let mut scores = changed_scores(&mut snapshot, after, last, resolved_after, rule).await?;
+        }
+        let mut scores = scores_of_all(&mut snapshot, &ids).await?;
         for round in changes.iter_mut().filter_map(|change| change.scored.as_mut()) {
             round.scores = scores.remove(&round.id).unwrap_or_default();
         }
@@ -493,24 +495,16 @@ async fn changes_without_scores(
     rows.iter().map(|row| rows::score_change(row, rule)).collect()
 }
 
-/// The scores of the rounds with changes after `after` up to `last`, by round, each in the order of model ids.
-async fn changed_scores(
+/// The scores of rounds, by round, each in the order of model ids. By the rounds' ids and not by a join: so PostgreSQL knows
+/// before it begins which partitions to read, and leaves the others alone.
+async fn scores_of_all(
     connection: &mut PgConnection,
-    after: ChangeNumber,
-    last: ChangeNumber,
-    resolved_after: Timestamp,
-    rule: &str,
+    ids: &[RoundId],
 ) -> Result<HashMap<RoundId, Vec<ScoredPrediction>>> {
     let sql = "SELECT round_id, model_id, raw, relative FROM scores
-               WHERE round_id IN (SELECT round_id FROM rounds
-                                  WHERE change_number > $1 AND change_number <= $2 AND resolves_at > $3
-                                        AND rule = $4)
-               ORDER BY round_id, model_id";
+               WHERE round_id = ANY($1) ORDER BY round_id, model_id";
     let rows = sqlx::query(sql)
-        .bind(after.0)
-        .bind(last.0)
-        .bind(stored(resolved_after))
-        .bind(rule)
+        .bind(ids.iter().map(RoundId::as_uuid).collect::<Vec<_>>())
         .fetch_all(connection)
         .await
         .map_err(failed)?;

@@ -72,7 +72,7 @@ storage::conformance_tests!(fresh_database);
 #[ignore = "takes minutes and a gigabyte: for figures, with --ignored --nocapture"]
 async fn a_day_of_a_thousand_models_leaves() {
     if let Some(database) = fresh_database().await {
-        storage::conformance::a_day_of_a_thousand_models_leaves(&database).await;
+        storage::conformance::a_day_of_a_thousand_models_leaves(&database, 0).await;
         database.remove().await;
     }
 }

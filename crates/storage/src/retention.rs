@@ -98,8 +98,8 @@ pub struct Retention {
 }
 
 impl Default for Retention {
-    /// A year with a thousand models and the default timetable fits on one machine: a day takes about 1 GB of predictions,
-    /// 0.2 GB of scores, 60 MB of leaderboards, 7 MB of snapshots and 1 MB of prices.
+    /// A year with a thousand models and the default timetable fits on one machine, in 60 GB: a day takes about 1 GB of
+    /// predictions, 0.2 GB of scores, 0.1 GB of leaderboards, 20 MB of snapshots and 1 MB of prices.
     fn default() -> Self {
         Retention {
             predictions: Keep::For(Span::days(30)),

@@ -1,6 +1,8 @@
 //! What is old leaves, and nothing else.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use domain::{LedgerPosition, Question, RoundState, Span, Stopwatch, Timestamp};
 use futures::future::{FutureExt, join};
@@ -9,8 +11,7 @@ use super::TestDatabase;
 use super::samples::*;
 use super::standings::ranking;
 use crate::{
-    Amount, ChangeNumber, Expiry, Keep, Place, Portion, Prunable, Pruned, Pruning, Retention, Store,
-    Unfinished,
+    Amount, ChangeNumber, Expiry, Keep, Place, Prunable, Pruned, Pruning, Retention, Store, Unfinished,
 };
 
 /// The tables with rows for each round.
@@ -97,7 +98,7 @@ pub async fn old_rounds_leave_and_what_is_needed_stays(database: &impl TestDatab
 pub async fn a_round_waits_for_its_scores_and_leaves_then(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     let waiting = question_on(3);
-    close_all(&*store, &[waiting.clone()]).await;
+    close_all(&*store, std::slice::from_ref(&waiting)).await;
     assert_eq!(prune_all(&*store, Prunable::Predictions, &expiry()).await.rows, 0);
     store.store_scores(&scores(&waiting, 0.5)).await.unwrap();
     assert_eq!(prune_all(&*store, Prunable::Predictions, &expiry()).await.rows, 4);
@@ -241,15 +242,45 @@ pub async fn when_a_model_was_first_scored_outlives_the_score(database: &impl Te
     assert_eq!(since_then, [first[0].clone(), (model_id("beta"), day(30) + Span::HOUR)]);
 }
 
-/// Stores a day of a thousand models by the default timetable and removes it, and prints how long that took: for figures, not
-/// for every run.
-pub async fn a_day_of_a_thousand_models_leaves(database: &impl TestDatabase) {
-    // Rounds of an hour, four hours and a day ahead, and the sizes of their answers.
-    const KINDS: [(u32, usize); 3] = [(480, 1400), (192, 120), (96, 4700)];
+/// Stores a day of a thousand models by the default timetable and removes it, so many portions alone and the rest while
+/// another process writes as fast as it can; prints how long that took: for figures, not for every run.
+pub async fn a_day_of_a_thousand_models_leaves(database: &impl TestDatabase, portions_alone: usize) {
     let (store, other) = (database.open_migrated().await, database.open().await);
-    for (kind, (rounds, size)) in KINDS.into_iter().enumerate() {
+    store_a_day(&*store).await;
+    let young = question_on(30);
+    score(&*store, &young).await;
+    let size = store.counts(day(0)).await.unwrap().size_bytes;
+    let (mut place, mut total) = (Place::Start, Amount::default());
+    remove(&*store, &mut place, &mut total, portions_alone).await;
+    let is_done = AtomicBool::new(false);
+    let rest = async {
+        remove(&*store, &mut place, &mut total, usize::MAX).await;
+        is_done.store(true, Ordering::SeqCst);
+    };
+    let writes = async {
+        let mut times = Vec::new();
+        for n in 0.. {
+            if is_done.load(Ordering::SeqCst) {
+                break;
+            }
+            let watch = Stopwatch::start();
+            close_all(&*other, &[question_of("XAU", Span::HOUR, minute(30 * 24 * 60 + n))]).await;
+            times.push(watch.elapsed());
+        }
+        println!("small rounds stored by another process meanwhile: {}", described(times));
+    };
+    join(rest, writes).await;
+    println!("{} rows and {} of {} bytes gone", total.rows, total.bytes, size);
+    assert_eq!(total.rows, 768_000);
+    assert_eq!(stored(&*other, &young).await, WHOLE);
+}
+
+/// Rounds of an hour, four hours and a day ahead.
+async fn store_a_day(store: &dyn Store) {
+    const ROUNDS_AND_BYTES: [(u32, usize); 3] = [(480, 1400), (192, 120), (96, 4700)];
+    for (kind, (rounds, bytes)) in ROUNDS_AND_BYTES.into_iter().enumerate() {
         let outcomes: Vec<_> =
-            (0..1000).map(|n| answer(&format!("model-{n:04}"), noise(n * 7 + kind, size))).collect();
+            (0..1000).map(|n| answer(&format!("model-{n:04}"), noise(n * 7 + kind, bytes))).collect();
         for n in 0..rounds {
             let at = day(1) + Span::seconds(n * 86_400 / rounds);
             let question = question_of(["BTC", "ETH", "SOL"][kind], Span::HOUR, at);
@@ -257,56 +288,35 @@ pub async fn a_day_of_a_thousand_models_leaves(database: &impl TestDatabase) {
             store.void_round(question.id, CRPS, at, "nobody knows").await.unwrap();
         }
     }
-    let young = question_on(30);
-    score(&*store, &young).await;
-    let size = store.counts(day(0)).await.unwrap().size_bytes;
-    let is_done = std::sync::atomic::AtomicBool::new(false);
-    let remove = async {
-        let (mut place, mut total, mut times) = (Place::Start, Amount::default(), Vec::new());
+}
+
+/// Removes up to so many portions and prints what they took.
+async fn remove(store: &dyn Store, place: &mut Place, total: &mut Amount, portions: usize) {
+    let mut times = Vec::new();
+    while *place != Place::End && times.len() < portions {
         let watch = Stopwatch::start();
-        while place != Place::End {
-            let portion = Stopwatch::start();
-            let Portion { removed, next, .. } =
-                store.prune(Prunable::Predictions, &expiry(), &place).await.unwrap();
-            times.push(portion.elapsed());
-            total.rows += removed.rows;
-            total.bytes += removed.bytes;
-            place = next;
+        let portion = store.prune(Prunable::Predictions, &expiry(), place).await.unwrap();
+        times.push(watch.elapsed());
+        total.rows += portion.removed.rows;
+        total.bytes += portion.removed.bytes;
+        // As Pruning does: what is busy is tried again.
+        if !portion.is_busy {
+            *place = portion.next;
         }
-        is_done.store(true, std::sync::atomic::Ordering::SeqCst);
-        times.sort_unstable();
-        let (half, most, longest) =
-            (times[times.len() / 2], times[times.len() * 99 / 100], times[times.len() - 1]);
-        println!(
-            "{} rows and {} MB of {} MB gone in {:?}, {} transactions: median {half:?}, 99 % within {most:?}, longest {longest:?}",
-            total.rows,
-            total.bytes / 1_000_000,
-            size / 1_000_000,
-            watch.elapsed(),
-            times.len(),
-        );
-        total
-    };
-    let write = async {
-        let mut times = Vec::new();
-        for n in 0.. {
-            if is_done.load(std::sync::atomic::Ordering::SeqCst) {
-                break;
-            }
-            let watch = Stopwatch::start();
-            close_all(&*other, &[question_of("XAU", Span::HOUR, minute(30 * 24 * 60 + n))]).await;
-            times.push(watch.elapsed());
-        }
-        times.sort_unstable();
-        println!(
-            "another process stored {} small rounds meanwhile, the longest in {:?}",
-            times.len(),
-            times.last()
-        );
-    };
-    let (total, ()) = join(remove, write).await;
-    assert_eq!(total.rows, 768_000);
-    assert_eq!(stored(&*other, &young).await, WHOLE);
+    }
+    println!("portions removed: {}", described(times));
+}
+
+fn described(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at =
+        |percent: usize| times.get(times.len() * percent / 100).or(times.last()).copied().unwrap_or_default();
+    let [half, most, longest] = [at(50), at(99), at(100)];
+    let all: Duration = times.iter().sum();
+    format!(
+        "{} in {all:.2?}, half within {half:.2?}, 99 % within {most:.2?}, all within {longest:.2?}",
+        times.len()
+    )
 }
 
 /// Bytes that do not shrink when they are packed.
@@ -342,7 +352,7 @@ pub async fn everything_leaves_as_the_settings_say(database: &impl TestDatabase)
         score(&*store, &question_on(n)).await;
     }
     let waiting = question_on(45);
-    close_all(&*store, &[waiting.clone()]).await;
+    close_all(&*store, std::slice::from_ref(&waiting)).await;
     let retention =
         Retention { prices: Keep::For(Span::days(40)), scores: Keep::Forever, ..Retention::default() };
     let mut pruning = Pruning::plan(&*store, &retention, day(90)).await.unwrap();
