@@ -633,6 +633,9 @@ pub enum DbCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Remove what is older than the settings keep ([retention]); the score worker does so every hour by itself
+    #[command(after_help = crate::commands::prune::EXPLANATION)]
+    Prune(PruneArgs),
     /// Print stored rows, one JSON object per line: all that is needed to recompute every score outside
     Export {
         /// What to print
@@ -650,6 +653,21 @@ pub enum DbCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `condor db prune`
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+
+    /// Say what would go, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print one JSON object for each kind of what is stored, and a summary
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What can be exported.

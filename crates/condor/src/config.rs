@@ -14,7 +14,7 @@ use figment::{Figment, Profile};
 use model_client::{CredentialsError, FileChecks, Security};
 use scoring::{Aggregation, GridSettings, PriceChoice, Rule, RuleSettings, SettlementSettings};
 use serde::{Deserialize, Serialize};
-use storage::without_secrets;
+use storage::{Prunable, Retention, without_secrets};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "condor.toml";
@@ -41,6 +41,8 @@ pub struct Config {
     pub scoring: ScoringConfig,
     /// The HTTP interface.
     pub report: ReportConfig,
+    /// How long what is stored is kept.
+    pub retention: Retention,
 }
 
 /// `[database]`
@@ -218,6 +220,7 @@ impl Default for Config {
             prices: PricesConfig::default(),
             scoring: ScoringConfig::default(),
             report: ReportConfig::default(),
+            retention: Retention::default(),
         }
     }
 }
@@ -462,7 +465,8 @@ impl Config {
         self.check_models()?;
         self.check_scoring()?;
         self.check_rule()?;
-        self.check_asked()
+        self.check_asked()?;
+        self.check_retention()
     }
 
     /// The files themselves are read by the workers that need them.
@@ -563,6 +567,22 @@ impl Config {
                 fault: format!("there is none for {asset}: write {asset} = T, in the unit of the target"),
             }),
         }
+    }
+
+    /// Nothing goes that is still needed.
+    fn check_retention(&self) -> Result<(), ConfigError> {
+        let longest = self.schedules()?.horizons().into_iter().max().unwrap_or_default();
+        self.retention.check(longest, self.prices.history).map_err(|error| ConfigError::Value {
+            key: match error.what {
+                Prunable::RefusedAnswers => "retention.refused_answers",
+                Prunable::Predictions => "retention.predictions",
+                Prunable::Scores => "retention.scores",
+                Prunable::Leaderboards => "retention.leaderboards",
+                Prunable::Snapshots => "retention.snapshots",
+                Prunable::Prices => "retention.prices",
+            },
+            fault: error.to_string(),
+        })
     }
 
     /// A weight or scale of something that is not asked is a slip of the pen.
@@ -695,6 +715,11 @@ mod tests {
         assert!(
             refused("[scoring]\nhorizon_weights = { 2h = 1.0 }\n").contains("no schedule has the horizon 2h")
         );
+        let retention = refused("[retention]\npredictions = \"7d\"\n");
+        assert!(retention.contains("retention.predictions: 7d is too short"), "{retention}");
+        assert!(retention.contains("write at least \"16d\""), "{retention}");
+        assert!(refused("[retention]\nprices = \"always\"\n").contains("or forever"));
+        assert!(refused("[retention]\nanswers = \"30d\"\n").contains("answers"));
         let security = |settings: &str| refused(&format!("[orchestrator.security]\n{settings}\n"));
         assert!(security("kind = \"tls\"").contains("mutual_tls"));
         assert!(security("kind = \"plain\"\ndirectory = \"d\"").contains("directory"));

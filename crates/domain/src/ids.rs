@@ -138,9 +138,16 @@ impl RoundId {
             performed_at.timestamp()
         );
         let mut bytes = *Uuid::new_v5(&ROUND_NAMESPACE, name.as_bytes()).as_bytes();
-        let millis = performed_at.timestamp_millis().max(0) as u64;
-        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        bytes[..6].copy_from_slice(&slot_millis(performed_at));
         RoundId(Uuid::new_v8(bytes))
+    }
+
+    /// No id of a round asked at or after `performed_at` is less than this, and every other id is: the bound between rounds
+    /// asked before an instant and the rest.
+    pub fn first_at(performed_at: Timestamp) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&slot_millis(performed_at));
+        RoundId(Uuid::from_bytes(bytes))
     }
 
     /// The id as a UUID, as databases store it.
@@ -152,6 +159,12 @@ impl RoundId {
     pub fn from_uuid(uuid: Uuid) -> Self {
         RoundId(uuid)
     }
+}
+
+/// What ids begin with.
+fn slot_millis(performed_at: Timestamp) -> [u8; 6] {
+    let [_, _, millis @ ..] = (performed_at.timestamp_millis().max(0) as u64).to_be_bytes();
+    millis
 }
 
 impl FromStr for RoundId {
@@ -196,6 +209,17 @@ mod tests {
         assert_ne!(first, id(&btc, Span::hours(4), &[Span::minutes(1)], at));
         assert_ne!(first, id(&btc, hour, &[Span::minutes(1), Span::minutes(5)], at));
         assert!(first < id(&btc, hour, &[Span::minutes(1)], at + Span::minutes(1)));
+    }
+
+    #[test]
+    fn the_first_id_of_an_instant_lies_between_what_was_asked_before_and_the_rest() {
+        let (crunch, btc) = (CrunchId::new("condor").unwrap(), Asset::new("BTC").unwrap());
+        let at = Timestamp::from_unix_seconds(1_747_699_200).unwrap();
+        let id = |at| RoundId::derive(&crunch, &btc, Span::HOUR, &[Span::minutes(1)], at);
+        assert_eq!(RoundId::first_at(at).to_string(), "0196eafd-7000-0000-0000-000000000000");
+        assert!(id(at - Span::seconds(1)) < RoundId::first_at(at));
+        assert!(RoundId::first_at(at) < id(at));
+        assert!(RoundId::first_at(Timestamp::MIN_UTC) < id(Timestamp::MIN_UTC));
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! what is stored, and every write is idempotent, so the worker may be late, killed, restarted or run many times at once.
 //!
 //! Many workers over one database share the rounds by claims, a few rounds each, and one of them holds the lease on the
-//! ranking: it alone writes leaderboard and snapshots, and follows the changes of scores for that.
+//! ranking: it alone writes leaderboard and snapshots, and follows the changes of scores for that. It also removes what is
+//! older than the settings keep.
 
 mod holdings;
 mod in_force;
 mod prices;
+mod pruner;
 mod ranker;
 mod rescoring;
 mod scorer;
@@ -16,18 +18,20 @@ mod settings;
 mod spent;
 mod status;
 
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::ops::{Add, AddAssign};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Clock, Timestamp};
-use storage::{Lease, LeaseName, OutdatedRounds, Result, StorageError, Store};
+use storage::{Lease, LeaseName, OutdatedRounds, Pruned, Result, Retention, StorageError, Store};
 use tokio_util::sync::CancellationToken;
 
 use holdings::Holdings;
 pub use holdings::LEASE;
 use in_force::InForce;
+use pruner::Pruner;
 use ranker::{Ranker, first_in_windows};
 use rescoring::Tally;
 use scorer::Scorer;
@@ -80,6 +84,9 @@ pub struct ScoreWorker {
     holdings: Arc<Holdings>,
     scorer: Scorer,
     ranker: Ranker,
+    /// Unless everything is kept.
+    pruner: Option<Arc<Pruner>>,
+    store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     /// Its settings were in force when it last looked.
     is_active: bool,
@@ -101,9 +108,11 @@ impl ScoreWorker {
             in_force: InForce::new(Arc::clone(&store), settings.clone()),
             ranker: Ranker::new(Arc::clone(&store), settings.weights.clone(), settings.stamp()),
             tally: Tally::new(settings.stamp()),
-            scorer: Scorer::new(store, Arc::clone(&holdings), settings, Arc::clone(&meter)),
+            scorer: Scorer::new(Arc::clone(&store), Arc::clone(&holdings), settings, Arc::clone(&meter)),
             meter,
             holdings,
+            pruner: None,
+            store,
             clock,
             is_active: false,
             lease: None,
@@ -122,6 +131,13 @@ impl ScoreWorker {
     /// Where its time went so far.
     pub fn spent(&self) -> Spent {
         self.meter.read()
+    }
+
+    /// Has [`run`] remove what is older than `retention` says, while it is this worker that ranks.
+    pub fn pruning(mut self, retention: Retention) -> Self {
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        self.pruner = Some(Arc::new(Pruner::new(store, clock, Arc::clone(&self.holdings), retention)));
+        self
     }
 
     /// What the worker says of itself, also while it runs.
@@ -169,6 +185,15 @@ impl ScoreWorker {
     /// Makes what this worker holds last [`LEASE`] longer. [`run`] sees to it by itself.
     pub async fn renew(&self) -> Result<()> {
         self.holdings.renew().await
+    }
+
+    /// Removes what is old, with pauses for others who write, if it is this worker that ranks; returns how much. [`run`] sees
+    /// to it by itself.
+    pub async fn prune(&self) -> Result<Vec<Pruned>> {
+        match &self.pruner {
+            Some(pruner) => pruner.prune().await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Gives back what this worker has claimed, and the ranking, so that others need not wait until that ends by itself. To
@@ -261,10 +286,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// another worker, for claims and ranking are given back at once. An error of the database that may pass is logged and waited
 /// out; any other ends the worker.
 pub async fn run(mut worker: ScoreWorker, shutdown: CancellationToken) -> Result<()> {
-    let holdings = Arc::clone(&worker.holdings);
+    let (holdings, pruner) = (Arc::clone(&worker.holdings), worker.pruner.clone());
     let outcome = tokio::select! {
         outcome = work(&mut worker, &shutdown) => outcome,
         never = holdings.keep() => match never {},
+        never = keep_pruning(pruner) => match never {},
     };
     match tokio::time::timeout(FAREWELL, worker.give_back()).await {
         Ok(Ok(())) => {}
@@ -274,6 +300,13 @@ pub async fn run(mut worker: ScoreWorker, shutdown: CancellationToken) -> Result
         Err(_) => tracing::warn!("the database does not answer: claims and lease end within {LEASE}"),
     }
     outcome
+}
+
+async fn keep_pruning(pruner: Option<Arc<Pruner>>) -> Infallible {
+    match pruner {
+        Some(pruner) => pruner.keep().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn work(worker: &mut ScoreWorker, shutdown: &CancellationToken) -> Result<()> {

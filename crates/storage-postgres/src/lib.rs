@@ -9,11 +9,16 @@ mod connect;
 mod errors;
 mod leases;
 mod models;
+mod old_partitions;
 mod operator;
+mod partitions;
 mod prices;
+mod retention;
 mod rounds;
 mod rows;
 mod standings;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::Timestamp;
@@ -22,6 +27,7 @@ use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 use storage::{Counts, Result, StorageError, Store};
 
 use crate::errors::{failed, migration_failed};
+use crate::partitions::Partitions;
 use crate::rows::counted;
 
 pub(crate) static MIGRATOR: Migrator = sqlx::migrate!();
@@ -30,18 +36,23 @@ pub(crate) static MIGRATOR: Migrator = sqlx::migrate!();
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     pool: PgPool,
+    partitions: Arc<Partitions>,
 }
 
 impl PostgresStore {
     /// Prepares to use the database at `postgres://user:password@host:port/name`. Nothing is sent before the first use;
     /// the schema is left as it is.
     pub async fn open(url: &str) -> Result<Self> {
-        Ok(PostgresStore { pool: connect::pool(url, false)? })
+        Self::connect(url, false)
     }
 
     /// The same for reading: every write is refused.
     pub async fn open_read_only(url: &str) -> Result<Self> {
-        Ok(PostgresStore { pool: connect::pool(url, true)? })
+        Self::connect(url, true)
+    }
+
+    fn connect(url: &str, read_only: bool) -> Result<Self> {
+        Ok(PostgresStore { pool: connect::pool(url, read_only)?, partitions: Arc::default() })
     }
 
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {

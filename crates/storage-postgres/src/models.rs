@@ -30,7 +30,8 @@ impl ModelRepository for PostgresStore {
                                   $6::timestamptz[], $7::timestamptz[])
              ON CONFLICT (model_id) DO UPDATE SET deployment_id = excluded.deployment_id, name = excluded.name,
                  cruncher_id = excluded.cruncher_id, cruncher_name = excluded.cruncher_name,
-                 joined_at = excluded.joined_at, last_connected_at = excluded.last_connected_at",
+                 joined_at = excluded.joined_at, last_connected_at = excluded.last_connected_at,
+                 first_scored_at = CASE WHEN models.joined_at = excluded.joined_at THEN models.first_scored_at END",
         )
         .bind(models.keys().map(|id| id.as_str()).collect::<Vec<_>>())
         .bind(models.values().map(|model| model.deployment_id.as_str()).collect::<Vec<_>>())

@@ -42,6 +42,18 @@ macro_rules! insert_rounds {
     };
 }
 
+/// When the first round resolved that was asked since the model `m` joined and of which it has a score.
+macro_rules! first_scored {
+    () => {
+        // A round resolves after it was asked, so the walk along the index begins where the model joined.
+        "(SELECT r.resolves_at FROM rounds r
+          JOIN scores s ON s.round_id = r.round_id AND s.model_id = m.model_id
+          WHERE r.state = 'scored' AND r.resolves_at >= m.joined_at AND r.performed_at >= m.joined_at
+          ORDER BY r.resolves_at LIMIT 1)"
+    };
+}
+pub(crate) use first_scored;
+
 #[async_trait]
 impl RoundRepository for PostgresStore {
     async fn mark_asked(&self, questions: &[Question], asked_at: Timestamp) -> Result<Vec<RoundId>> {
@@ -62,6 +74,7 @@ impl RoundRepository for PostgresStore {
         predictions: &[Prediction],
     ) -> Result<()> {
         let packed = PackedOutcomes::pack(predictions).await;
+        self.partitions.prepare(&self.pool, question.performed_at).await;
         let mut transaction = self.begin().await?;
         if close(&mut transaction, question, closed_at, packed.counts).await? {
             insert_outcomes(&mut transaction, question.id, &packed.outcomes).await?;
@@ -166,10 +179,12 @@ impl RoundRepository for PostgresStore {
         }
         let mut snapshot = self.snapshot().await?;
         let mut changes = changes_without_scores(&mut snapshot, after, resolved_after, rule, limit).await?;
-        let Some(last) = changes.last().map(|change| change.number) else {
+        let ids: Vec<RoundId> =
+            changes.iter().filter(|change| change.scored.is_some()).map(|change| change.round_id).collect();
+        if ids.is_empty() {
             return Ok(changes);
-        };
-        let mut scores = changed_scores(&mut snapshot, after, last, resolved_after, rule).await?;
+        }
+        let mut scores = scores_of_all(&mut snapshot, &ids).await?;
         for round in changes.iter_mut().filter_map(|change| change.scored.as_mut()) {
             round.scores = scores.remove(&round.id).unwrap_or_default();
         }
@@ -177,14 +192,11 @@ impl RoundRepository for PostgresStore {
     }
 
     async fn first_scored(&self) -> Result<Vec<(ModelId, Timestamp)>> {
-        // A round resolves after it was asked, so the walk along the index begins where the model joined.
-        let sql = "SELECT model_id,
-                          (SELECT r.resolves_at FROM rounds r
-                           JOIN scores s ON s.round_id = r.round_id AND s.model_id = m.model_id
-                           WHERE r.state = 'scored' AND r.resolves_at >= m.joined_at
-                             AND r.performed_at >= m.joined_at
-                           ORDER BY r.resolves_at LIMIT 1) AS first_scored_at
-                   FROM models m ORDER BY model_id";
+        let sql = concat!(
+            "SELECT model_id, coalesce(first_scored_at, ",
+            first_scored!(),
+            ") AS first_scored_at FROM models m ORDER BY model_id"
+        );
         let rows = sqlx::query(sql).fetch_all(&self.pool).await.map_err(failed)?;
         rows.iter().filter_map(|row| rows::first_scored(row).transpose()).collect()
     }
@@ -529,24 +541,16 @@ async fn changes_without_scores(
     rows.iter().map(|row| rows::score_change(row, rule)).collect()
 }
 
-/// The scores of the rounds with changes after `after` up to `last`, by round, each in the order of model ids.
-async fn changed_scores(
+/// The scores of rounds, by round, each in the order of model ids. By the rounds' ids and not by a join: so PostgreSQL knows
+/// before it begins which partitions to read, and leaves the others alone.
+async fn scores_of_all(
     connection: &mut PgConnection,
-    after: ChangeNumber,
-    last: ChangeNumber,
-    resolved_after: Timestamp,
-    rule: &str,
+    ids: &[RoundId],
 ) -> Result<HashMap<RoundId, Vec<ScoredPrediction>>> {
     let sql = "SELECT round_id, model_id, raw, relative FROM scores
-               WHERE round_id IN (SELECT round_id FROM rounds
-                                  WHERE change_number > $1 AND change_number <= $2 AND resolves_at > $3
-                                        AND rule = $4)
-               ORDER BY round_id, model_id";
+               WHERE round_id = ANY($1) ORDER BY round_id, model_id";
     let rows = sqlx::query(sql)
-        .bind(after.0)
-        .bind(last.0)
-        .bind(stored(resolved_after))
-        .bind(rule)
+        .bind(ids.iter().map(RoundId::as_uuid).collect::<Vec<_>>())
         .fetch_all(connection)
         .await
         .map_err(failed)?;

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, PgConnection, Postgres, Row, Type};
 use storage::{
-    AuditEntry, ChangeNumber, Contender, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord,
-    ScoringChange, StorageError, decode_document, decode_steps, decode_text,
+    Amount, AuditEntry, ChangeNumber, Contender, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord,
+    ScoringChange, StorageError, Unfinished, decode_document, decode_steps, decode_text,
 };
 use uuid::Uuid;
 
@@ -66,6 +66,10 @@ impl<'r> Reader<'r> {
     }
     pub(crate) fn scores(row: &'r PgRow) -> Self {
         Reader { row, table: "scores", key: outcome_key }
+    }
+    /// For sums over a table.
+    fn sums(row: &'r PgRow) -> Self {
+        Reader { row, table: "sums", key: |_| "all rows".to_owned() }
     }
     /// For leaderboards, standings and snapshots.
     pub(crate) fn documents(row: &'r PgRow, table: &'static str) -> Self {
@@ -315,6 +319,17 @@ pub(crate) fn first_scored(row: &PgRow) -> Result<Option<(ModelId, Timestamp)>> 
     let first = Reader::rounds(row).instant_if_any("first_scored_at")?;
     let model: ModelId = Reader::models(row).parse("model_id")?;
     Ok(first.map(|first| (model, first)))
+}
+
+/// How much of something is stored.
+pub(crate) fn amount(row: &PgRow) -> Result<Amount> {
+    let row = Reader::sums(row);
+    Ok(Amount { rows: row.count("rows")?, bytes: row.count("bytes")? })
+}
+
+pub(crate) fn unfinished(row: &PgRow) -> Result<Unfinished> {
+    let row = Reader::sums(row);
+    Ok(Unfinished { rounds: row.count("rounds")?, oldest: row.instant_if_any("oldest")? })
 }
 
 pub(crate) fn scoring_change(row: &PgRow) -> Result<ScoringChange> {

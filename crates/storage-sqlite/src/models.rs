@@ -53,7 +53,8 @@ async fn save(connection: &mut SqliteConnection, models: &[&Model]) -> Result<()
     sql.push(
         " ON CONFLICT (model_id) DO UPDATE SET deployment_id = excluded.deployment_id, name = excluded.name,
           cruncher_id = excluded.cruncher_id, cruncher_name = excluded.cruncher_name,
-          joined_at = excluded.joined_at, last_connected_at = excluded.last_connected_at",
+          joined_at = excluded.joined_at, last_connected_at = excluded.last_connected_at,
+          first_scored_at = CASE WHEN joined_at = excluded.joined_at THEN first_scored_at END",
     );
     sql.build().execute(connection).await.map_err(failed).map(drop)
 }

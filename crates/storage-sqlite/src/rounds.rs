@@ -28,6 +28,18 @@ struct Entry<'a> {
     counts: StatusCounts,
 }
 
+/// When the first round resolved that was asked since the model `m` joined and of which it has a score.
+macro_rules! first_scored {
+    () => {
+        // A round resolves after it was asked, so the walk along the index begins where the model joined.
+        "(SELECT r.resolves_at FROM rounds r
+          JOIN scores s ON s.round_id = r.round_id AND s.model_id = m.model_id
+          WHERE r.state = 'scored' AND r.resolves_at >= m.joined_at AND r.performed_at >= m.joined_at
+          ORDER BY r.resolves_at LIMIT 1)"
+    };
+}
+pub(crate) use first_scored;
+
 #[async_trait]
 impl RoundRepository for SqliteStore {
     async fn mark_asked(&self, questions: &[Question], asked_at: Timestamp) -> Result<Vec<RoundId>> {
@@ -169,14 +181,11 @@ impl RoundRepository for SqliteStore {
     }
 
     async fn first_scored(&self) -> Result<Vec<(ModelId, Timestamp)>> {
-        // A round resolves after it was asked, so the walk along the index begins where the model joined.
-        let sql = "SELECT model_id,
-                          (SELECT r.resolves_at FROM rounds r
-                           JOIN scores s ON s.round_id = r.round_id AND s.model_id = m.model_id
-                           WHERE r.state = 'scored' AND r.resolves_at >= m.joined_at
-                             AND r.performed_at >= m.joined_at
-                           ORDER BY r.resolves_at LIMIT 1) AS first_scored_at
-                   FROM models m ORDER BY model_id";
+        let sql = concat!(
+            "SELECT model_id, coalesce(first_scored_at, ",
+            first_scored!(),
+            ") AS first_scored_at FROM models m ORDER BY model_id"
+        );
         let rows = sqlx::query(sql).fetch_all(&self.readers).await.map_err(failed)?;
         rows.iter().filter_map(|row| rows::first_scored(row).transpose()).collect()
     }

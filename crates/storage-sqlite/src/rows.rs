@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, SqliteConnection, Type};
 use storage::{
-    AuditEntry, ChangeNumber, Contender, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord,
-    ScoringChange, StorageError, decode_document, decode_steps, decode_text,
+    Amount, AuditEntry, ChangeNumber, Contender, FeedStatus, Place, Result, RoundRecord, ScoreChange,
+    ScoreRecord, ScoringChange, StorageError, Unfinished, decode_document, decode_steps, decode_text,
 };
 use uuid::Uuid;
 
@@ -65,6 +65,10 @@ impl<'r> Reader<'r> {
     }
     pub(crate) fn scores(row: &'r SqliteRow) -> Self {
         Reader { row, table: "scores", key: outcome_key }
+    }
+    /// For sums over a table.
+    fn sums(row: &'r SqliteRow) -> Self {
+        Reader { row, table: "sums", key: |_| "all rows".to_owned() }
     }
     /// For leaderboards, standings and snapshots.
     pub(crate) fn documents(row: &'r SqliteRow, table: &'static str) -> Self {
@@ -318,6 +322,23 @@ pub(crate) fn first_scored(row: &SqliteRow) -> Result<Option<(ModelId, Timestamp
     let first = Reader::rounds(row).instant_if_any("first_scored_at")?;
     let model: ModelId = Reader::models(row).parse("model_id")?;
     Ok(first.map(|first| (model, first)))
+}
+
+/// How much of something is stored.
+pub(crate) fn amount(row: &SqliteRow) -> Result<Amount> {
+    let row = Reader::sums(row);
+    Ok(Amount { rows: row.count("rows")?, bytes: row.count("bytes")? })
+}
+
+pub(crate) fn unfinished(row: &SqliteRow) -> Result<Unfinished> {
+    let row = Reader::sums(row);
+    Ok(Unfinished { rounds: row.count("rounds")?, oldest: row.instant_if_any("oldest")? })
+}
+
+/// The key of a prediction or score.
+pub(crate) fn place(row: &SqliteRow) -> Result<Place> {
+    let row = Reader::predictions(row);
+    Ok(Place::After(row.round_id()?, Some(row.parse("model_id")?)))
 }
 
 pub(crate) fn scoring_change(row: &SqliteRow) -> Result<ScoringChange> {

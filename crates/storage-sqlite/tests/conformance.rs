@@ -43,3 +43,12 @@ async fn fresh_database() -> Option<SqliteDatabase> {
 }
 
 storage::conformance_tests!(fresh_database);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes and a gigabyte: for figures, with --ignored --nocapture"]
+async fn a_day_of_a_thousand_models_leaves() {
+    if let Some(database) = fresh_database().await {
+        storage::conformance::a_day_of_a_thousand_models_leaves(&database, 1500).await;
+        database.remove().await;
+    }
+}

@@ -11,6 +11,7 @@ mod leases;
 mod models;
 mod operator;
 mod prices;
+mod retention;
 mod rounds;
 mod samples;
 mod scores;
@@ -27,6 +28,7 @@ pub use leases::*;
 pub use models::*;
 pub use operator::*;
 pub use prices::*;
+pub use retention::*;
 pub use rounds::*;
 pub use scores::*;
 pub use standings::*;
@@ -127,6 +129,16 @@ macro_rules! conformance_tests {
             a_model_is_excluded_until_it_is_included,
             a_pause_lasts_until_it_is_resumed,
             what_operators_do_is_on_record_newest_first_and_what_changes_nothing_is_not,
+            old_rounds_leave_and_what_is_needed_stays,
+            a_round_waits_for_its_scores_and_leaves_then,
+            a_round_that_arrives_after_its_day_has_left_is_stored_and_leaves_too,
+            a_removal_that_is_cut_short_anywhere_loses_nothing_else,
+            two_processes_may_remove_the_same,
+            of_old_leaderboards_the_first_of_each_hour_and_the_newest_stay,
+            old_snapshots_and_prices_leave_but_for_the_newest,
+            when_a_model_was_first_scored_outlives_the_score,
+            unfinished_rounds_are_counted,
+            everything_leaves_as_the_settings_say,
             empty_arguments_change_nothing,
             bounds_may_be_the_first_and_last_instant,
             counts_add_up,

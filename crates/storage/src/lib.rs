@@ -24,6 +24,8 @@ mod leases;
 mod models;
 mod operator;
 mod prices;
+mod pruning;
+mod retention;
 mod rounds;
 mod standings;
 
@@ -40,6 +42,11 @@ pub use leases::{Hold, HolderId, Lease, LeaseName, LeaseRepository};
 pub use models::ModelRepository;
 pub use operator::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Unchanged};
 pub use prices::{FeedStatus, PriceRepository};
+pub use pruning::{Pruned, Pruning};
+pub use retention::{
+    Amount, Expiry, InvalidKeep, Keep, KeptTooShort, Place, Portion, Prunable, Retention,
+    RetentionRepository, Unfinished,
+};
 pub use rounds::{
     ChangeNumber, Contender, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores,
     ScoreChange, ScoreRecord, StepScore,
@@ -58,6 +65,7 @@ pub trait Store:
     + ModelRepository
     + StandingsRepository
     + OperatorRepository
+    + RetentionRepository
     + Send
     + Sync
 {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use storage::{Counts, ExportedPrediction, ExportedRound, Store, without_secrets};
 
+use super::prune;
 use crate::cli::{DbCommand, ExportKind, SettingsArgs};
 use crate::config::load;
 use crate::store;
@@ -21,6 +22,7 @@ pub async fn run(command: DbCommand) -> anyhow::Result<()> {
     match command {
         DbCommand::Migrate(settings) => migrate(&settings).await,
         DbCommand::Status { settings, json } => status(&settings, json).await,
+        DbCommand::Prune(args) => prune::run(args).await,
         DbCommand::Export { what, settings, from, to, json: _ } => {
             let range = (from.unwrap_or(Timestamp::UNIX_EPOCH), to.unwrap_or(Timestamp::MAX_UTC));
             match export(what, &settings, range).await {

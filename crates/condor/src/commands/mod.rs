@@ -10,6 +10,7 @@ pub mod operator;
 pub mod orchestrator;
 pub mod predict;
 pub mod probe;
+pub mod prune;
 pub mod replay;
 pub mod report;
 pub mod score;

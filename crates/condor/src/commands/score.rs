@@ -44,6 +44,7 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
         println!("scored {scored}, void {void}, scored again {rescored}, waiting for prices {waiting}");
         return Ok(());
     }
+    let worker = worker.pruning(config.retention);
     let readiness = Arc::new(ScoreReadiness { store, status: worker.status() });
     admin::serve(args.worker.admin_listen, "score", readiness, shutdown.clone()).await?;
     score_worker::run(worker, shutdown).await?;

@@ -8,10 +8,11 @@ use domain::{
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::{
-    AuditEntry, ChangeNumber, ClaimRepository, Contender, Counts, ExportedRound, ExportedScore, FeedStatus,
-    Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order,
-    OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
-    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
+    Amount, AuditEntry, ChangeNumber, ClaimRepository, Contender, Counts, Expiry, ExportedRound,
+    ExportedScore, FeedStatus, Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository,
+    OperatorRepository, Order, OutdatedRounds, Place, Portion, PriceRepository, Prunable, Result,
+    RetentionRepository, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
+    StandingsRepository, StorageError, Store, Unchanged, Unfinished,
 };
 use tokio::sync::watch;
 
@@ -134,6 +135,12 @@ switched! { OperatorRepository {
     audit(limit: usize) -> Vec<AuditEntry>;
     excluded_models() -> BTreeSet<ModelId>;
     pause() -> Option<AuditEntry>;
+} }
+
+switched! { RetentionRepository {
+    prunable(what: Prunable, expiry: &Expiry) -> Amount;
+    prune(what: Prunable, expiry: &Expiry, from: &Place) -> Portion;
+    unfinished(asked_before: Timestamp) -> Unfinished;
 } }
 
 switched! { StandingsRepository {

@@ -10,10 +10,11 @@ use domain::{
     RoundId, Standings, Timestamp,
 };
 use storage::{
-    AuditEntry, ChangeNumber, ClaimRepository, Contender, Counts, ExportedRound, ExportedScore, FeedStatus,
-    Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order,
-    OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
-    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
+    Amount, AuditEntry, ChangeNumber, ClaimRepository, Contender, Counts, Expiry, ExportedRound,
+    ExportedScore, FeedStatus, Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository,
+    OperatorRepository, Order, OutdatedRounds, Place, Portion, PriceRepository, Prunable, Result,
+    RetentionRepository, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
+    StandingsRepository, StorageError, Store, Unchanged, Unfinished,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -145,6 +146,12 @@ pass_on! { OperatorRepository {
     fn audit(limit: usize) -> Vec<AuditEntry>;
     fn excluded_models() -> BTreeSet<ModelId>;
     fn pause() -> Option<AuditEntry>;
+} }
+
+pass_on! { RetentionRepository {
+    fn prunable(what: Prunable, expiry: &Expiry) -> Amount;
+    fn prune(what: Prunable, expiry: &Expiry, from: &Place) -> Portion;
+    fn unfinished(asked_before: Timestamp) -> Unfinished;
 } }
 
 pass_on! { ModelRepository {

@@ -11,6 +11,7 @@ mod postgres;
 mod property;
 mod ranking;
 mod restarts;
+mod retention;
 mod rules;
 mod scoring;
 mod season;
