@@ -11,6 +11,7 @@ mod leases;
 mod models;
 mod operator;
 mod prices;
+mod roll_ups;
 mod rounds;
 mod rows;
 mod standings;

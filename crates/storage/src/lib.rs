@@ -24,6 +24,7 @@ mod leases;
 mod models;
 mod operator;
 mod prices;
+mod roll_ups;
 mod rounds;
 mod standings;
 
@@ -40,6 +41,7 @@ pub use leases::{Hold, HolderId, Lease, LeaseName, LeaseRepository};
 pub use models::ModelRepository;
 pub use operator::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Unchanged};
 pub use prices::{FeedStatus, PriceRepository};
+pub use roll_ups::{RollUpMark, RollUpRepository, StoredRollUps, decode_roll_up, encode_roll_up};
 pub use rounds::{
     ChangeNumber, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores, ScoreChange,
     ScoreRecord, StepScore,
@@ -57,6 +59,7 @@ pub trait Store:
     + LeaseRepository
     + ModelRepository
     + StandingsRepository
+    + RollUpRepository
     + OperatorRepository
     + Send
     + Sync
