@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo bench -p score-worker --bench pipeline -- URL [--rounds N]      URL is the address of an empty database
+//! cargo bench -p score-worker --bench pipeline -- URL --weeks N         windows alone: N more weeks than they reach back
 //! ```
 //!
 //! A measurement is a line of JSON.
@@ -10,6 +11,7 @@
 mod game;
 mod scoring;
 mod storing;
+mod windows;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -37,17 +39,24 @@ async fn main() -> Result<()> {
         [] => Ok(()),
         [url] => measure(url, ROUNDS).await,
         [url, "--rounds", rounds] => measure(url, rounds.parse()?).await,
-        _ => Err("usage: cargo bench -p score-worker --bench pipeline -- URL [--rounds N]".into()),
+        [url, "--weeks", weeks] => windows::measure(url, weeks.parse()?).await,
+        _ => {
+            Err("usage: cargo bench -p score-worker --bench pipeline -- URL [--rounds N | --weeks N]".into())
+        }
     }
 }
 
 async fn measure(url: &str, rounds: u32) -> Result<()> {
-    let store: Arc<dyn Store> = if url.starts_with("sqlite://") {
-        Arc::new(SqliteStore::open(url).await?)
-    } else {
-        Arc::new(PostgresStore::open(url).await?)
-    };
+    let store = open(url).await?;
     store.migrate().await?;
     storing::measure(store.as_ref()).await?;
     scoring::measure(store, rounds).await
+}
+
+async fn open(url: &str) -> Result<Arc<dyn Store>> {
+    Ok(if url.starts_with("sqlite://") {
+        Arc::new(SqliteStore::open(url).await?)
+    } else {
+        Arc::new(PostgresStore::open(url).await?)
+    })
 }

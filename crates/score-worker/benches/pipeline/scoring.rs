@@ -7,8 +7,6 @@ use domain::{
     Cruncher, DeploymentId, LedgerEntry, LedgerPosition, Model, Price, PricePoint, SimulatedClock, Span,
     Stopwatch, Weights,
 };
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use score_worker::{ScoreSettings, ScoreWorker};
 use scoring::SettlementSettings;
 use serde_json::json;
@@ -26,7 +24,7 @@ const INTERVAL: Span = Span::minutes(1);
 /// Scores `rounds` rounds, half of a day in steps of five minutes and half of an hour in steps of one; half of the models
 /// answer with other densities in every step. Prints how many predictions a second that is with all that belongs to it.
 pub async fn measure(store: Arc<dyn Store>, rounds: u32) -> Result<()> {
-    save_models(store.as_ref()).await?;
+    save_models(store.as_ref(), MODELS).await?;
     save_prices(store.as_ref(), rounds).await?;
     close_rounds(store.as_ref(), rounds).await?;
     let end = start()? + Span::hours(24) + INTERVAL.times(rounds + 1);
@@ -43,7 +41,8 @@ pub async fn measure(store: Arc<dyn Store>, rounds: u32) -> Result<()> {
     Ok(())
 }
 
-fn settings() -> Result<ScoreSettings> {
+/// As the program comes, for prices of each minute.
+pub fn settings() -> Result<ScoreSettings> {
     Ok(ScoreSettings {
         scoring: scoring::ScoreSettings::with_rule("crps")?,
         settlement: SettlementSettings::new(INTERVAL),
@@ -52,7 +51,8 @@ fn settings() -> Result<ScoreSettings> {
     })
 }
 
-async fn save_models(store: &dyn Store) -> Result<()> {
+/// Stores so many models, which joined at the start.
+pub async fn save_models(store: &dyn Store, count: u64) -> Result<()> {
     let joined_at = start()?;
     let model = |number| -> Result<Model> {
         Ok(Model {
@@ -64,14 +64,14 @@ async fn save_models(store: &dyn Store) -> Result<()> {
             last_connected_at: joined_at,
         })
     };
-    let models = (0..MODELS).map(model).collect::<Result<Vec<_>>>()?;
+    let models = (0..count).map(model).collect::<Result<Vec<_>>>()?;
     Ok(store.save_models(&models).await?)
 }
 
 /// A walk of closes until the last round has resolved.
 async fn save_prices(store: &dyn Store, rounds: u32) -> Result<()> {
     let (asset, mut at, mut price) = ("BTC".parse::<domain::Asset>()?, start()?, 100_000.0);
-    let mut random = Random(ChaCha8Rng::seed_from_u64(1));
+    let mut random = Random::from_seed(1);
     let mut entries = Vec::new();
     for position in 1..=u64::from(24 * 60 + rounds + 2) {
         entries.push(LedgerEntry {
