@@ -2,6 +2,7 @@
 //! predictions, windows and ranking. No I/O and no async; `clock` alone reads the system clock.
 
 pub mod clock;
+mod history;
 mod ids;
 mod model;
 mod price;
@@ -12,6 +13,9 @@ mod time;
 mod window;
 
 pub use clock::{Clock, SimulatedClock, Stopwatch, SystemClock};
+pub use history::{
+    ModelNumber, RollUp, RollUpChanges, RolledHour, RolledModel, RolledRound, ScoreHistory, Sums,
+};
 pub use ids::{Asset, CrunchId, DeploymentId, InvalidId, ModelId, RoundId};
 pub use model::{Cruncher, Model};
 pub use price::{InvalidPrice, LedgerEntry, LedgerPosition, Price, PricePoint};
@@ -20,6 +24,6 @@ pub use round::{AnswerBytes, Prediction, PredictionStatus, Question, RoundState,
 pub use schedule::{Method, Schedule, ScheduleError, Schedules, Target};
 pub use time::{InvalidSpan, Span, Timestamp, TimestampExt};
 pub use window::{
-    ModelStanding, Parameter, ParameterStanding, PerWindow, ScoreHistory, ScoredPrediction, ScoredRound,
-    Standings, Weights, Window, WindowScore,
+    ModelStanding, Parameter, ParameterStanding, PerWindow, ScoredPrediction, ScoredRound, Standings,
+    Weights, Window, WindowScore,
 };

@@ -177,7 +177,7 @@ impl ScoreWorker {
     /// while another worker ranks.
     pub async fn rank(&mut self, as_of: Timestamp) -> Result<()> {
         let lease = self.ranking_lease(as_of).await?.ok_or(StorageError::LeaseLost(LeaseName::Ranking))?;
-        let since = self.ranker.first_in_own_windows(as_of).await?;
+        let since = self.ranker.first_in_own_windows(as_of, &lease).await?;
         let outdated = self.outdated(since, as_of).await?;
         self.ranker.rank(as_of, outdated, &lease).await
     }
@@ -218,12 +218,12 @@ impl ScoreWorker {
     async fn rescore_and_rank(&mut self, now: Timestamp, progress: &mut Progress) -> Result<usize> {
         let lease = self.ranking_lease(now).await?;
         let since = match &lease {
-            Some(_) => self.ranker.first_in_own_windows(now).await?,
+            Some(lease) => self.ranker.first_in_own_windows(now, lease).await?,
             None => first_in_windows(now),
         };
         let rescored = self.rescore_some(since, now, progress).await?;
         if let Some(lease) = lease {
-            let follow = self.ranker.follow(now);
+            let follow = self.ranker.follow(now, &lease);
             if self.meter.time(|spent| &mut spent.ranking, follow).await? {
                 self.outdated = None;
             }

@@ -1,8 +1,8 @@
 //! Windows, snapshots and the leaderboard, from the scores as stored.
 //!
 //! The ranker follows the changes of scores in the database, whoever made them, so that a second score worker or a
-//! restart leads to the same numbers. It writes for the one worker that holds the lease on the ranking. The others do not
-//! follow: to read every score again in each of them would cost more than the moment in which one that takes over reads them.
+//! restart leads to the same numbers. It writes for the one worker that holds the lease on the ranking: also the roll-ups,
+//! of which it holds a copy. Who takes over reads them, and rolls up what has changed since.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,10 +11,12 @@ use domain::{
     Leaderboard, ModelId, ModelStanding, Rescoring, ScoreHistory, Span, Standings, Timestamp, TimestampExt,
     Weights, Window, rank,
 };
-use storage::{ChangeNumber, Lease, OutdatedRounds, Result, ScoreChange, ScoringChange, Store};
+use storage::{
+    ChangeNumber, Lease, OutdatedRounds, Result, RollUpMark, ScoreChange, ScoringChange, Store, StoredRollUps,
+};
 
-/// Changes read at once.
-const BATCH: usize = 1000;
+/// Changes rolled up at once: few, so that what is saved of them holds no other writer up.
+const BATCH: usize = 100;
 
 /// How far back snapshots are written again when a score comes late.
 const AMENDED: Span = Span::hours(24);
@@ -29,9 +31,7 @@ pub struct Ranker {
 /// What is held in memory once it has been read.
 struct State {
     history: ScoreHistory,
-    /// Rounds that resolved up to here were of no use when the worker started, and are left out since.
-    held_after: Timestamp,
-    /// Every change up to here is in the history.
+    /// Every change up to here is in the history and in the roll-ups.
     seen: ChangeNumber,
     /// Every change up to here is in the leaderboards and the snapshots.
     ranked: ChangeNumber,
@@ -46,6 +46,8 @@ struct State {
     has_unscored: bool,
     /// What the newest leaderboard says of its rule; `None` while there is none.
     shown: Option<Announcement>,
+    /// The newest leaderboard is of before the worker was started, perhaps with other weights.
+    is_of_before: bool,
 }
 
 /// What a leaderboard says besides the ranking: by which rule it is, what of it is not yet, and who is left out.
@@ -59,7 +61,7 @@ struct Announcement {
 impl State {
     fn is_leaderboard_due(&self, as_of: Timestamp, announcement: &Announcement) -> bool {
         self.unshown.first().is_some_and(|resolved| *resolved <= as_of)
-            || self.shown.as_ref().is_some_and(|shown| shown != announcement)
+            || self.shown.as_ref().is_some_and(|shown| self.is_of_before || shown != announcement)
     }
 
     fn is_snapshot_due(&self, as_of: Timestamp) -> bool {
@@ -67,17 +69,15 @@ impl State {
     }
 
     /// Takes a change; returns when the round resolved, unless the snapshots hold the change already.
-    fn take(&mut self, change: ScoreChange) -> Option<Timestamp> {
+    fn take(&mut self, change: &ScoreChange) -> Option<Timestamp> {
         self.seen = change.number;
-        let is_in_windows = match change.scored {
+        self.has_unscored |= change.scored.is_none();
+        let is_in_windows = match &change.scored {
             Some(round) => {
                 self.history.insert(round);
                 true
             }
-            None => {
-                self.has_unscored = true;
-                self.history.remove(change.round_id).is_some()
-            }
+            None => self.history.remove(change.round_id, change.resolves_at),
         };
         if is_in_windows {
             self.unshown.insert(change.resolves_at);
@@ -108,14 +108,14 @@ impl Ranker {
     }
 
     /// Takes the changes of scores since the last time; true when rounds were voided in them, or scored by another rule.
-    pub async fn follow(&mut self, now: Timestamp) -> Result<bool> {
-        let state = self.refreshed(full_minute(now)).await?;
+    pub async fn follow(&mut self, now: Timestamp, lease: &Lease) -> Result<bool> {
+        let state = self.refreshed(full_minute(now), lease).await?;
         Ok(std::mem::take(&mut self.state.insert(state).has_unscored))
     }
 
     /// Rounds that resolved after this are in some window that is yet to be written.
-    pub async fn first_in_own_windows(&mut self, now: Timestamp) -> Result<Timestamp> {
-        let state = self.state(full_minute(now)).await?;
+    pub async fn first_in_own_windows(&mut self, now: Timestamp, lease: &Lease) -> Result<Timestamp> {
+        let state = self.state(full_minute(now), lease).await?;
         let first_written = full_minute(now).min(state.next_snapshot);
         self.state = Some(state);
         Ok(first_written - Window::Anchor.span())
@@ -130,7 +130,7 @@ impl Ranker {
         lease: &Lease,
     ) -> Result<Option<Timestamp>> {
         let as_of = full_minute(now);
-        let mut state = self.state(as_of).await?;
+        let mut state = self.state(as_of, lease).await?;
         let written = self.write_due_of(&mut state, as_of, outdated, lease).await;
         self.state = Some(state);
         written
@@ -138,7 +138,7 @@ impl Ranker {
 
     /// Writes the leaderboard as of `as_of`.
     pub async fn rank(&mut self, as_of: Timestamp, outdated: OutdatedRounds, lease: &Lease) -> Result<()> {
-        let mut state = self.refreshed(as_of).await?;
+        let mut state = self.refreshed(as_of, lease).await?;
         self.read_members(&mut state).await?;
         let announcement = self.announcement(outdated.all).await?;
         let written = self.write_leaderboard(&mut state, as_of, announcement, lease).await;
@@ -174,7 +174,7 @@ impl Ranker {
             return Ok(None);
         }
         self.write_leaderboard(state, as_of, announcement, lease).await?;
-        state.history.forget_before(first_amended(as_of));
+        state.history.forget_before(first_amended(as_of).min(state.next_snapshot));
         Ok(Some(as_of))
     }
 
@@ -185,20 +185,21 @@ impl Ranker {
         announcement: Announcement,
         lease: &Lease,
     ) -> Result<()> {
-        let standings = state.history.standings(as_of, &self.weights);
+        let standings = self.standings(state, as_of).await?;
         let leaderboard = rank_included(&standings, &announcement);
         let ranked = state.ranked_up_to(as_of);
         self.store.save_leaderboard(&leaderboard, &standings, ranked, lease).await?;
         state.ranked = ranked;
         state.unshown.retain(|resolved| *resolved > as_of);
         state.shown = Some(announcement);
+        state.is_of_before = false;
         Ok(())
     }
 
     async fn write_snapshots(&self, state: &mut State, as_of: Timestamp, lease: &Lease) -> Result<()> {
         state.next_snapshot = state.next_snapshot.max(first_snapshot(as_of));
         while state.is_snapshot_due(as_of) {
-            let standings = state.history.standings(state.next_snapshot, &self.weights);
+            let standings = self.standings(state, state.next_snapshot).await?;
             if !standings.models.is_empty() {
                 self.store.save_snapshot(&standings, lease).await?;
             }
@@ -207,82 +208,130 @@ impl Ranker {
         Ok(())
     }
 
+    async fn standings(&self, state: &mut State, as_of: Timestamp) -> Result<Standings> {
+        let missing = state.history.hours_to_hold_for(as_of);
+        self.hold(&mut state.history, &missing).await?;
+        Ok(state.history.standings(as_of, &self.weights))
+    }
+
     /// The state as it is; taken out, so that an error half-way leads to a fresh start.
-    async fn state(&mut self, as_of: Timestamp) -> Result<State> {
+    async fn state(&mut self, as_of: Timestamp, lease: &Lease) -> Result<State> {
         match self.state.take() {
             Some(state) => Ok(state),
-            None => self.load(as_of).await,
+            None => self.load(as_of, lease).await,
         }
     }
 
     /// The state with everything that is stored by now; taken out as well.
-    async fn refreshed(&mut self, as_of: Timestamp) -> Result<State> {
+    async fn refreshed(&mut self, as_of: Timestamp, lease: &Lease) -> Result<State> {
         let Some(mut state) = self.state.take() else {
-            return self.load(as_of).await;
+            return self.load(as_of, lease).await;
         };
-        self.read_changes(&mut state, as_of).await?;
+        // Of what resolved before any window, only when a model began is of use.
+        self.read_changes(&mut state, Timestamp::MIN_UTC, as_of, lease).await?;
         Ok(state)
     }
 
-    /// The state of a worker that has just been started, or ranks from now on: the newest snapshot may lack what was scored
-    /// since, and so may the leaderboard; older snapshots may lack late scores that were stored after the last leaderboard.
-    async fn load(&self, as_of: Timestamp) -> Result<State> {
+    /// The state of a worker that has just been started, or ranks from now on: snapshots and the leaderboard may lack what was
+    /// stored since the last change that they hold.
+    async fn load(&self, as_of: Timestamp, lease: &Lease) -> Result<State> {
         let first_snapshot = first_snapshot(as_of);
-        let rule_since = rule_since(&self.store.scoring_changes().await?, &self.rule);
-        let newest_snapshot = self.store.newest_snapshot_at().await?;
-        let next_snapshot = match newest_snapshot {
+        let next_snapshot = match self.store.newest_snapshot_at().await? {
             None => first_snapshot,
-            Some(newest) if newest < rule_since => first_snapshot.max(newest + Span::HOUR),
-            Some(newest) => first_snapshot.max(newest),
+            Some(newest) => first_snapshot.max(newest + Span::HOUR),
         };
         let shown =
             self.store.latest_leaderboard().await?.map(
                 |Leaderboard { rule, rescoring, excluded, .. }| Announcement { rule, rescoring, excluded },
             );
+        let after = next_snapshot.min(first_amended(as_of)) - Window::Anchor.span();
+        let rolled_up = self.store.roll_ups(&self.rule, after).await?;
+        let is_new = rolled_up.is_none();
+        let (history, seen) = match rolled_up {
+            Some(StoredRollUps { mark, models, hours }) => {
+                (ScoreHistory::restore(after, models, hours), mark.up_to)
+            }
+            None => {
+                self.store.clear_roll_ups(lease).await?;
+                (ScoreHistory::new(after), ChangeNumber::default())
+            }
+        };
         let mut state = State {
-            history: ScoreHistory::new(),
-            held_after: next_snapshot.min(first_amended(as_of)) - Window::Anchor.span(),
-            seen: ChangeNumber::default(),
+            history,
+            seen,
             ranked: self.store.ranked_up_to().await?,
             unshown: BTreeSet::new(),
             next_snapshot,
-            rule_since,
+            rule_since: rule_since(&self.store.scoring_changes().await?, &self.rule),
             has_unscored: false,
             shown,
+            is_of_before: true,
         };
         self.read_members(&mut state).await?;
         // The newest leaderboard may still hold what was voided since.
-        let earliest = self.read_changes(&mut state, as_of).await?;
-        state.unshown.extend(earliest);
-        for (id, first) in self.store.first_scored().await? {
-            state.history.note_first_scored(&id, first);
+        if let Some(earliest) = self.store.earliest_change(state.ranked, after).await? {
+            state.unshown.insert(earliest);
+            state.amend_snapshots(earliest, as_of);
         }
+        let resolved_after = if is_new { after } else { Timestamp::MIN_UTC };
+        self.read_changes(&mut state, resolved_after, as_of, lease).await?;
         Ok(state)
     }
 
-    /// Takes every change that is not in the history; returns the earliest resolution of a round that snapshots lack.
-    async fn read_changes(&self, state: &mut State, as_of: Timestamp) -> Result<Option<Timestamp>> {
-        let mut earliest = None;
+    /// Takes every change that is not in the history, of rounds that resolved after `resolved_after`, and rolls them up.
+    async fn read_changes(
+        &self,
+        state: &mut State,
+        resolved_after: Timestamp,
+        as_of: Timestamp,
+        lease: &Lease,
+    ) -> Result<()> {
         loop {
-            let changes = self.store.score_changes(state.seen, state.held_after, &self.rule, BATCH).await?;
-            let is_last = changes.len() < BATCH;
-            let resolved = changes.into_iter().filter_map(|change| state.take(change)).min();
-            earliest = earliest.into_iter().chain(resolved).min();
-            if is_last {
-                break;
+            let changes = self.store.score_changes(state.seen, resolved_after, &self.rule, BATCH).await?;
+            let missing = state.history.hours_to_hold(changes.iter().map(|change| change.resolves_at));
+            self.hold(&mut state.history, &missing).await?;
+            if let Some(earliest) = changes.iter().filter_map(|change| state.take(change)).min() {
+                state.amend_snapshots(earliest, as_of);
+            }
+            self.look_up_beginnings(&mut state.history).await?;
+            self.save(state, lease).await?;
+            state.history.let_go(as_of);
+            if changes.len() < BATCH {
+                return Ok(());
             }
         }
-        if let Some(earliest) = earliest {
-            state.amend_snapshots(earliest, as_of);
+    }
+
+    /// Takes all rounds of the hours with these ends.
+    async fn hold(&self, history: &mut ScoreHistory, ends: &[Timestamp]) -> Result<()> {
+        if !ends.is_empty() {
+            history.hold(ends, self.store.rolled_rounds(ends).await?);
         }
-        Ok(earliest)
+        Ok(())
+    }
+
+    async fn look_up_beginnings(&self, history: &mut ScoreHistory) -> Result<()> {
+        let unsure = history.unsure_of();
+        if !unsure.is_empty() {
+            history.set_first_scored(&self.store.first_scored(&unsure).await?);
+        }
+        Ok(())
+    }
+
+    async fn save(&self, state: &mut State, lease: &Lease) -> Result<()> {
+        let changes = state.history.take_changes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mark = RollUpMark { rule: self.rule.clone(), up_to: state.seen, after: state.history.after() };
+        self.store.save_roll_ups(&changes, &mark, lease).await
     }
 
     async fn read_members(&self, state: &mut State) -> Result<()> {
         for model in self.store.models().await? {
             state.history.set_member(&model.id, model.joined_at);
         }
-        Ok(())
+        self.look_up_beginnings(&mut state.history).await
     }
 }
 

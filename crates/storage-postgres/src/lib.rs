@@ -14,6 +14,7 @@ mod operator;
 mod partitions;
 mod prices;
 mod retention;
+mod roll_ups;
 mod rounds;
 mod rows;
 mod standings;

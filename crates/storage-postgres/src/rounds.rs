@@ -191,13 +191,33 @@ impl RoundRepository for PostgresStore {
         Ok(changes)
     }
 
-    async fn first_scored(&self) -> Result<Vec<(ModelId, Timestamp)>> {
+    async fn earliest_change(
+        &self,
+        after: ChangeNumber,
+        resolved_after: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        let sql = "SELECT round_id, resolves_at FROM rounds WHERE change_number > $1 AND resolves_at > $2
+                   ORDER BY resolves_at LIMIT 1";
+        let row = sqlx::query(sql)
+            .bind(after.0)
+            .bind(stored(resolved_after))
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed)?;
+        row.map(|row| Reader::rounds(&row).instant("resolves_at")).transpose()
+    }
+
+    async fn first_scored(&self, models: &[ModelId]) -> Result<Vec<(ModelId, Timestamp)>> {
         let sql = concat!(
             "SELECT model_id, coalesce(first_scored_at, ",
             first_scored!(),
-            ") AS first_scored_at FROM models m ORDER BY model_id"
+            ") AS first_scored_at FROM models m WHERE model_id = ANY ($1::text[]) ORDER BY model_id"
         );
-        let rows = sqlx::query(sql).fetch_all(&self.pool).await.map_err(failed)?;
+        if models.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<&str> = models.iter().map(ModelId::as_str).collect();
+        let rows = sqlx::query(sql).bind(ids).fetch_all(&self.pool).await.map_err(failed)?;
         rows.iter().filter_map(|row| rows::first_scored(row).transpose()).collect()
     }
 

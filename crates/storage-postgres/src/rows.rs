@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use domain::{
     AnswerBytes, Cruncher, LedgerEntry, LedgerPosition, Model, ModelId, Parameter, Prediction, Price,
-    PricePoint, Question, RoundId, ScoredPrediction, ScoredRound, Span, StatusCounts, Timestamp,
+    PricePoint, Question, RollUp, RolledHour, RolledModel, RolledRound, RoundId, ScoredPrediction,
+    ScoredRound, Span, StatusCounts, Timestamp,
 };
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, PgConnection, Postgres, Row, Type};
 use storage::{
-    Amount, AuditEntry, ChangeNumber, Contender, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord,
-    ScoringChange, StorageError, Unfinished, decode_document, decode_steps, decode_text,
+    Amount, AuditEntry, ChangeNumber, Contender, FeedStatus, Result, RollUpMark, RoundRecord, ScoreChange,
+    ScoreRecord, ScoringChange, StorageError, Unfinished, decode_document, decode_roll_up, decode_steps,
+    decode_text,
 };
 use uuid::Uuid;
 
@@ -70,6 +72,18 @@ impl<'r> Reader<'r> {
     /// For sums over a table.
     fn sums(row: &'r PgRow) -> Self {
         Reader { row, table: "sums", key: |_| "all rows".to_owned() }
+    }
+    pub(crate) fn roll_up_mark(row: &'r PgRow) -> Self {
+        Reader { row, table: "roll_up_mark", key: |_| "the only one".to_owned() }
+    }
+    pub(crate) fn roll_up_models(row: &'r PgRow) -> Self {
+        Reader { row, table: "roll_up_models", key: number_key }
+    }
+    pub(crate) fn roll_up_hours(row: &'r PgRow) -> Self {
+        Reader { row, table: "roll_up_hours", key: hour_key }
+    }
+    pub(crate) fn roll_up_rounds(row: &'r PgRow) -> Self {
+        Reader { row, table: "roll_up_rounds", key: round_key }
     }
     /// For leaderboards, standings and snapshots.
     pub(crate) fn documents(row: &'r PgRow, table: &'static str) -> Self {
@@ -135,6 +149,14 @@ impl<'r> Reader<'r> {
         self.convert("document", |bytes: &[u8]| decode_document(bytes))
     }
 
+    fn parameter(&self) -> Result<Parameter> {
+        Ok(Parameter { asset: self.parse("asset")?, horizon: self.span("horizon_s")? })
+    }
+
+    fn roll_up(&self, models: usize) -> Result<RollUp> {
+        self.convert("sums", |bytes: &[u8]| decode_roll_up(bytes, models))
+    }
+
     fn corrupt(&self, column: &'static str, why: impl Display) -> StorageError {
         StorageError::Corrupt { table: self.table, column, row: (self.key)(self.row), why: why.to_string() }
     }
@@ -167,6 +189,11 @@ fn outcome_key(row: &PgRow) -> String {
 
 fn instant_key(row: &PgRow) -> String {
     shown::<Timestamp>(row, "as_of")
+}
+
+fn hour_key(row: &PgRow) -> String {
+    let [hour_end, horizon] = [shown::<Timestamp>(row, "hour_end"), shown::<i64>(row, "horizon_s")];
+    format!("{hour_end} {} {horizon}", shown::<&str>(row, "asset"))
 }
 
 pub(crate) fn model(row: &PgRow) -> Result<Model> {
@@ -301,7 +328,7 @@ pub(crate) fn score_change(row: &PgRow, rule: &str) -> Result<ScoreChange> {
     let is_by_rule = row.get::<Option<&str>>("rule")? == Some(rule);
     let scored = ScoredRound {
         id: round_id,
-        parameter: Parameter { asset: row.parse("asset")?, horizon: row.span("horizon_s")? },
+        parameter: row.parameter()?,
         performed_at: row.instant("performed_at")?,
         resolves_at: row.instant("resolves_at")?,
         scores: Vec::new(),
@@ -346,5 +373,40 @@ pub(crate) fn audit_entry(row: &PgRow) -> Result<AuditEntry> {
         action: row.get("action")?,
         subject: row.get("subject")?,
         reason: row.get("reason")?,
+    })
+}
+
+pub(crate) fn roll_up_mark(row: &PgRow) -> Result<RollUpMark> {
+    let row = Reader::roll_up_mark(row);
+    Ok(RollUpMark {
+        rule: row.get("rule")?,
+        up_to: ChangeNumber(row.get("up_to")?),
+        after: row.instant("after")?,
+    })
+}
+
+pub(crate) fn rolled_model(row: &PgRow) -> Result<RolledModel> {
+    let row = Reader::roll_up_models(row);
+    Ok(RolledModel {
+        id: row.parse("model_id")?,
+        joined_at: row.instant_if_any("joined_at")?,
+        first_scored_at: row.instant_if_any("first_scored_at")?,
+    })
+}
+
+/// An hour of models with numbers below `models`.
+pub(crate) fn rolled_hour(row: &PgRow, models: usize) -> Result<RolledHour> {
+    let row = Reader::roll_up_hours(row);
+    Ok(RolledHour { end: row.instant("hour_end")?, parameter: row.parameter()?, sums: row.roll_up(models)? })
+}
+
+/// A round of models with numbers below `models`.
+pub(crate) fn rolled_round(row: &PgRow, models: usize) -> Result<RolledRound> {
+    let row = Reader::roll_up_rounds(row);
+    Ok(RolledRound {
+        id: row.round_id()?,
+        parameter: row.parameter()?,
+        resolves_at: row.instant("resolves_at")?,
+        sums: row.roll_up(models)?,
     })
 }

@@ -12,6 +12,7 @@ mod models;
 mod operator;
 mod prices;
 mod retention;
+mod roll_ups;
 mod rounds;
 mod rows;
 mod standings;

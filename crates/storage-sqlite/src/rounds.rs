@@ -180,13 +180,33 @@ impl RoundRepository for SqliteStore {
         Ok(changes)
     }
 
-    async fn first_scored(&self) -> Result<Vec<(ModelId, Timestamp)>> {
+    async fn earliest_change(
+        &self,
+        after: ChangeNumber,
+        resolved_after: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        let sql = "SELECT round_id, resolves_at FROM rounds WHERE change_number > ?1 AND resolves_at > ?2
+                   ORDER BY +resolves_at LIMIT 1";
+        let row = sqlx::query(sql)
+            .bind(after.0)
+            .bind(micros(resolved_after))
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
+        row.map(|row| Reader::rounds(&row).instant("resolves_at")).transpose()
+    }
+
+    async fn first_scored(&self, models: &[ModelId]) -> Result<Vec<(ModelId, Timestamp)>> {
         let sql = concat!(
             "SELECT model_id, coalesce(first_scored_at, ",
             first_scored!(),
-            ") AS first_scored_at FROM models m ORDER BY model_id"
+            ") AS first_scored_at FROM models m WHERE model_id IN (SELECT value FROM json_each(?1)) ORDER BY model_id"
         );
-        let rows = sqlx::query(sql).fetch_all(&self.readers).await.map_err(failed)?;
+        if models.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = serde_json::to_string(models).map_err(|error| unstorable(error.to_string()))?;
+        let rows = sqlx::query(sql).bind(ids).fetch_all(&self.readers).await.map_err(failed)?;
         rows.iter().filter_map(|row| rows::first_scored(row).transpose()).collect()
     }
 

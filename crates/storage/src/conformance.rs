@@ -12,6 +12,7 @@ mod models;
 mod operator;
 mod prices;
 mod retention;
+mod roll_ups;
 mod rounds;
 mod samples;
 mod scores;
@@ -29,6 +30,7 @@ pub use models::*;
 pub use operator::*;
 pub use prices::*;
 pub use retention::*;
+pub use roll_ups::*;
 pub use rounds::*;
 pub use scores::*;
 pub use standings::*;
@@ -124,6 +126,11 @@ macro_rules! conformance_tests {
             leaderboards_are_listed_oldest_first_the_newest_of_them,
             snapshots_are_kept_by_hour,
             changes_of_scoring_are_recorded_in_order_and_a_repetition_is_none,
+            roll_ups_come_back_to_the_last_bit_and_are_replaced,
+            roll_ups_are_of_one_rule_and_reach_back_so_far,
+            who_lost_the_ranking_rolls_nothing_up,
+            a_roll_up_that_cannot_be_read_names_its_place,
+            the_earliest_round_with_a_change_is_found,
             a_round_voided_by_hand_is_judged_by_no_rule_until_it_is_rescored,
             only_what_was_asked_and_is_kept_can_be_judged_by_hand,
             a_model_is_excluded_until_it_is_included,

@@ -26,6 +26,7 @@ mod operator;
 mod prices;
 mod pruning;
 mod retention;
+mod roll_ups;
 mod rounds;
 mod standings;
 
@@ -47,6 +48,7 @@ pub use retention::{
     Amount, Expiry, InvalidKeep, Keep, KeptTooShort, Place, Portion, Prunable, Retention,
     RetentionRepository, Unfinished,
 };
+pub use roll_ups::{RollUpMark, RollUpRepository, StoredRollUps, decode_roll_up, encode_roll_up};
 pub use rounds::{
     ChangeNumber, Contender, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores,
     ScoreChange, ScoreRecord, StepScore,
@@ -64,6 +66,7 @@ pub trait Store:
     + LeaseRepository
     + ModelRepository
     + StandingsRepository
+    + RollUpRepository
     + OperatorRepository
     + RetentionRepository
     + Send

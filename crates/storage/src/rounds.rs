@@ -296,8 +296,16 @@ pub trait RoundRepository: Sync {
         limit: usize,
     ) -> Result<Vec<ScoreChange>>;
 
-    /// For every model with one: when its first scored round asked since it joined resolved.
-    async fn first_scored(&self) -> Result<Vec<(ModelId, Timestamp)>>;
+    /// When the earliest of the rounds resolved that resolved after `resolved_after` and whose scores were changed after
+    /// `after`.
+    async fn earliest_change(
+        &self,
+        after: ChangeNumber,
+        resolved_after: Timestamp,
+    ) -> Result<Option<Timestamp>>;
+
+    /// For those of these models with one: when its first scored round asked since it joined resolved. In the order of ids.
+    async fn first_scored(&self, models: &[ModelId]) -> Result<Vec<(ModelId, Timestamp)>>;
 
     /// One round.
     async fn round(&self, id: RoundId) -> Result<Option<RoundRecord>>;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use domain::{
     Asset, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction, PricePoint, Question,
-    RoundId, Standings, Timestamp,
+    RollUpChanges, RolledRound, RoundId, Standings, Timestamp,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use storage::{
     Amount, AuditEntry, ChangeNumber, ClaimRepository, Contender, Counts, Expiry, ExportedRound,
     ExportedScore, FeedStatus, Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository,
     OperatorRepository, Order, OutdatedRounds, Place, Portion, PriceRepository, Prunable, Result,
-    RetentionRepository, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store, Unchanged, Unfinished,
+    RetentionRepository, RollUpMark, RollUpRepository, RoundRecord, RoundRepository, RoundScores,
+    ScoreChange, ScoringChange, StandingsRepository, StorageError, Store, StoredRollUps, Unchanged,
+    Unfinished,
 };
 use tokio::sync::watch;
 
@@ -109,7 +110,8 @@ switched! { RoundRepository {
     store_scores_together(rounds: &[RoundScores]) -> ();
     void_round(id: RoundId, rule: &str, at: Timestamp, reason: &str) -> ();
     score_changes(after: ChangeNumber, resolved_after: Timestamp, rule: &str, limit: usize) -> Vec<ScoreChange>;
-    first_scored() -> Vec<(ModelId, Timestamp)>;
+    earliest_change(after: ChangeNumber, resolved_after: Timestamp) -> Option<Timestamp>;
+    first_scored(models: &[ModelId]) -> Vec<(ModelId, Timestamp)>;
     round(id: RoundId) -> Option<RoundRecord>;
     scored_count(model: &ModelId, after: Timestamp) -> u64;
     export_rounds(from: Timestamp, to: Timestamp, after: Option<RoundId>, limit: usize) -> Vec<ExportedRound>;
@@ -161,4 +163,11 @@ switched! { Store {
     check_schema() -> ();
     ping() -> ();
     counts(active_since: Timestamp) -> Counts;
+} }
+
+switched! { RollUpRepository {
+    roll_ups(rule: &str, after: Timestamp) -> Option<StoredRollUps>;
+    rolled_rounds(ends: &[Timestamp]) -> Vec<RolledRound>;
+    save_roll_ups(changes: &RollUpChanges, mark: &RollUpMark, lease: &Lease) -> ();
+    clear_roll_ups(lease: &Lease) -> ();
 } }

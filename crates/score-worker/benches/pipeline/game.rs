@@ -39,7 +39,7 @@ pub fn question(horizon: Span, step: Span, performed_at: Timestamp) -> Result<Qu
 
 /// The text with which the model of this number answers a question.
 pub fn text(question: &Question, numbers: Numbers, model: u64) -> String {
-    let mut random = Random(ChaCha8Rng::seed_from_u64(model));
+    let mut random = Random::from_seed(model);
     let count = question.steps.iter().map(|step| question.horizon.divided_by(*step)).sum();
     let densities = match numbers {
         Numbers::SixDigits => (0..count).map(|_| mixture(&mut random, six_digits)).collect(),
@@ -85,9 +85,13 @@ fn mixture(random: &mut Random, digits: fn(f64) -> f64) -> String {
 }
 
 /// Uniform numbers.
-pub struct Random(pub ChaCha8Rng);
+pub struct Random(ChaCha8Rng);
 
 impl Random {
+    pub fn from_seed(seed: u64) -> Self {
+        Random(ChaCha8Rng::seed_from_u64(seed))
+    }
+
     pub fn between(&mut self, range: std::ops::Range<f64>) -> f64 {
         let unit = (self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
         range.start + unit * (range.end - range.start)

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo bench -p score-worker --bench pipeline -- URL [--rounds N]      URL is the address of an empty database
+//! cargo bench -p score-worker --bench pipeline -- URL --weeks N         windows alone: N more weeks than they reach back
 //! ```
 //!
 //! A measurement is a line of JSON. Score workers are processes of their own, as they are in life: this program again.
@@ -12,6 +13,7 @@ mod cpu;
 mod game;
 mod scoring;
 mod storing;
+mod windows;
 mod work;
 
 use std::error::Error;
@@ -41,7 +43,10 @@ async fn main() -> Result<()> {
         [url] => measure(url, ROUNDS).await,
         [url, "--rounds", rounds] => measure(url, rounds.parse()?).await,
         ["work", url, now, threads] => work::run(open(url).await?, now.parse()?, threads.parse()?).await,
-        _ => Err("usage: cargo bench -p score-worker --bench pipeline -- URL [--rounds N]".into()),
+        [url, "--weeks", weeks] => windows::measure(url, weeks.parse()?).await,
+        _ => {
+            Err("usage: cargo bench -p score-worker --bench pipeline -- URL [--rounds N | --weeks N]".into())
+        }
     }
 }
 

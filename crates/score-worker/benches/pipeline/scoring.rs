@@ -6,8 +6,6 @@ use domain::{
     Cruncher, DeploymentId, LedgerEntry, LedgerPosition, Model, Price, PricePoint, Span, Stopwatch,
     Timestamp, Weights,
 };
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use score_worker::ScoreSettings;
 use scoring::SettlementSettings;
 use serde_json::json;
@@ -36,7 +34,7 @@ const COUNTED: u32 = 20;
 /// the models answer with other densities in every step. Prints for each how many predictions a second that is with all that
 /// belongs to it, from the claim to the leaderboard, and where the time goes.
 pub async fn measure(store: &dyn Store, url: &str, rounds: u32) -> Result<()> {
-    save_models(store).await?;
+    save_models(store, MODELS).await?;
     let server = Server::find(url).await?;
     let mut games = 0..;
     let mut game = async |rounds| Game::save(store, games.next().unwrap_or_default(), rounds).await;
@@ -139,7 +137,8 @@ pub fn settings() -> Result<ScoreSettings> {
     })
 }
 
-async fn save_models(store: &dyn Store) -> Result<()> {
+/// Stores so many models, which joined at the start.
+pub async fn save_models(store: &dyn Store, count: u64) -> Result<()> {
     let joined_at = start()?;
     let model = |number| -> Result<Model> {
         Ok(Model {
@@ -151,7 +150,7 @@ async fn save_models(store: &dyn Store) -> Result<()> {
             last_connected_at: joined_at,
         })
     };
-    let models = (0..MODELS).map(model).collect::<Result<Vec<_>>>()?;
+    let models = (0..count).map(model).collect::<Result<Vec<_>>>()?;
     Ok(store.save_models(&models).await?)
 }
 
@@ -159,7 +158,7 @@ async fn save_models(store: &dyn Store) -> Result<()> {
 async fn save_prices(store: &dyn Store, start: Timestamp, rounds: u32) -> Result<()> {
     let (asset, mut at, mut price) = ("BTC".parse::<domain::Asset>()?, start, 100_000.0);
     let end = store.ledger_end().await?.0;
-    let mut random = Random(ChaCha8Rng::seed_from_u64(1));
+    let mut random = Random::from_seed(1);
     let mut entries = Vec::new();
     for position in 1..=u64::from(24 * 60 + rounds + 2) {
         entries.push(LedgerEntry {

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use domain::{
     Asset, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction, PricePoint, Question,
-    RoundId, Standings, Timestamp,
+    RollUpChanges, RolledRound, RoundId, Standings, Timestamp,
 };
 use storage::{
     Amount, AuditEntry, ChangeNumber, ClaimRepository, Contender, Counts, Expiry, ExportedRound,
     ExportedScore, FeedStatus, Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository,
     OperatorRepository, Order, OutdatedRounds, Place, Portion, PriceRepository, Prunable, Result,
-    RetentionRepository, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store, Unchanged, Unfinished,
+    RetentionRepository, RollUpMark, RollUpRepository, RoundRecord, RoundRepository, RoundScores,
+    ScoreChange, ScoringChange, StandingsRepository, StorageError, Store, StoredRollUps, Unchanged,
+    Unfinished,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -120,7 +121,8 @@ pass_on! { RoundRepository {
     fn store_scores_together(rounds: &[RoundScores]) -> ();
     fn void_round(id: RoundId, rule: &str, at: Timestamp, reason: &str) -> ();
     fn score_changes(after: ChangeNumber, resolved_after: Timestamp, rule: &str, limit: usize) -> Vec<ScoreChange>;
-    fn first_scored() -> Vec<(ModelId, Timestamp)>;
+    fn earliest_change(after: ChangeNumber, resolved_after: Timestamp) -> Option<Timestamp>;
+    fn first_scored(models: &[ModelId]) -> Vec<(ModelId, Timestamp)>;
     fn round(id: RoundId) -> Option<RoundRecord>;
     fn scored_count(model: &ModelId, after: Timestamp) -> u64;
     fn export_rounds(from: Timestamp, to: Timestamp, after: Option<RoundId>, limit: usize) -> Vec<ExportedRound>;
@@ -171,4 +173,11 @@ pass_on! { StandingsRepository {
     fn snapshots(from: Timestamp, to: Timestamp) -> Vec<Standings>;
     fn record_scoring_change(change: &ScoringChange) -> ();
     fn scoring_changes() -> Vec<ScoringChange>;
+} }
+
+pass_on! { RollUpRepository {
+    fn roll_ups(rule: &str, after: Timestamp) -> Option<StoredRollUps>;
+    fn rolled_rounds(ends: &[Timestamp]) -> Vec<RolledRound>;
+    fn save_roll_ups(changes: &RollUpChanges, mark: &RollUpMark, lease: &Lease) -> ();
+    fn clear_roll_ups(lease: &Lease) -> ();
 } }

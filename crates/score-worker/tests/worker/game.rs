@@ -98,6 +98,10 @@ impl Game {
         }
     }
 
+    pub fn is_on_postgres(&self) -> bool {
+        self.folder.is_none()
+    }
+
     /// Opens the SQLite database once more, as another process would.
     pub async fn open_again(&self) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(&url_in(self.folder.as_ref().unwrap())).await.unwrap())
@@ -165,6 +169,11 @@ impl Game {
             .filter(|at| !without.contains(at))
             .map(|at| self.entry(name, at, price(at)))
             .collect()
+    }
+
+    /// Stores the close of this instant once more, by a factor different.
+    pub async fn correct_price(&self, name: &str, at: Timestamp, factor: f64) {
+        self.store.append_prices(&[self.entry(name, at, price(at) * factor)]).await.unwrap();
     }
 
     pub fn entry(&self, name: &str, at: Timestamp, price: f64) -> LedgerEntry {

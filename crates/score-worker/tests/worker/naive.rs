@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{ModelId, Span};
 use domain::{
-    ModelStanding, Parameter, ParameterStanding, PerWindow, RoundState, Standings, Timestamp, TimestampExt,
-    Weights, Window, WindowScore,
+    ModelStanding, Parameter, ParameterStanding, PerWindow, RoundState, Standings, Sums, Timestamp,
+    TimestampExt, Weights, Window, WindowScore,
 };
 use storage::{ExportedRound, ExportedScore};
 
@@ -71,6 +71,28 @@ impl Naive {
         }
         ranked.sort();
         ranked.into_iter().map(|(.., id)| id).collect()
+    }
+
+    /// The sums of each hour that ends after the hour of `since`, as lines in order.
+    pub fn hours(&self, since: Timestamp) -> Vec<String> {
+        let since = since.ceil_to(Span::HOUR);
+        let mut hours: BTreeMap<(Timestamp, Parameter, ModelId), Sums> = BTreeMap::new();
+        for scored in self.rounds.iter().filter(|scored| scored.round.rule.as_ref() == Some(&self.rule)) {
+            let end = scored.round.resolves_at.ceil_to(Span::HOUR);
+            for score in &scored.scores {
+                let sums = hours.entry((end, parameter(&scored.round), score.model_id.clone())).or_default();
+                sums.relative += score.relative;
+                sums.raw += score.raw.unwrap_or(0.0);
+                sums.predictions += 1;
+                sums.valid += u32::from(score.raw.is_some());
+            }
+        }
+        let lines = hours.into_iter().filter(|((end, ..), _)| *end > since);
+        let mut lines: Vec<String> = lines
+            .map(|((end, parameter, model), sums)| format!("{:?}", (end, parameter, model, sums)))
+            .collect();
+        lines.sort();
+        lines
     }
 
     fn standing(&self, id: &ModelId, as_of: Timestamp) -> ModelStanding {

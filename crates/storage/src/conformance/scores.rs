@@ -357,9 +357,14 @@ pub async fn the_first_scored_round_since_a_model_joined_is_found(database: &imp
         store.store_scores(&scores(asked, 0.5)).await.unwrap();
     }
     let first = |name: &str, at| (model_id(name), minute(at));
-    assert_eq!(store.first_scored().await.unwrap(), [first("alpha", 60), first("gamma", 62)]);
+    let every: Vec<_> = ["never", "gamma", "beta", "alpha", "nobody"].map(model_id).to_vec();
+    let first_scored = async |models: &[domain::ModelId]| store.first_scored(models).await.unwrap();
+    assert_eq!(first_scored(&every).await, [first("alpha", 60), first("gamma", 62)]);
+    assert_eq!(first_scored(&every[..1]).await, []);
+    assert_eq!(first_scored(&every[..2]).await, [first("gamma", 62)]);
+    assert_eq!(first_scored(&[]).await, []);
     store.void_round(all[4].id, CRPS, minute(70), "no prices").await.unwrap();
-    assert_eq!(store.first_scored().await.unwrap().len(), 2, "a void round scores nobody");
+    assert_eq!(first_scored(&every).await.len(), 2, "a void round scores nobody");
 }
 
 pub async fn scored_predictions_are_counted_by_model(database: &impl TestDatabase) {

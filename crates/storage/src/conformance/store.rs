@@ -125,6 +125,7 @@ pub async fn a_store_for_reading_reads_and_refuses_every_write(database: &impl T
             .save_leaderboard(&domain::rank(&standings, "crps/1"), &standings, ChangeNumber(0), &lease)
             .await,
         reader.save_snapshot(&standings, &lease).await,
+        reader.clear_roll_ups(&lease).await,
         reader.carry_out(&order(1, Action::Pause)).await.map(drop),
         reader.claim_ready(&hold, 1).await.map(drop),
         reader.claim_outdated(&hold, CRPS, start(), 1).await.map(drop),

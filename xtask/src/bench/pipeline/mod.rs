@@ -1,7 +1,11 @@
 //! Rounds from the models' answers to the leaderboard, into both databases.
 
+mod windows;
+
+use std::path::Path;
+
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::postgres::{Durability, Server};
@@ -12,24 +16,54 @@ pub struct Options {
     /// How many rounds of 200 models are scored by each crew of workers
     #[arg(long, value_name = "N", default_value_t = 200)]
     rounds: u32,
+    /// How many weeks of 4 million predictions each are stored before the one that windows reach back to
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    weeks: u32,
+    /// Measure one part only
+    #[arg(long)]
+    part: Option<Part>,
+}
+
+/// What is measured by itself, in a database of its own.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Part {
+    /// Rounds from answers to scores
+    Rounds,
+    /// Windows and leaderboard over millions of scores
+    Windows,
 }
 
 /// Measures each database and prints its tables.
 pub fn run(options: &Options) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let sqlite = format!("sqlite://{}", folder.path().join("pipeline.db").display());
-    measure("SQLite", &sqlite, options)?;
-    let server = Server::start(Durability::Full)?;
-    measure("PostgreSQL", &server.url(), options)
+    let parts = [Part::Rounds, Part::Windows].into_iter();
+    for part in parts.filter(|part| options.part.is_none_or(|only| only == *part)) {
+        let folder = tempfile::tempdir()?;
+        measure(part, "SQLite", &sqlite_in(folder.path()), options)?;
+        let server = Server::start(Durability::Full)?;
+        measure(part, "PostgreSQL", &server.url(), options)?;
+    }
+    Ok(())
 }
 
-fn measure(database: &str, url: &str, options: &Options) -> Result<()> {
-    let rounds = options.rounds.to_string();
-    let arguments =
-        ["bench", "--package", "score-worker", "--bench", "pipeline", "--", url, "--rounds", &rounds];
-    let output = shell::output(&mut shell::cargo(&arguments))?;
-    print!("{}", tables(database, &output)?);
-    Ok(())
+fn sqlite_in(folder: &Path) -> String {
+    format!("sqlite://{}", folder.join("pipeline.db").display())
+}
+
+fn measure(part: Part, database: &str, url: &str, options: &Options) -> Result<()> {
+    match part {
+        Part::Rounds => {
+            let output = bench(url, &["--rounds", &options.rounds.to_string()])?;
+            print!("{}", tables(database, &output)?);
+            Ok(())
+        }
+        Part::Windows => windows::measure(database, url, options.weeks),
+    }
+}
+
+/// Runs the benchmark over an empty database; returns its lines.
+fn bench(url: &str, arguments: &[&str]) -> Result<String> {
+    let cargo = ["bench", "--package", "score-worker", "--bench", "pipeline", "--", url];
+    shell::output(&mut shell::cargo(&[&cargo, arguments].concat()))
 }
 
 /// From lines of JSON to tables for people.
