@@ -15,11 +15,13 @@ mod rounds;
 mod rows;
 mod standings;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use domain::Timestamp;
 use sqlx::migrate::Migrator;
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
-use storage::{Counts, Result, StorageError, Store};
+use storage::{Counts, Lease, Result, StorageError, Store};
 
 use crate::errors::{failed, migration_failed};
 use crate::rows::counted;
@@ -30,22 +32,33 @@ pub(crate) static MIGRATOR: Migrator = sqlx::migrate!();
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     pool: PgPool,
+    /// What the writes of the one leader need.
+    lead: Option<Lease>,
 }
 
 impl PostgresStore {
     /// Prepares to use the database at `postgres://user:password@host:port/name`. Nothing is sent before the first use;
     /// the schema is left as it is.
     pub async fn open(url: &str) -> Result<Self> {
-        Ok(PostgresStore { pool: connect::pool(url, false)? })
+        Ok(PostgresStore { pool: connect::pool(url, false)?, lead: None })
     }
 
     /// The same for reading: every write is refused.
     pub async fn open_read_only(url: &str) -> Result<Self> {
-        Ok(PostgresStore { pool: connect::pool(url, true)? })
+        Ok(PostgresStore { pool: connect::pool(url, true)?, lead: None })
     }
 
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
         self.pool.begin().await.map_err(failed)
+    }
+
+    /// Begins a transaction that writes what the one leader may.
+    pub(crate) async fn begin_as_leader(&self) -> Result<Transaction<'static, Postgres>> {
+        let mut transaction = self.begin().await?;
+        if let Some(lead) = &self.lead {
+            leases::guard(&mut transaction, lead).await?;
+        }
+        Ok(transaction)
     }
 
     /// Begins a transaction whose reads all see the same state.
@@ -92,6 +105,10 @@ impl Store for PostgresStore {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Greater => Err(StorageError::SchemaTooNew { found, known }),
         }
+    }
+
+    fn led_by(&self, lease: &Lease) -> Arc<dyn Store> {
+        Arc::new(PostgresStore { lead: Some(lease.clone()), ..self.clone() })
     }
 
     async fn ping(&self) -> Result<()> {

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, PgConnection, Postgres, Row, Type};
 use storage::{
-    AuditEntry, ChangeNumber, FeedStatus, Result, RoundRecord, ScoreChange, ScoreRecord, ScoringChange,
-    StorageError, decode_document, decode_steps, decode_text,
+    AuditEntry, ChangeNumber, FeedStatus, LeaseHolder, Result, RoundRecord, ScoreChange, ScoreRecord,
+    ScoringChange, StorageError, decode_document, decode_steps, decode_text,
 };
 use uuid::Uuid;
 
@@ -60,6 +60,9 @@ impl<'r> Reader<'r> {
     }
     pub(crate) fn scoring_changes(row: &'r PgRow) -> Self {
         Reader { row, table: "scoring_changes", key: number_key }
+    }
+    pub(crate) fn leases(row: &'r PgRow) -> Self {
+        Reader { row, table: "leases", key: name_key }
     }
     pub(crate) fn audit(row: &'r PgRow) -> Self {
         Reader { row, table: "audit", key: number_key }
@@ -143,6 +146,10 @@ fn model_key(row: &PgRow) -> String {
 
 fn price_key(row: &PgRow) -> String {
     shown::<i64>(row, "position")
+}
+
+fn name_key(row: &PgRow) -> String {
+    shown::<&str>(row, "name")
 }
 
 fn number_key(row: &PgRow) -> String {
@@ -231,6 +238,7 @@ pub(crate) fn round(row: &PgRow) -> Result<RoundRecord> {
         rule: row.get("rule")?,
         best: row.get("best")?,
         q95: row.get("q95")?,
+        contested: row.get("contested")?,
     })
 }
 
@@ -311,6 +319,11 @@ pub(crate) fn first_scored(row: &PgRow) -> Result<Option<(ModelId, Timestamp)>> 
 pub(crate) fn scoring_change(row: &PgRow) -> Result<ScoringChange> {
     let row = Reader::scoring_changes(row);
     Ok(ScoringChange { at: row.instant("at")?, rule: row.get("rule")?, settings: row.get("settings")? })
+}
+
+pub(crate) fn lease_holder(row: &PgRow) -> Result<LeaseHolder> {
+    let row = Reader::leases(row);
+    Ok(LeaseHolder { holder: row.get("holder")?, since: row.instant("since")? })
 }
 
 pub(crate) fn audit_entry(row: &PgRow) -> Result<AuditEntry> {
