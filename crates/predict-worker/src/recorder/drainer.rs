@@ -140,7 +140,9 @@ impl Drainer {
 
     /// Another worker leads: it writes prices, models and missed slots itself, and rounds need no mark to be closed.
     fn leave_to_successor(&self, record: &Record) {
-        tracing::debug!(what = record.kind(), "not stored: another predict worker leads and writes these itself"
+        tracing::debug!(
+            what = record.kind(),
+            "not stored: another predict worker leads and writes these itself"
         );
         self.leadership.note_lost();
     }

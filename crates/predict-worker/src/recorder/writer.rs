@@ -270,7 +270,9 @@ impl Writer {
                 }
             }
             Err(StorageError::LeaseLost(_)) => {
-                tracing::debug!(what = kind, "not stored: another predict worker leads and writes these itself"
+                tracing::debug!(
+                    what = kind,
+                    "not stored: another predict worker leads and writes these itself"
                 );
                 self.leadership.note_lost();
                 if let Some(mark) = pending.mark {

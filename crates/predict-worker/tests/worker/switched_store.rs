@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::{
     AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedRound, ExportedScore, FeedStatus, Hold,
-    HolderId, Lease, LeaseHolder, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order, OutdatedRounds,
-    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store, Unchanged,
+    HolderId, Lease, LeaseHolder, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order,
+    OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
+    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
 };
 use tokio::sync::watch;
 

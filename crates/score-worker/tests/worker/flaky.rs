@@ -11,9 +11,9 @@ use domain::{
 };
 use storage::{
     AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedRound, ExportedScore, FeedStatus, Hold,
-    HolderId, Lease, LeaseHolder, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order, OutdatedRounds,
-    PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store, Unchanged,
+    HolderId, Lease, LeaseHolder, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order,
+    OutdatedRounds, PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange,
+    ScoringChange, StandingsRepository, StorageError, Store, Unchanged,
 };
 use tokio_util::sync::CancellationToken;
 
