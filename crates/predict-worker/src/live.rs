@@ -18,6 +18,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How far back slots of a time when no predict worker ran are recorded as missed.
 const LONGEST_DOWNTIME: Span = Span::days(7);
 
+/// How long the last slot may still wait for its closes when it is time to stop: whoever leads next comes too late for it.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
 /// How long a stop may take to bring into the database what the lead is needed for, before it gives the lead back. What is
 /// left then is written by whoever leads next.
 const HANDOVER: Duration = Duration::from_millis(500);
@@ -35,7 +38,7 @@ pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
     while sleep_until(&worker, slot, &shutdown).await {
         tokio::select! {
             () = await_closes(&worker, slot) => {}
-            () = shutdown.cancelled() => break,
+            () = last_wait(&shutdown) => {}
         }
         for round in worker.open_slot(slot).await {
             rounds.spawn(log_closed(round, Arc::clone(&faults)));
@@ -68,6 +71,12 @@ async fn sleep_until(worker: &PredictWorker, slot: Timestamp, shutdown: &Cancell
             () = tokio::time::sleep(left.min(LONGEST_SLEEP)) => {}
         }
     }
+}
+
+/// The end of all waiting for closes when it is time to stop: then a slot is asked with those that are there.
+async fn last_wait(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(LAST_WAIT).await;
 }
 
 /// Takes prices until every close that can be expected of `slot` is there, or the questions can wait no longer.
