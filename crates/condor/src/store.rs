@@ -57,6 +57,11 @@ pub fn identity(url: &str) -> std::io::Result<String> {
     }
 }
 
+/// True for a database that processes on several machines may use.
+pub fn is_shared(url: &str) -> bool {
+    matches!(scheme(url), Ok(Scheme::Postgres))
+}
+
 /// Held by the one predict worker of an SQLite database; the operating system takes it back when the process ends.
 pub struct PredictLock(#[allow(dead_code, reason = "held, not read")] Option<File>);
 

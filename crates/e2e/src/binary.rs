@@ -138,6 +138,21 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Stops it where it is, as a machine that is put to sleep.
+    pub fn suspend(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on after [`Process::suspend`].
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Sends SIGTERM and does not wait.
+    pub fn ask_to_stop(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
     /// Sends SIGTERM and waits.
     pub fn terminate(mut self, patience: Duration) -> ExitStatus {
         self.stop(patience)

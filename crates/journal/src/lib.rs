@@ -138,6 +138,21 @@ impl Journal {
         Ok(transaction.commit().await?)
     }
 
+    /// Notes under which lease records are written from now on.
+    pub async fn set_lease(&self, token: i64) -> Result<()> {
+        let mut writer = self.0.writer.lock().await;
+        let mut transaction = writer.begin().await?;
+        sqlx::query("DELETE FROM lease").execute(&mut *transaction).await?;
+        sqlx::query("INSERT INTO lease (token) VALUES (?1)").bind(token).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// The lease that was noted last; `None` in the journal of a worker that needed none.
+    pub async fn lease(&self) -> Result<Option<i64>> {
+        let mut reader = self.0.reader.lock().await;
+        Ok(sqlx::query_scalar("SELECT token FROM lease").fetch_optional(&mut *reader).await?)
+    }
+
     /// How many records and outcomes are set aside.
     pub async fn refused(&self) -> Result<u64> {
         let mut reader = self.0.reader.lock().await;

@@ -109,6 +109,7 @@ async fn take_over(path: &Path, connection: &mut SqliteConnection, owner: &Owner
     }
     let mut transaction = connection.begin().await?;
     sqlx::query("DELETE FROM owner").execute(&mut *transaction).await?;
+    sqlx::query("DELETE FROM lease").execute(&mut *transaction).await?;
     sqlx::query("INSERT INTO owner (crunch_id, database) VALUES (?1, ?2)")
         .bind(owner.crunch_id.as_str())
         .bind(owner.database.as_str())

@@ -23,6 +23,11 @@ CREATE TABLE IF NOT EXISTS refused (
     answer BLOB
 );
 
+-- The lease under which the records were written: at most one row.
+CREATE TABLE IF NOT EXISTS lease (
+    token INTEGER NOT NULL
+);
+
 -- Whose records these are: at most one row.
 CREATE TABLE IF NOT EXISTS owner (
     crunch_id TEXT NOT NULL,

@@ -134,6 +134,13 @@ impl ModelNode {
         self.line.in_flight().map(|InFlight { method, since }| (method, since.elapsed()))
     }
 
+    /// Opens the connection that the next call will need, unless there is one, and says nothing on it. Counts as nothing: what
+    /// is wrong shows when the model is called. True when there is a connection within `patience`.
+    pub async fn connect(&self, patience: Duration) -> bool {
+        let connecting = async { self.line.clone().turn("connect").await.connection().await.is_ok() };
+        timeout(patience, connecting).await.unwrap_or(false)
+    }
+
     /// Waits until no call is open; see [`ModelNode::is_busy`].
     pub async fn until_free(&self) {
         drop(self.line.connection.lock().await);

@@ -5,21 +5,28 @@
 //! leaves; each round collects its own outcomes until all are there or its deadline has come. Everything that is stored
 //! goes through the [recorder](recorder), which alone waits for the database.
 //!
+//! Of many predict workers over one database one [leads](Leadership); the others wait in the [`Lobby`], where everything is
+//! ready for them to lead at any time.
+//!
 //! [`PredictWorker`] does one instant at a time and is driven by [`run`] live, and by a replay with a simulated clock.
 
 mod faults;
 mod fleet;
 mod intake;
 mod lane;
+mod leadership;
 mod ledger;
 mod live;
+mod lobby;
 mod outcome;
 mod pause;
 mod recorder;
 mod round;
 mod worker;
 
+pub use leadership::{Candidate, LEASE, Leadership};
 pub use live::run;
+pub use lobby::Lobby;
 pub use outcome::{RefusedAnswer, check_answer};
 pub use recorder::{JournalFault, MISSED};
 pub use round::ClosedRound;

@@ -18,7 +18,16 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How far back slots of a time when no predict worker ran are recorded as missed.
 const LONGEST_DOWNTIME: Span = Span::days(7);
 
-/// Asks slot after slot until `shutdown`; then the rounds in flight are closed and everything is stored.
+/// How long the last slot may still wait for its closes when it is time to stop: whoever leads next comes too late for it.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
+/// How long a stop may take to bring into the database what the lead is needed for, before it gives the lead back. What is
+/// left then is written by whoever leads next.
+const HANDOVER: Duration = Duration::from_millis(500);
+
+/// Asks slot after slot until `shutdown`, or until another worker leads; then the rounds in flight are closed and everything
+/// is stored. The lead is given back as soon as nothing more is asked, so that another worker need not wait for the rounds in
+/// flight.
 pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
     let interval = worker.context.settings.schedules.interval();
     let rounds = TaskTracker::new();
@@ -27,15 +36,25 @@ pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
     record_downtime(&worker, slot);
     tracing::info!(first_slot = %slot, models = worker.status().running_models(), "asking");
     while sleep_until(&worker, slot, &shutdown).await {
-        await_closes(&worker, slot).await;
+        tokio::select! {
+            () = await_closes(&worker, slot) => {}
+            () = last_wait(&shutdown) => {}
+        }
         for round in worker.open_slot(slot).await {
             rounds.spawn(log_closed(round, Arc::clone(&faults)));
         }
         slot = next_slot(&worker, slot);
     }
+    // What is not stored by then waits in the journal.
+    let _ = tokio::time::timeout(HANDOVER, worker.recorder.flush()).await;
+    worker.leadership.give_back().await;
     tracing::info!(rounds = rounds.len(), "stopping: the rounds in flight are closed and stored first");
     rounds.close();
     rounds.wait().await;
+    if worker.leadership.is_lost() {
+        // The database is there, and nothing of this run may be left when the next one begins.
+        shutdown.run_until_cancelled(worker.recorder.end()).await;
+    }
     worker.recorder.finish().await;
 }
 
@@ -44,13 +63,20 @@ async fn sleep_until(worker: &PredictWorker, slot: Timestamp, shutdown: &Cancell
     loop {
         let left = slot.since(worker.context.clock.now());
         if left.is_zero() {
-            return !shutdown.is_cancelled();
+            return !shutdown.is_cancelled() && !worker.leadership.is_lost();
         }
         tokio::select! {
             () = shutdown.cancelled() => return false,
+            () = worker.leadership.lost() => return false,
             () = tokio::time::sleep(left.min(LONGEST_SLEEP)) => {}
         }
     }
+}
+
+/// The end of all waiting for closes when it is time to stop: then a slot is asked with those that are there.
+async fn last_wait(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(LAST_WAIT).await;
 }
 
 /// Takes prices until every close that can be expected of `slot` is there, or the questions can wait no longer.

@@ -15,6 +15,7 @@ use crate::PredictSettings;
 use crate::fleet::Fleet;
 use crate::intake::Intake;
 use crate::lane::LaneContext;
+use crate::leadership::Leadership;
 use crate::ledger::Ledger;
 use crate::pause::PauseWatch;
 use crate::recorder::{JournalFault, Recorder};
@@ -30,6 +31,13 @@ const HISTORY_PATIENCE: Duration = Duration::from_secs(60);
 #[error("the predict worker cannot start: {0}")]
 pub struct StartError(#[from] StorageError);
 
+impl StartError {
+    /// True when another attempt may succeed: the database was away for a moment, or another worker has the lead by now.
+    pub fn may_pass(&self) -> bool {
+        self.0.is_transient() || matches!(self.0, StorageError::LeaseLost(_))
+    }
+}
+
 /// A round in flight; resolves when it is closed and on its way to the database. It closes whether or not anybody waits.
 pub type OpenRound = JoinHandle<ClosedRound>;
 
@@ -39,18 +47,14 @@ pub struct PredictWorker {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) recorder: Recorder,
     pub(crate) intake: Intake,
+    pub(crate) leadership: Leadership,
     pause: PauseWatch,
     follower: JoinHandle<()>,
     newest_slot: Option<Timestamp>,
 }
 
 impl PredictWorker {
-    /// Resumes from what is stored: what an earlier run left in the journal, the ledger, the known models. Rounds that
-    /// were in flight when it died are closed with the outcomes that the journal holds of them; those without any are
-    /// marked as interrupted.
-    ///
-    /// A replay needs no journal: its database is on the same machine and may be slow, its clock waits for everything to
-    /// be stored, and a replay that was killed is run again.
+    /// Starts over a database that is this worker's alone; otherwise as [`PredictWorker::lead`].
     pub async fn start(
         settings: PredictSettings,
         store: Arc<dyn Store>,
@@ -59,9 +63,26 @@ impl PredictWorker {
         feed: Arc<dyn PriceFeed>,
         events: UnboundedReceiver<ClusterEvent>,
     ) -> Result<Self, StartError> {
-        let now = clock.now();
+        Self::lead(Leadership::sole(store), settings, journal, clock, feed, events).await
+    }
+
+    /// Resumes from what is stored: what an earlier run left in the journal, the ledger, the known models. Rounds that
+    /// were in flight when it died are closed with the outcomes that the journal holds of them; those without any are
+    /// marked as interrupted.
+    ///
+    /// A replay needs no journal: its database is on the same machine and may be slow, its clock waits for everything to
+    /// be stored, and a replay that was killed is run again.
+    pub async fn lead(
+        leadership: Leadership,
+        settings: PredictSettings,
+        journal: Option<Journal>,
+        clock: Arc<dyn Clock>,
+        feed: Arc<dyn PriceFeed>,
+        events: UnboundedReceiver<ClusterEvent>,
+    ) -> Result<Self, StartError> {
+        let (now, store) = (clock.now(), leadership.store());
         if let Some(journal) = &journal {
-            Recorder::recover(journal, &store, &clock).await;
+            Recorder::recover(journal, &leadership, &clock).await;
         }
         let interrupted =
             store.interrupt_open_rounds(now, "the predict worker ended while it was in flight").await?;
@@ -76,7 +97,7 @@ impl PredictWorker {
         let known = store.models().await?;
         let newest_slot = store.newest_slot().await?;
         let pause = PauseWatch::start(Arc::clone(&store)).await?;
-        let recorder = Recorder::start(store, journal, Arc::clone(&clock), newest_slot).await;
+        let recorder = Recorder::start(leadership.clone(), journal, Arc::clone(&clock), newest_slot).await;
         let setup = EncodedSetup::new(&settings.base_class);
         let context = Arc::new(LaneContext { settings, setup, ledger, clock });
         let fleet = Arc::new(Fleet::new(Arc::clone(&context), recorder.clone(), known));
@@ -84,7 +105,7 @@ impl PredictWorker {
         // Before any model joins, so that each is told the history at once and not with its first question.
         intake.take_all(now, HISTORY_PATIENCE).await;
         let follower = tokio::spawn(Arc::clone(&fleet).follow(events));
-        Ok(PredictWorker { context, fleet, recorder, intake, pause, follower, newest_slot })
+        Ok(PredictWorker { context, fleet, recorder, intake, leadership, pause, follower, newest_slot })
     }
 
     /// Waits until the orchestrator has announced its models and each is set up, has failed, or had its time.
@@ -99,8 +120,12 @@ impl PredictWorker {
         tokio::join!(taking, self.pause.look());
     }
 
-    /// Ticks every model and opens the rounds of the slot at `at`; slots that cannot be asked are recorded as missed.
+    /// Ticks every model and opens the rounds of the slot at `at`; slots that cannot be asked are recorded as missed. Does
+    /// nothing when another worker leads.
     pub async fn open_slot(&self, at: Timestamp) -> Vec<OpenRound> {
+        if !self.leadership.may_ask().await {
+            return Vec::new();
+        }
         let now = self.context.clock.now();
         self.fleet.note_connected(now);
         let up_to = self.context.ledger.end();

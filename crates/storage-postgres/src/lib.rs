@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use domain::Timestamp;
 use sqlx::migrate::Migrator;
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
-use storage::{Counts, Result, StorageError, Store};
+use storage::{Counts, Lease, Result, StorageError, Store};
 
 use crate::errors::{failed, migration_failed};
 use crate::partitions::Partitions;
@@ -38,6 +38,8 @@ pub(crate) static MIGRATOR: Migrator = sqlx::migrate!();
 pub struct PostgresStore {
     pool: PgPool,
     partitions: Arc<Partitions>,
+    /// What the writes of the one leader need.
+    lead: Option<Lease>,
 }
 
 impl PostgresStore {
@@ -53,11 +55,20 @@ impl PostgresStore {
     }
 
     fn connect(url: &str, read_only: bool) -> Result<Self> {
-        Ok(PostgresStore { pool: connect::pool(url, read_only)?, partitions: Arc::default() })
+        Ok(PostgresStore { pool: connect::pool(url, read_only)?, partitions: Arc::default(), lead: None })
     }
 
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
         self.pool.begin().await.map_err(failed)
+    }
+
+    /// Begins a transaction that writes what the one leader may.
+    pub(crate) async fn begin_as_leader(&self) -> Result<Transaction<'static, Postgres>> {
+        let mut transaction = self.begin().await?;
+        if let Some(lead) = &self.lead {
+            leases::guard(&mut transaction, lead).await?;
+        }
+        Ok(transaction)
     }
 
     /// Begins a transaction whose reads all see the same state.
@@ -104,6 +115,10 @@ impl Store for PostgresStore {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Greater => Err(StorageError::SchemaTooNew { found, known }),
         }
+    }
+
+    fn led_by(&self, lease: &Lease) -> Arc<dyn Store> {
+        Arc::new(PostgresStore { lead: Some(lease.clone()), ..self.clone() })
     }
 
     async fn ping(&self) -> Result<()> {

@@ -23,6 +23,7 @@ impl ModelRepository for PostgresStore {
         let texts = |text: fn(&Model) -> Option<&str>| -> Vec<Option<Cow<'_, str>>> {
             models.values().map(|model| text(model).map(storable_text)).collect()
         };
+        let mut transaction = self.begin_as_leader().await?;
         sqlx::query(
             "INSERT INTO models
                  (model_id, deployment_id, name, cruncher_id, cruncher_name, joined_at, last_connected_at)
@@ -40,10 +41,10 @@ impl ModelRepository for PostgresStore {
         .bind(texts(|model| model.cruncher.name.as_deref()))
         .bind(models.values().map(|model| stored(model.joined_at)).collect::<Vec<_>>())
         .bind(models.values().map(|model| stored(model.last_connected_at)).collect::<Vec<_>>())
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
-        .map_err(failed)
-        .map(drop)
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
     }
 
     async fn models(&self) -> Result<Vec<Model>> {

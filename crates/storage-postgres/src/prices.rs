@@ -23,6 +23,7 @@ impl PriceRepository for PostgresStore {
         let instants: Vec<Timestamp> = ordered.iter().map(|entry| stored(entry.point.at)).collect();
         let prices: Vec<f64> = ordered.iter().map(|entry| entry.point.price.value()).collect();
         let sources: Vec<Cow<'_, str>> = ordered.iter().map(|entry| storable_text(&entry.source)).collect();
+        let mut transaction = self.begin_as_leader().await?;
         sqlx::query(
             "INSERT INTO prices (position, asset, at, price, source)
              SELECT * FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::double precision[], $5::text[])
@@ -33,10 +34,10 @@ impl PriceRepository for PostgresStore {
         .bind(instants)
         .bind(prices)
         .bind(sources)
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
-        .map_err(failed)
-        .map(drop)
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
     }
 
     async fn ledger_end(&self) -> Result<LedgerPosition> {

@@ -79,6 +79,8 @@ impl RoundRepository for PostgresStore {
         if close(&mut transaction, question, closed_at, packed.counts).await? {
             insert_outcomes(&mut transaction, question.id, &packed.outcomes).await?;
             models::note_answers(&mut transaction, question.performed_at, &packed.answered()).await?;
+        } else {
+            note_contest(&mut transaction, question.id, &packed.outcomes).await?;
         }
         transaction.commit().await.map_err(failed)
     }
@@ -95,15 +97,17 @@ impl RoundRepository for PostgresStore {
     }
 
     async fn interrupt_open_rounds(&self, at: Timestamp, reason: &str) -> Result<Vec<RoundId>> {
+        let mut transaction = self.begin_as_leader().await?;
         let rows = sqlx::query(
             "UPDATE rounds SET state = 'interrupted', reason = $1, closed_at = $2
              WHERE state = 'asked' RETURNING round_id",
         )
         .bind(storable_text(reason))
         .bind(stored(at))
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *transaction)
         .await
         .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         let mut ids = rows.iter().map(rows::round_id).collect::<Result<Vec<_>>>()?;
         ids.sort_unstable();
         Ok(ids)
@@ -277,8 +281,10 @@ impl PostgresStore {
         let mut ordered: Vec<&Question> = questions.iter().collect();
         ordered.sort_by_key(|question| question.id);
         let sql = concat!(insert_rounds!(), " ON CONFLICT (round_id) DO NOTHING RETURNING round_id");
-        let rows =
-            bind_rounds(sqlx::query(sql), &ordered, entry).fetch_all(&self.pool).await.map_err(failed)?;
+        let mut transaction = self.begin_as_leader().await?;
+        let query = bind_rounds(sqlx::query(sql), &ordered, entry);
+        let rows = query.fetch_all(&mut *transaction).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         let mut fresh = rows.iter().map(rows::round_id).collect::<Result<HashSet<_>>>()?;
         Ok(questions.iter().map(|question| question.id).filter(|id| fresh.remove(id)).collect())
     }
@@ -320,11 +326,40 @@ async fn close(
         " ON CONFLICT (round_id) DO UPDATE
           SET state = excluded.state, reason = NULL, closed_at = excluded.closed_at, success = excluded.success,
               failed = excluded.failed, timeout = excluded.timeout, absent = excluded.absent
-          WHERE rounds.state IN ('asked', 'interrupted')"
+          WHERE rounds.state IN ('asked', 'interrupted', 'missed')"
     );
     let query = bind_rounds(sqlx::query(sql), &[question], &entry);
     let result = query.execute(connection).await.map_err(failed)?;
     Ok(result.rows_affected() == 1)
+}
+
+/// Marks a round as contested when an outcome was received at another time than the stored one of the same model.
+async fn note_contest(
+    connection: &mut PgConnection,
+    id: RoundId,
+    outcomes: &[PackedOutcome<'_>],
+) -> Result<()> {
+    let received: Vec<(&str, Timestamp)> = outcomes
+        .iter()
+        .filter_map(|PackedOutcome { prediction, .. }| {
+            Some((prediction.model_id.as_str(), stored(prediction.received_at?)))
+        })
+        .collect();
+    sqlx::query(
+        "UPDATE rounds SET contested = TRUE
+         WHERE round_id = $1 AND NOT contested AND EXISTS (
+             SELECT 1 FROM unnest($2::text[], $3::timestamptz[]) AS other (model_id, received_at)
+             WHERE NOT EXISTS (SELECT 1 FROM predictions AS first
+                               WHERE first.round_id = $1 AND first.model_id = other.model_id
+                                     AND first.received_at = other.received_at))",
+    )
+    .bind(id.as_uuid())
+    .bind(received.iter().map(|(model, _)| *model).collect::<Vec<_>>())
+    .bind(received.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .map_err(failed)
+    .map(drop)
 }
 
 async fn insert_outcomes(

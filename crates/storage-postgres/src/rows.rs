@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, PgConnection, Postgres, Row, Type};
 use storage::{
-    Amount, AuditEntry, ChangeNumber, Contender, FeedStatus, Result, RollUpMark, RoundRecord, ScoreChange,
-    ScoreRecord, ScoringChange, StorageError, Unfinished, decode_document, decode_roll_up, decode_steps,
-    decode_text,
+    Amount, AuditEntry, ChangeNumber, Contender, FeedStatus, LeaseHolder, Result, RollUpMark, RoundRecord,
+    ScoreChange, ScoreRecord, ScoringChange, StorageError, Unfinished, decode_document, decode_roll_up,
+    decode_steps, decode_text,
 };
 use uuid::Uuid;
 
@@ -62,6 +62,9 @@ impl<'r> Reader<'r> {
     }
     pub(crate) fn scoring_changes(row: &'r PgRow) -> Self {
         Reader { row, table: "scoring_changes", key: number_key }
+    }
+    pub(crate) fn leases(row: &'r PgRow) -> Self {
+        Reader { row, table: "leases", key: name_key }
     }
     pub(crate) fn audit(row: &'r PgRow) -> Self {
         Reader { row, table: "audit", key: number_key }
@@ -175,6 +178,10 @@ fn price_key(row: &PgRow) -> String {
     shown::<i64>(row, "position")
 }
 
+fn name_key(row: &PgRow) -> String {
+    shown::<&str>(row, "name")
+}
+
 fn number_key(row: &PgRow) -> String {
     shown::<i64>(row, "number")
 }
@@ -266,6 +273,7 @@ pub(crate) fn round(row: &PgRow) -> Result<RoundRecord> {
         rule: row.get("rule")?,
         best: row.get("best")?,
         q95: row.get("q95")?,
+        contested: row.get("contested")?,
     })
 }
 
@@ -362,6 +370,11 @@ pub(crate) fn unfinished(row: &PgRow) -> Result<Unfinished> {
 pub(crate) fn scoring_change(row: &PgRow) -> Result<ScoringChange> {
     let row = Reader::scoring_changes(row);
     Ok(ScoringChange { at: row.instant("at")?, rule: row.get("rule")?, settings: row.get("settings")? })
+}
+
+pub(crate) fn lease_holder(row: &PgRow) -> Result<LeaseHolder> {
+    let row = Reader::leases(row);
+    Ok(LeaseHolder { holder: row.get("holder")?, since: row.instant("since")? })
 }
 
 pub(crate) fn audit_entry(row: &PgRow) -> Result<AuditEntry> {

@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use domain::Timestamp;
 use sqlx::migrate::Migrator;
 use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
-use storage::{Counts, Result, StorageError, Store};
+use storage::{Counts, Lease, Result, StorageError, Store};
 
 use crate::errors::{failed, migration_failed};
 use crate::rows::counted;
@@ -41,6 +41,8 @@ pub(crate) const ROWS_PER_STATEMENT: usize = 1000;
 pub struct SqliteStore {
     writer: Arc<Writer>,
     readers: SqlitePool,
+    /// What the writes of the one leader need.
+    lead: Option<Lease>,
 }
 
 impl SqliteStore {
@@ -65,12 +67,21 @@ impl SqliteStore {
         SqliteStore {
             writer: Arc::new(Writer::new(connect::options(path, read_only))),
             readers: connect::readers(path),
+            lead: None,
         }
     }
 
     /// Waits for its turn to write so many rows of a kind: in one statement, or in several that are one transaction.
     pub(crate) async fn turn_for(&self, rows: usize) -> Result<Turn<'_>> {
         if rows <= ROWS_PER_STATEMENT { self.writer.turn().await } else { self.writer.begin().await }
+    }
+
+    /// The same for what the one leader may write.
+    pub(crate) async fn turn_as_leader(&self, rows: usize) -> Result<Turn<'_>> {
+        let Some(lead) = &self.lead else { return self.turn_for(rows).await };
+        let mut turn = self.writer.begin().await?;
+        leases::guard(&mut turn, lead).await?;
+        Ok(turn)
     }
 
     /// Begins a transaction whose reads all see the same state.
@@ -116,6 +127,10 @@ impl Store for SqliteStore {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Greater => Err(StorageError::SchemaTooNew { found, known }),
         }
+    }
+
+    fn led_by(&self, lease: &Lease) -> Arc<dyn Store> {
+        Arc::new(SqliteStore { lead: Some(lease.clone()), ..self.clone() })
     }
 
     async fn ping(&self) -> Result<()> {

@@ -19,7 +19,7 @@ impl ModelRepository for SqliteStore {
     async fn save_models(&self, models: &[Model]) -> Result<()> {
         let models: BTreeMap<&ModelId, &Model> = models.iter().map(|model| (&model.id, model)).collect();
         let models: Vec<&Model> = models.into_values().collect();
-        let mut turn = self.turn_for(models.len()).await?;
+        let mut turn = self.turn_as_leader(models.len()).await?;
         for chunk in models.chunks(ROWS_PER_STATEMENT) {
             save(&mut turn, chunk).await?;
         }

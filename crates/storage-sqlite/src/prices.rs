@@ -12,7 +12,7 @@ use crate::{ROWS_PER_STATEMENT, SqliteStore};
 #[async_trait]
 impl PriceRepository for SqliteStore {
     async fn append_prices(&self, entries: &[LedgerEntry]) -> Result<()> {
-        let mut turn = self.turn_for(entries.len()).await?;
+        let mut turn = self.turn_as_leader(entries.len()).await?;
         for chunk in entries.chunks(ROWS_PER_STATEMENT) {
             append(&mut turn, chunk).await?;
         }

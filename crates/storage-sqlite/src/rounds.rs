@@ -64,6 +64,8 @@ impl RoundRepository for SqliteStore {
         if close(&mut turn, question, closed_at, packed.counts).await? {
             insert_outcomes(&mut turn, question.id, &packed.outcomes).await?;
             models::note_answers(&mut turn, question.performed_at, &packed.answered()).await?;
+        } else {
+            note_contest(&mut turn, question.id, &packed.outcomes).await?;
         }
         turn.finish().await
     }
@@ -80,7 +82,7 @@ impl RoundRepository for SqliteStore {
     }
 
     async fn interrupt_open_rounds(&self, at: Timestamp, reason: &str) -> Result<Vec<RoundId>> {
-        let mut turn = self.writer.turn().await?;
+        let mut turn = self.turn_as_leader(1).await?;
         let rows = sqlx::query(
             "UPDATE rounds SET state = 'interrupted', reason = ?1, closed_at = ?2
              WHERE state = 'asked' RETURNING round_id",
@@ -261,7 +263,7 @@ impl SqliteStore {
     /// Puts rounds on record; returns those that were not yet, in the order of `questions`.
     async fn record(&self, questions: &[Question], entry: &Entry<'_>) -> Result<Vec<RoundId>> {
         let mut fresh = HashSet::new();
-        let mut turn = self.turn_for(questions.len()).await?;
+        let mut turn = self.turn_as_leader(questions.len()).await?;
         for chunk in questions.chunks(ROWS_PER_STATEMENT) {
             let mut sql = insert_rounds(chunk, entry);
             sql.push(" ON CONFLICT (round_id) DO NOTHING RETURNING round_id");
@@ -318,10 +320,35 @@ async fn close(
         " ON CONFLICT (round_id) DO UPDATE
           SET state = excluded.state, reason = NULL, closed_at = excluded.closed_at, success = excluded.success,
               failed = excluded.failed, timeout = excluded.timeout, absent = excluded.absent
-          WHERE state IN ('asked', 'interrupted')",
+          WHERE state IN ('asked', 'interrupted', 'missed')",
     );
     let result = sql.build().execute(connection).await.map_err(failed)?;
     Ok(result.rows_affected() == 1)
+}
+
+/// Marks a round as contested when an outcome was received at another time than the stored one of the same model.
+async fn note_contest(
+    connection: &mut SqliteConnection,
+    id: RoundId,
+    outcomes: &[PackedOutcome<'_>],
+) -> Result<()> {
+    let sql = "SELECT model_id, received_at FROM predictions WHERE round_id = ?1 AND received_at IS NOT NULL";
+    let first: HashSet<(String, i64)> = sqlx::query_as(sql)
+        .bind(id.as_uuid())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?
+        .into_iter()
+        .collect();
+    let is_other = |PackedOutcome { prediction, .. }: &PackedOutcome<'_>| {
+        let received = prediction.received_at.map(|at| (prediction.model_id.as_str().to_owned(), micros(at)));
+        received.is_some_and(|received| !first.contains(&received))
+    };
+    if outcomes.iter().any(is_other) {
+        let sql = "UPDATE rounds SET contested = 1 WHERE round_id = ?1";
+        sqlx::query(sql).bind(id.as_uuid()).execute(connection).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 async fn insert_outcomes(

@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, SqliteConnection, Type};
 use storage::{
-    Amount, AuditEntry, ChangeNumber, Contender, FeedStatus, Place, Result, RollUpMark, RoundRecord,
-    ScoreChange, ScoreRecord, ScoringChange, StorageError, Unfinished, decode_document, decode_roll_up,
-    decode_steps, decode_text,
+    Amount, AuditEntry, ChangeNumber, Contender, FeedStatus, LeaseHolder, Place, Result, RollUpMark,
+    RoundRecord, ScoreChange, ScoreRecord, ScoringChange, StorageError, Unfinished, decode_document,
+    decode_roll_up, decode_steps, decode_text,
 };
 use uuid::Uuid;
 
@@ -61,6 +61,9 @@ impl<'r> Reader<'r> {
     }
     pub(crate) fn scoring_changes(row: &'r SqliteRow) -> Self {
         Reader { row, table: "scoring_changes", key: number_key }
+    }
+    pub(crate) fn leases(row: &'r SqliteRow) -> Self {
+        Reader { row, table: "leases", key: name_key }
     }
     pub(crate) fn audit(row: &'r SqliteRow) -> Self {
         Reader { row, table: "audit", key: number_key }
@@ -178,6 +181,10 @@ fn price_key(row: &SqliteRow) -> String {
     shown::<i64>(row, "position")
 }
 
+fn name_key(row: &SqliteRow) -> String {
+    shown::<&str>(row, "name")
+}
+
 fn number_key(row: &SqliteRow) -> String {
     shown::<i64>(row, "number")
 }
@@ -269,6 +276,7 @@ pub(crate) fn round(row: &SqliteRow) -> Result<RoundRecord> {
         rule: row.get("rule")?,
         best: row.get("best")?,
         q95: row.get("q95")?,
+        contested: row.get("contested")?,
     })
 }
 
@@ -371,6 +379,11 @@ pub(crate) fn place(row: &SqliteRow) -> Result<Place> {
 pub(crate) fn scoring_change(row: &SqliteRow) -> Result<ScoringChange> {
     let row = Reader::scoring_changes(row);
     Ok(ScoringChange { at: row.instant("at")?, rule: row.get("rule")?, settings: row.get("settings")? })
+}
+
+pub(crate) fn lease_holder(row: &SqliteRow) -> Result<LeaseHolder> {
+    let row = Reader::leases(row);
+    Ok(LeaseHolder { holder: row.get("holder")?, since: row.instant("since")? })
 }
 
 pub(crate) fn audit_entry(row: &SqliteRow) -> Result<AuditEntry> {

@@ -33,6 +33,7 @@ pub struct ExportedRound {
     pub rule: Option<String>,
     pub best: Option<f64>,
     pub q95: Option<f64>,
+    pub contested: bool,
 }
 
 impl From<RoundRecord> for ExportedRound {
@@ -55,6 +56,7 @@ impl From<RoundRecord> for ExportedRound {
             rule: round.rule,
             best: round.best,
             q95: round.q95,
+            contested: round.contested,
         }
     }
 }

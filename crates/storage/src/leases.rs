@@ -26,6 +26,11 @@ impl HolderId {
         HolderId(format!("{}-{}", std::process::id(), Uuid::new_v4().simple()))
     }
 
+    /// The same for a process on a machine of this name.
+    pub fn random_on(machine: &str) -> Self {
+        HolderId(format!("{machine}/{}", HolderId::random()))
+    }
+
     /// As it is stored.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -54,6 +59,8 @@ pub struct Hold {
 pub enum LeaseName {
     /// Write leaderboards and snapshots.
     Ranking,
+    /// Ask models, and write prices, marks of rounds and what is known of models.
+    Predict,
 }
 
 impl LeaseName {
@@ -61,6 +68,7 @@ impl LeaseName {
     pub fn as_str(self) -> &'static str {
         match self {
             LeaseName::Ranking => "ranking",
+            LeaseName::Predict => "predict",
         }
     }
 }
@@ -80,12 +88,28 @@ pub struct Lease {
     pub token: i64,
 }
 
+/// Who has a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseHolder {
+    /// Who, as [`HolderId`] has it.
+    pub holder: String,
+    /// Since when, by the clock that judges leases.
+    pub since: Timestamp,
+}
+
 /// Who may do what.
 #[async_trait]
 pub trait LeaseRepository {
     /// Takes a lease that is free, that ran out, or that the same holder has, who then keeps its token. `None` while another
     /// has it.
     async fn take_lease(&self, name: LeaseName, hold: &Hold) -> Result<Option<Lease>>;
+
+    /// Takes a lease from a holder that is known to be dead, without waiting for its end; with a new token. `None` when
+    /// somebody else has taken it from the dead one before.
+    async fn succeed_lease(&self, dead: &Lease, hold: &Hold) -> Result<Option<Lease>>;
+
+    /// Who has a lease at `now`; `None` when it is free.
+    async fn lease_holder(&self, name: LeaseName, now: Timestamp) -> Result<Option<LeaseHolder>>;
 
     /// Makes a lease last longer, also one that ran out but that nobody else has taken; false when somebody has.
     async fn renew_lease(&self, lease: &Lease, hold: &Hold) -> Result<bool>;

@@ -30,6 +30,8 @@ mod roll_ups;
 mod rounds;
 mod standings;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::Serialize;
 
@@ -39,7 +41,7 @@ pub use codec::{
 };
 pub use error::{Result, StorageError, without_secrets};
 pub use export::{ExportedPrediction, ExportedRound, ExportedScore};
-pub use leases::{Hold, HolderId, Lease, LeaseName, LeaseRepository};
+pub use leases::{Hold, HolderId, Lease, LeaseHolder, LeaseName, LeaseRepository};
 pub use models::ModelRepository;
 pub use operator::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Unchanged};
 pub use prices::{FeedStatus, PriceRepository};
@@ -78,6 +80,11 @@ pub trait Store:
 
     /// Checks that the schema is the one this program was made for.
     async fn check_schema(&self) -> Result<()>;
+
+    /// The same database for the holder of the lease [`LeaseName::Predict`]: what the one leader writes (prices, marks of
+    /// rounds as asked, missed or interrupted, and models) fails with [`StorageError::LeaseLost`] once somebody else has
+    /// taken the lease. Rounds are closed by anybody: the outcomes of a leader that was deposed meanwhile count.
+    fn led_by(&self, lease: &Lease) -> Arc<dyn Store>;
 
     /// One round trip to the database.
     async fn ping(&self) -> Result<()>;

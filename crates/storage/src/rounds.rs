@@ -33,6 +33,8 @@ pub struct RoundRecord {
     pub best: Option<f64>,
     /// The 95 % quantile of the raw scores over the whole field.
     pub q95: Option<f64>,
+    /// Two predict workers asked it, each cut off from the other: the outcomes that were stored first are here.
+    pub contested: bool,
 }
 
 impl RoundRecord {
@@ -242,8 +244,10 @@ pub trait RoundRepository: Sync {
     /// be asked.
     async fn mark_asked(&self, questions: &[Question], asked_at: Timestamp) -> Result<Vec<RoundId>>;
 
-    /// Stores all predictions of a round at once and closes it: from `asked`, from `interrupted`, or from nothing when
-    /// the mark never arrived. For a round in any other state nothing changes: the first stored outcome stays.
+    /// Stores all predictions of a round at once and closes it: from `asked`, from `interrupted`, from nothing when the
+    /// mark never arrived, or from `missed` when whoever noted it so could not know that it was asked. For a round in any
+    /// other state nothing of that changes: the first stored outcome stays. Where one of these predictions came at
+    /// another time than the stored one of the same model, two workers have asked: the round is marked as contested.
     /// Also notes for each known model with a valid answer that it answered at `performed_at`.
     async fn close_round(
         &self,

@@ -1,19 +1,25 @@
 //! `condor predict`
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Clock, SystemClock, Timestamp, TimestampExt};
 use feeds::{FeedError, PriceFeed, RecordedPrices, SimulatedMarket};
 use journal::{Journal, Owner};
 use model_client::{Cluster, ClusterConfig, Reporting};
-use predict_worker::{PredictSettings, PredictWorker};
+use predict_worker::{Candidate, Leadership, Lobby, PredictSettings, PredictWorker, StartError, Status};
 use serde_json::{Value, json};
+use storage::{LeaseName, Store};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
 use crate::cli::WorkerArgs;
 use crate::config::{Config, ConfigError, PriceSource, load};
 use crate::{open_files, store};
+
+/// A pause before the next attempt to lead when one failed for a reason that may pass.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the predict worker until `shutdown`.
 pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -25,20 +31,101 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     let store = store?;
     let _lock = store::lock_for_predict(&config.database.url)?;
     let journal = open_journal(&config).await?;
-    let cluster_config =
-        ClusterConfig { security: config.security()?, ..cluster_config(&config, &config.orchestrator.url) };
-    let (cluster, events) = Cluster::start(cluster_config);
-    let events = open_files::watch(events);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let starting =
-        PredictWorker::start(settings(&config)?, store, Some(journal), Arc::clone(&clock), feed, events);
-    let Some(worker) = shutdown.run_until_cancelled(starting).await else { return Ok(()) };
-    let worker = worker?;
-    let readiness = PredictReadiness { status: worker.status(), reporting: cluster.reporting(), clock };
-    admin::serve(args.admin_listen, "predict", Arc::new(readiness), shutdown.clone()).await?;
-    predict_worker::run(worker, shutdown).await;
-    cluster.shutdown().await;
+    let post =
+        Post { config, feed, store, journal, clock: Arc::new(SystemClock), role: watch::Sender::default() };
+    admin::serve(args.admin_listen, "predict", Arc::new(post.readiness()), shutdown.clone()).await?;
+    while !shutdown.is_cancelled() {
+        post.serve_once(&shutdown).await?;
+    }
     Ok(())
+}
+
+/// What a predict worker works with, whether it leads or stands by.
+struct Post {
+    config: Config,
+    feed: Arc<dyn PriceFeed>,
+    store: Arc<dyn Store>,
+    journal: Journal,
+    clock: Arc<dyn Clock>,
+    role: watch::Sender<Role>,
+}
+
+impl Post {
+    fn readiness(&self) -> PredictReadiness {
+        PredictReadiness {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            role: self.role.subscribe(),
+        }
+    }
+
+    /// Stands by until this worker leads, and leads until it is told to stop or another worker leads.
+    async fn serve_once(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let url = &self.config.orchestrator.url;
+        let cluster_config =
+            ClusterConfig { security: self.config.security()?, ..cluster_config(&self.config, url) };
+        let (cluster, events) = Cluster::start(cluster_config);
+        let mut lobby = Lobby::new(open_files::watch(events));
+        let Some(leadership) = shutdown.run_until_cancelled(lobby.meanwhile(self.stand_by())).await else {
+            return Ok(());
+        };
+        let outcome = self.lead(leadership.clone(), lobby, cluster.reporting(), shutdown).await;
+        leadership.give_back().await;
+        self.role.send_replace(Role::Standby);
+        cluster.shutdown().await;
+        match outcome {
+            Err(error) if error.may_pass() => {
+                tracing::warn!(%error, "trying again");
+                shutdown.run_until_cancelled(tokio::time::sleep(RETRY_PAUSE)).await;
+                Ok(())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// An SQLite database has one predict worker, by a lock.
+    async fn stand_by(&self) -> Leadership {
+        if !store::is_shared(&self.config.database.url) {
+            return Leadership::sole(Arc::clone(&self.store));
+        }
+        let machine = nix::unistd::gethostname().unwrap_or_default();
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        Candidate::new(store, clock, &machine.to_string_lossy()).stand_by(&self.journal).await
+    }
+
+    async fn lead(
+        &self,
+        leadership: Leadership,
+        lobby: Lobby,
+        reporting: Reporting,
+        shutdown: &CancellationToken,
+    ) -> Result<(), LeadError> {
+        let (journal, clock, feed) = (self.journal.clone(), Arc::clone(&self.clock), Arc::clone(&self.feed));
+        let settings = settings(&self.config)?;
+        self.role.send_replace(Role::Starting);
+        let starting = PredictWorker::lead(leadership, settings, Some(journal), clock, feed, lobby.leave());
+        let Some(worker) = shutdown.run_until_cancelled(starting).await else { return Ok(()) };
+        let worker = worker?;
+        let (status, since) = (worker.status(), self.clock.now());
+        self.role.send_replace(Role::Leader { status, reporting, since });
+        predict_worker::run(worker, shutdown.clone()).await;
+        Ok(())
+    }
+}
+
+/// Why a predict worker that may lead does not.
+#[derive(Debug, thiserror::Error)]
+enum LeadError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl LeadError {
+    fn may_pass(&self) -> bool {
+        matches!(self, LeadError::Start(error) if error.may_pass())
+    }
 }
 
 async fn open_journal(config: &Config) -> anyhow::Result<Journal> {
@@ -88,31 +175,73 @@ pub fn feed(config: &Config) -> Result<Arc<dyn PriceFeed>, ConfigError> {
     })
 }
 
+/// What a predict worker is at the moment.
+#[derive(Default)]
+enum Role {
+    /// Another worker leads.
+    #[default]
+    Standby,
+    /// It leads and resumes from what is stored.
+    Starting,
+    /// It asks.
+    Leader { status: Status, reporting: Reporting, since: Timestamp },
+}
+
 struct PredictReadiness {
-    status: predict_worker::Status,
-    reporting: Reporting,
+    store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    role: watch::Receiver<Role>,
 }
 
 #[async_trait::async_trait]
 impl Readiness for PredictReadiness {
+    async fn check(&self) -> (bool, Value) {
+        match &*self.role.borrow() {
+            Role::Leader { status, reporting, since } => return self.check_leader(status, reporting, *since),
+            Role::Starting => return (false, json!({ "role": "leader", "started": false })),
+            Role::Standby => {}
+        }
+        self.check_standby().await
+    }
+}
+
+impl PredictReadiness {
     /// Ready once the models are set up; how fresh prices are is in the details, and a database that is away does not
     /// count, since writes wait for it in the journal.
-    async fn check(&self) -> (bool, Value) {
+    fn check_leader(&self, status: &Status, reporting: &Reporting, since: Timestamp) -> (bool, Value) {
         let age = |at: Option<Timestamp>| at.map(|at| self.clock.now().since(at).as_secs());
-        let reporting = self.reporting.status();
+        let reporting = reporting.status();
         let details = json!({
+            "role": "leader",
+            "leads_since": since,
             "reporting_paused": reporting.is_paused,
             "models_reported": reporting.reported,
             "reports_withheld": reporting.withheld,
-            "models": self.status.running_models(),
-            "started": self.status.is_started(),
-            "unstored_writes": self.status.unstored_writes(),
-            "oldest_unstored_age_s": age(self.status.oldest_unstored_at()),
-            "refused_writes": self.status.refused_writes(),
-            "journal_fault": self.status.journal_fault().map(|fault| fault.to_string()),
-            "newest_price_age_s": age(self.status.newest_price_at()),
+            "models": status.running_models(),
+            "started": status.is_started(),
+            "unstored_writes": status.unstored_writes(),
+            "oldest_unstored_age_s": age(status.oldest_unstored_at()),
+            "refused_writes": status.refused_writes(),
+            "journal_fault": status.journal_fault().map(|fault| fault.to_string()),
+            "newest_price_age_s": age(status.newest_price_at()),
         });
-        (self.status.is_started(), details)
+        (status.is_started(), details)
+    }
+
+    /// Ready while the database answers: without it nobody can begin to lead.
+    async fn check_standby(&self) -> (bool, Value) {
+        let leader = self.store.lease_holder(LeaseName::Predict, self.clock.now()).await;
+        let (is_ready, database) = match &leader {
+            Ok(_) => (true, "ok".to_owned()),
+            Err(error) => (false, error.to_string()),
+        };
+        let leader = leader.ok().flatten();
+        let details = json!({
+            "role": "standby",
+            "leader": leader.as_ref().map(|leader| &leader.holder),
+            "leader_since": leader.as_ref().map(|leader| leader.since),
+            "database": database,
+        });
+        (is_ready, details)
     }
 }

@@ -8,8 +8,10 @@ use journal::{Entry, Journal, JournalError, Record, Seq};
 use storage::{StorageError, Store};
 use tokio::sync::watch;
 
+use super::Mark;
 use super::apply::apply;
 use super::backlog::Backlog;
+use crate::leadership::Leadership;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -19,6 +21,7 @@ const RECORDS_AT_ONCE: u32 = 64;
 
 pub struct Drainer {
     journal: Journal,
+    leadership: Leadership,
     store: Arc<dyn Store>,
     backlog: Arc<Backlog>,
     /// The records up to here are in the database, or set aside.
@@ -28,8 +31,9 @@ pub struct Drainer {
 }
 
 impl Drainer {
-    pub fn new(journal: Journal, store: Arc<dyn Store>, backlog: Arc<Backlog>) -> Self {
-        Drainer { journal, store, backlog, done: Seq::default(), closed: Vec::new() }
+    pub fn new(journal: Journal, leadership: Leadership, backlog: Arc<Backlog>) -> Self {
+        let store = leadership.store();
+        Drainer { journal, leadership, store, backlog, done: Seq::default(), closed: Vec::new() }
     }
 
     /// Follows what is committed, until the writer has ended and everything is stored.
@@ -110,6 +114,7 @@ impl Drainer {
         };
         match self.store(seq, &record, &predictions).await {
             Ok(()) => self.closed.extend(round_id),
+            Err(StorageError::LeaseLost(_)) => self.leave_to_successor(&record),
             Err(error) => self.set_aside(seq, round_id, record.kind(), &error.to_string()).await,
         }
     }
@@ -119,18 +124,27 @@ impl Drainer {
         let mut mark = self.backlog.take_mark(seq);
         let what = record.kind();
         let apply = || apply(self.store.as_ref(), record, predictions);
-        let fresh = persist(what, apply, |error, away| {
+        let stored = persist(what, apply, |error, away| {
             // Should the mark be stored and only the answer lost, a second try finds nothing fresh.
             mark = None;
             self.backlog.is_behind.send_replace(true);
             let waiting = self.backlog.depth();
             tracing::warn!(what, %error, waiting, away_s = away.as_secs(), "not stored yet, trying again");
         })
-        .await?;
+        .await;
         if let Some(mark) = mark {
-            mark.note_stored(fresh);
+            tell(mark, &stored);
         }
-        Ok(())
+        stored.map(drop)
+    }
+
+    /// Another worker leads: it writes prices, models and missed slots itself, and rounds need no mark to be closed.
+    fn leave_to_successor(&self, record: &Record) {
+        tracing::debug!(
+            what = record.kind(),
+            "not stored: another predict worker leads and writes these itself"
+        );
+        self.leadership.note_lost();
     }
 
     /// Of a round of which nobody knows what else it would have held.
@@ -198,6 +212,14 @@ impl Drainer {
             Ok(()) => self.closed.clear(),
             Err(error) => tracing::warn!(%error, "the journal keeps for now what is stored"),
         }
+    }
+}
+
+fn tell(mark: Mark, stored: &Result<Vec<RoundId>, StorageError>) {
+    match stored {
+        Ok(fresh) => mark.note_stored(fresh.clone()),
+        Err(StorageError::LeaseLost(_)) => mark.note_lead_lost(),
+        Err(_) => {}
     }
 }
 

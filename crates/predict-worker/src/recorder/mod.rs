@@ -15,14 +15,15 @@ use std::time::Duration;
 
 use domain::{Clock, LedgerEntry, Model, Prediction, Question, RoundId, Timestamp};
 use journal::{Journal, Record, Seq};
-use storage::Store;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
 
 use backlog::Backlog;
 pub use backlog::JournalFault;
 use drainer::Drainer;
 use writer::Writer;
 
+use crate::leadership::Leadership;
 use crate::round::ClosedRound;
 
 /// How long the end of the worker may take to bring into the database what waits for it.
@@ -38,6 +39,8 @@ enum Write {
     Outcome(RoundId, Prediction),
     /// Answered with the place up to which the journal is to be stored, then everything handed in before is.
     Flush(oneshot::Sender<Seq>),
+    /// Nothing more is taken.
+    End,
 }
 
 impl Write {
@@ -84,6 +87,8 @@ enum MarkNews {
     Safe,
     /// The mark is in the database; these were not on record before.
     Stored(Vec<RoundId>),
+    /// The mark is nowhere: another worker leads.
+    LeadLost,
 }
 
 impl Mark {
@@ -96,6 +101,10 @@ impl Mark {
     fn note_stored(self, fresh: Vec<RoundId>) {
         let _ = self.news.send(MarkNews::Stored(fresh));
     }
+
+    fn note_lead_lost(self) {
+        let _ = self.news.send(MarkNews::LeadLost);
+    }
 }
 
 /// The handle of the recorder. It ends when the last handle is dropped and everything is written.
@@ -107,20 +116,21 @@ pub struct Recorder {
     has_journal: bool,
     /// Rounds up to here may be on record of an earlier run.
     newest_slot: Option<Timestamp>,
+    tasks: TaskTracker,
 }
 
 impl Recorder {
     /// Brings into the database what an earlier run left in the journal; waits for the database as long as it takes. Its
     /// rounds in flight are closed with the outcomes that they have.
-    pub async fn recover(journal: &Journal, store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) {
+    pub async fn recover(journal: &Journal, leadership: &Leadership, clock: &Arc<dyn Clock>) {
         let backlog = Arc::new(Backlog::default());
-        Drainer::new(journal.clone(), Arc::clone(store), backlog).recover(clock.now()).await;
+        Drainer::new(journal.clone(), leadership.clone(), backlog).recover(clock.now()).await;
     }
 
-    /// Starts to write to `store`, after what was recovered; `newest_slot` is the newest on record. Without a journal
+    /// Starts to write what the lead allows, after what was recovered; `newest_slot` is the newest on record. Without a journal
     /// what the database does not take waits in memory.
     pub async fn start(
-        store: Arc<dyn Store>,
+        leadership: Leadership,
         journal: Option<Journal>,
         clock: Arc<dyn Clock>,
         newest_slot: Option<Timestamp>,
@@ -129,14 +139,17 @@ impl Recorder {
         let (commits, committed) = watch::channel(Seq::default());
         let backlog = Arc::new(Backlog::default());
         let has_journal = journal.is_some();
+        let tasks = TaskTracker::new();
         if let Some(journal) = &journal {
-            let drainer = Drainer::new(journal.clone(), Arc::clone(&store), Arc::clone(&backlog));
+            let drainer = Drainer::new(journal.clone(), leadership.clone(), Arc::clone(&backlog));
             drainer.count_refused().await;
-            tokio::spawn(drainer.run(committed));
+            tasks.spawn(drainer.run(committed));
         }
-        let writer = Writer::new(queue, store, journal, Arc::clone(&backlog), Arc::clone(&clock), commits);
-        tokio::spawn(writer.run());
-        Recorder { writes, backlog, clock, has_journal, newest_slot }
+        let writer =
+            Writer::new(queue, leadership, journal, Arc::clone(&backlog), Arc::clone(&clock), commits);
+        tasks.spawn(writer.run());
+        tasks.close();
+        Recorder { writes, backlog, clock, has_journal, newest_slot, tasks }
     }
 
     /// Stores prices.
@@ -169,6 +182,7 @@ impl Recorder {
                 news = mark.recv() => match news {
                     Some(MarkNews::Safe) => is_safe = true,
                     Some(MarkNews::Stored(fresh)) => return Ok(fresh),
+                    Some(MarkNews::LeadLost) => return Err("another predict worker leads by now".to_owned()),
                     None => break,
                 },
                 _ = is_behind.wait_for(|is_behind| *is_behind), if is_safe => break,
@@ -240,6 +254,13 @@ impl Recorder {
             writes = journaled,
             "the database is away: the next start stores what is in the journal"
         );
+    }
+
+    /// Takes nothing more, and resolves when nothing is left to be brought into the database.
+    pub async fn end(&self) {
+        // The recorder outlives its handles.
+        let _ = self.writes.send(Write::End);
+        self.tasks.wait().await;
     }
 
     /// How many writes are not in the database yet.

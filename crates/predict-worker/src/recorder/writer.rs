@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use domain::{Clock, ModelId, Prediction, RoundId, Stopwatch};
 use journal::{Journal, JournalError, Record, Seq};
-use storage::Store;
+use storage::StorageError;
 use tokio::sync::{mpsc, watch};
 
 use super::apply::apply;
 use super::backlog::Backlog;
 use super::{Pending, Write};
+use crate::leadership::Leadership;
 
 /// Outcomes come in crowds: those of so long are one transaction.
 const GATHERING: Duration = Duration::from_millis(20);
@@ -22,7 +23,7 @@ const REMINDER: Duration = Duration::from_secs(60);
 
 pub struct Writer {
     queue: mpsc::UnboundedReceiver<Write>,
-    store: Arc<dyn Store>,
+    leadership: Leadership,
     journal: Option<Journal>,
     backlog: Arc<Backlog>,
     clock: Arc<dyn Clock>,
@@ -43,7 +44,7 @@ pub struct Writer {
 impl Writer {
     pub fn new(
         queue: mpsc::UnboundedReceiver<Write>,
-        store: Arc<dyn Store>,
+        leadership: Leadership,
         journal: Option<Journal>,
         backlog: Arc<Backlog>,
         clock: Arc<dyn Clock>,
@@ -51,7 +52,7 @@ impl Writer {
     ) -> Self {
         Writer {
             queue,
-            store,
+            leadership,
             journal,
             backlog,
             clock,
@@ -111,6 +112,9 @@ impl Writer {
     }
 
     fn hold(&mut self, mut write: Write) {
+        if let Write::End = write {
+            return self.queue.close();
+        }
         if self.journal.is_none()
             && let Write::Record(Pending { mark: Some(mark), .. }) = &mut write
         {
@@ -202,6 +206,7 @@ impl Writer {
                     }
                 }
                 Write::Flush(reply) => drop(reply.send(self.end)),
+                Write::End => {}
             }
         }
         self.committed.send_if_modified(|committed| std::mem::replace(committed, self.end) < self.end);
@@ -225,7 +230,7 @@ impl Writer {
         }
         while let Some(write) = self.held.pop_front() {
             match write {
-                Write::Outcome(..) => {}
+                Write::Outcome(..) | Write::End => {}
                 Write::Flush(reply) => drop(reply.send(self.end)),
                 Write::Record(pending) => {
                     if let Some(pending) = self.store_one(pending).await {
@@ -244,7 +249,7 @@ impl Writer {
             return None;
         }
         let kind = pending.record.kind();
-        match apply(self.store.as_ref(), &pending.record, &pending.predictions).await {
+        match apply(self.leadership.store().as_ref(), &pending.record, &pending.predictions).await {
             Ok(fresh) => {
                 if let Some(mark) = pending.mark {
                     mark.note_stored(fresh);
@@ -262,6 +267,16 @@ impl Writer {
                 // nowhere is given up, and its rounds are not asked.
                 if pending.mark.take().is_none_or(|mark| mark.is_safe) {
                     return Some(pending);
+                }
+            }
+            Err(StorageError::LeaseLost(_)) => {
+                tracing::debug!(
+                    what = kind,
+                    "not stored: another predict worker leads and writes these itself"
+                );
+                self.leadership.note_lost();
+                if let Some(mark) = pending.mark {
+                    mark.note_lead_lost();
                 }
             }
             Err(error) => {

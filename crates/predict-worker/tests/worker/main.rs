@@ -6,6 +6,7 @@ mod database;
 mod delivery;
 mod field;
 mod journal;
+mod leaders;
 mod live;
 mod prices;
 mod slots;

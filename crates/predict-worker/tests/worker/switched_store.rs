@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::{
     Amount, AuditEntry, ChangeNumber, ClaimRepository, Contender, Counts, Expiry, ExportedRound,
-    ExportedScore, FeedStatus, Hold, HolderId, Lease, LeaseName, LeaseRepository, ModelRepository,
-    OperatorRepository, Order, OutdatedRounds, Place, Portion, PriceRepository, Prunable, Result,
-    RetentionRepository, RollUpMark, RollUpRepository, RoundRecord, RoundRepository, RoundScores,
+    ExportedScore, FeedStatus, Hold, HolderId, Lease, LeaseHolder, LeaseName, LeaseRepository,
+    ModelRepository, OperatorRepository, Order, OutdatedRounds, Place, Portion, PriceRepository, Prunable,
+    Result, RetentionRepository, RollUpMark, RollUpRepository, RoundRecord, RoundRepository, RoundScores,
     ScoreChange, ScoringChange, StandingsRepository, StorageError, Store, StoredRollUps, Unchanged,
     Unfinished,
 };
@@ -71,7 +71,7 @@ impl SwitchedStore {
 }
 
 macro_rules! switched {
-    ($trait:ident { $($method:ident($($argument:ident: $type:ty),*) -> $output:ty;)* }) => {
+    ($trait:ident { $($method:ident($($argument:ident: $type:ty),*) -> $output:ty;)* } $($other:item)*) => {
         #[async_trait]
         impl $trait for SwitchedStore {
             $(
@@ -79,6 +79,7 @@ macro_rules! switched {
                     self.pass(stringify!($method), self.inner.$method($($argument),*)).await
                 }
             )*
+            $($other)*
         }
     };
 }
@@ -128,6 +129,8 @@ switched! { ClaimRepository {
 
 switched! { LeaseRepository {
     take_lease(name: LeaseName, hold: &Hold) -> Option<Lease>;
+    succeed_lease(dead: &Lease, hold: &Hold) -> Option<Lease>;
+    lease_holder(name: LeaseName, now: Timestamp) -> Option<LeaseHolder>;
     renew_lease(lease: &Lease, hold: &Hold) -> bool;
     release_lease(lease: &Lease) -> ();
 } }
@@ -163,6 +166,9 @@ switched! { Store {
     check_schema() -> ();
     ping() -> ();
     counts(active_since: Timestamp) -> Counts;
+}
+fn led_by(&self, lease: &Lease) -> Arc<dyn Store> {
+    Arc::new(SwitchedStore { inner: self.inner.led_by(lease), mode: self.mode.clone() })
 } }
 
 switched! { RollUpRepository {

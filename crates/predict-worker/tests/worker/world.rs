@@ -136,7 +136,12 @@ impl World {
         let (clock, prices) = (self.clock.clone(), self.prices.clone());
         let settings = self.settings.clone();
         let worker = PredictWorker::start(settings, store, Some(journal), clock, prices, events);
-        Worker { worker: worker.await.unwrap(), clock: self.clock.clone(), _cluster: cluster }
+        self.alive(worker.await.unwrap(), cluster)
+    }
+
+    /// A worker together with the client that it uses.
+    pub fn alive(&self, worker: PredictWorker, cluster: Cluster) -> Worker {
+        Worker { worker, clock: self.clock.clone(), _cluster: cluster }
     }
 
     /// What is asked about an asset in a minute.

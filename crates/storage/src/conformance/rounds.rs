@@ -33,6 +33,7 @@ pub async fn an_asked_round_is_fresh_once(database: &impl TestDatabase) {
             rule: None,
             best: None,
             q95: None,
+            contested: false,
         }
     );
 }
@@ -52,12 +53,13 @@ pub async fn a_round_is_closed_with_everything_in_it(database: &impl TestDatabas
     assert_eq!(store.predictions(question(1).id).await.unwrap(), []);
 }
 
-pub async fn a_round_closes_from_nothing_and_from_interrupted(database: &impl TestDatabase) {
+pub async fn a_round_closes_from_nothing_from_interrupted_and_from_missed(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
-    let (unmarked, interrupted) = (question(0), question(1));
+    let (unmarked, interrupted, missed) = (question(0), question(1), question(2));
     store.mark_asked(std::slice::from_ref(&interrupted), minute(1)).await.unwrap();
     store.interrupt_open_rounds(minute(2), "stopped").await.unwrap();
-    for asked in [&unmarked, &interrupted] {
+    store.record_missed(std::slice::from_ref(&missed), "nobody led", minute(2)).await.unwrap();
+    for asked in [&unmarked, &interrupted, &missed] {
         store.close_round(asked, minute(3), &outcomes()).await.unwrap();
         let record = round(&*store, asked).await;
         assert_eq!((record.state, record.reason), (RoundState::Closed, None));
@@ -79,17 +81,38 @@ pub async fn the_field_of_a_round_is_every_model_with_its_valid_answer(database:
 
 pub async fn the_first_stored_outcome_of_a_round_stays(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
-    let (closed, scored, void, missed) = (question(0), question(1), question(2), question(3));
+    let (closed, scored, void) = (question(0), question(1), question(2));
     close_all(&*store, &[closed.clone(), scored.clone(), void.clone()]).await;
     store.store_scores(&scores(&scored, 0.5)).await.unwrap();
     store.void_round(void.id, CRPS, minute(70), "no prices").await.unwrap();
-    store.record_missed(std::slice::from_ref(&missed), "starting", minute(3)).await.unwrap();
-    for asked in [closed, scored, void, missed] {
+    for asked in [closed, scored, void] {
         let (before, stored) = (round(&*store, &asked).await, store.predictions(asked.id).await.unwrap());
         store.close_round(&asked, minute(9), &[answer("alpha", "[2]"), answer("new", "[]")]).await.unwrap();
-        assert_eq!(round(&*store, &asked).await, before);
+        assert_eq!(round(&*store, &asked).await, RoundRecord { contested: true, ..before });
         assert_eq!(store.predictions(asked.id).await.unwrap(), stored);
     }
+}
+
+pub async fn a_round_that_two_workers_asked_keeps_the_outcomes_stored_first_and_is_contested(
+    database: &impl TestDatabase,
+) {
+    let store = database.open_migrated().await;
+    let asked = question(0);
+    let first = vec![answer("alpha", "[1]"), answer("beta", "[1]"), absence("gamma")];
+    store.close_round(&asked, minute(1), &first).await.unwrap();
+    // The same worker, who does not know whether its first write arrived, or has what came before it died.
+    for repeated in [&first[..], &first[..1], &[]] {
+        store.close_round(&asked, minute(2), repeated).await.unwrap();
+        assert!(!round(&*store, &asked).await.contested, "{repeated:?}");
+    }
+    let second = Prediction { received_at: Some(minute(3)), ..answer("alpha", "[2]") };
+    store.close_round(&asked, minute(2), &[second, answer("delta", "[2]")]).await.unwrap();
+    let record = round(&*store, &asked).await;
+    assert_eq!((record.contested, record.state, record.counts.total()), (true, RoundState::Closed, 3));
+    assert_eq!(store.predictions(asked.id).await.unwrap(), first);
+    assert!(store.export_rounds(minute(0), minute(9), None, 9).await.unwrap()[0].contested);
+    store.store_scores(&scores(&asked, 0.5)).await.unwrap();
+    assert!(round(&*store, &asked).await.contested, "it stays so");
 }
 
 pub async fn of_two_outcomes_of_one_model_the_first_is_stored(database: &impl TestDatabase) {
