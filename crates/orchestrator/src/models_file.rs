@@ -48,6 +48,14 @@ pub enum ModelProgram {
     Submission(SubmissionId),
 }
 
+impl ModelProgram {
+    /// True for what comes with the orchestrator. Participants' code comes as submissions alone, whatever its entry says of
+    /// names.
+    pub fn is_baseline(&self) -> bool {
+        matches!(self, ModelProgram::Builtin(_))
+    }
+}
+
 /// One model that the orchestrator is in charge of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelEntry {

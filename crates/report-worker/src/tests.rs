@@ -15,6 +15,7 @@ use domain::{
 };
 use serde_json::{Value, json};
 use storage::{AuditEntry, Counts, FeedStatus, Result, StorageError};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::reader::Reader;
@@ -119,6 +120,7 @@ fn model(id: &str, name: Option<&str>, cruncher: Option<&str>) -> Model {
         cruncher: Cruncher { id: None, name: cruncher.map(str::to_owned) },
         joined_at: as_of(),
         last_connected_at: as_of(),
+        is_baseline: false,
     }
 }
 
@@ -189,6 +191,10 @@ fn sample() -> Fake {
     }
 }
 
+fn in_force(settings: ReportSettings) -> watch::Receiver<Arc<ReportSettings>> {
+    watch::Sender::new(Arc::new(settings)).subscribe()
+}
+
 fn settings() -> ReportSettings {
     let mut schedules = Schedules::standard(&[asset("BTC"), asset("ETH")]);
     schedules[1].horizon = Span::minutes(90);
@@ -205,7 +211,7 @@ fn start(fake: Fake) -> (Router, Shared) {
     let shared = Arc::new(Mutex::new(fake));
     let clock = Arc::new(SimulatedClock::at(now()));
     let reader = Reader::new(Box::new(FakeSource(shared.clone())), clock.clone());
-    (router(Arc::new(App { reader, clock, settings: settings() })), shared)
+    (router(Arc::new(App { reader, clock, settings: in_force(settings()) })), shared)
 }
 
 struct Answer {

@@ -25,12 +25,14 @@ impl ModelRepository for PostgresStore {
         };
         sqlx::query(
             "INSERT INTO models
-                 (model_id, deployment_id, name, cruncher_id, cruncher_name, joined_at, last_connected_at)
+                 (model_id, deployment_id, name, cruncher_id, cruncher_name, joined_at, last_connected_at,
+                  is_baseline)
              SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-                                  $6::timestamptz[], $7::timestamptz[])
+                                  $6::timestamptz[], $7::timestamptz[], $8::boolean[])
              ON CONFLICT (model_id) DO UPDATE SET deployment_id = excluded.deployment_id, name = excluded.name,
                  cruncher_id = excluded.cruncher_id, cruncher_name = excluded.cruncher_name,
-                 joined_at = excluded.joined_at, last_connected_at = excluded.last_connected_at",
+                 joined_at = excluded.joined_at, last_connected_at = excluded.last_connected_at,
+                 is_baseline = excluded.is_baseline",
         )
         .bind(models.keys().map(|id| id.as_str()).collect::<Vec<_>>())
         .bind(models.values().map(|model| model.deployment_id.as_str()).collect::<Vec<_>>())
@@ -39,6 +41,7 @@ impl ModelRepository for PostgresStore {
         .bind(texts(|model| model.cruncher.name.as_deref()))
         .bind(models.values().map(|model| stored(model.joined_at)).collect::<Vec<_>>())
         .bind(models.values().map(|model| stored(model.last_connected_at)).collect::<Vec<_>>())
+        .bind(models.values().map(|model| model.is_baseline).collect::<Vec<_>>())
         .execute(&self.pool)
         .await
         .map_err(failed)

@@ -13,6 +13,7 @@ mod operator;
 mod prices;
 mod rounds;
 mod rows;
+mod settings;
 mod standings;
 mod writer;
 

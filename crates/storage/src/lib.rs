@@ -25,6 +25,7 @@ mod models;
 mod operator;
 mod prices;
 mod rounds;
+mod settings;
 mod standings;
 
 use async_trait::async_trait;
@@ -44,6 +45,7 @@ pub use rounds::{
     ChangeNumber, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores, ScoreChange,
     ScoreRecord, StepScore,
 };
+pub use settings::{CHANGE_SETTING, SettingChange, SettingsNote, SettingsRepository};
 pub use standings::{ScoringChange, StandingsRepository};
 
 use domain::{StatusCounts, Timestamp};
@@ -58,6 +60,7 @@ pub trait Store:
     + ModelRepository
     + StandingsRepository
     + OperatorRepository
+    + SettingsRepository
     + Send
     + Sync
 {

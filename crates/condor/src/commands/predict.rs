@@ -2,27 +2,32 @@
 
 use std::sync::Arc;
 
-use domain::{Clock, SystemClock, Timestamp, TimestampExt};
+use domain::{Asset, Clock, SystemClock, Timestamp, TimestampExt};
 use feeds::{FeedError, PriceFeed, RecordedPrices, SimulatedMarket};
 use journal::{Journal, Owner};
-use model_client::{Cluster, ClusterConfig, Reporting};
-use predict_worker::{PredictSettings, PredictWorker};
+use model_client::{Cluster, ClusterConfig, LiveBounds, Reporting};
+use predict_worker::{Change, PredictSettings, PredictWorker, Reloadable};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
 use crate::cli::WorkerArgs;
-use crate::config::{Config, ConfigError, PriceSource, load};
+use crate::config::{Config, ConfigError, PriceSource, Worker, load};
+use crate::reload::Reload;
+use crate::signals::Hangups;
 use crate::{open_files, store};
 
 /// Runs the predict worker until `shutdown`.
 pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let hangups = Hangups::listen(shutdown.clone())?;
     let config = load(args.settings.config.as_deref(), args.settings.database.as_deref())?.config;
-    let feed = feed(&config)?;
+    let mut prices = Prices::open(&config)?;
     let Some(store) = shutdown.run_until_cancelled(store::open_for_worker(&config.database.url)).await else {
         return Ok(());
     };
     let store = store?;
+    let Some(awaited) = shutdown.run_until_cancelled(store.awaited_assets()).await else { return Ok(()) };
+    prices.await_also(&config, awaited?.into_keys());
     let _lock = store::lock_for_predict(&config.database.url)?;
     let journal = open_journal(&config).await?;
     let cluster_config =
@@ -30,15 +35,82 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     let (cluster, events) = Cluster::start(cluster_config);
     let events = open_files::watch(events);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (feed, db) = (prices.feed(), Arc::clone(&store));
     let starting =
-        PredictWorker::start(settings(&config)?, store, Some(journal), Arc::clone(&clock), feed, events);
+        PredictWorker::start(settings(&config)?, db, Some(journal), Arc::clone(&clock), feed, events);
     let Some(worker) = shutdown.run_until_cancelled(starting).await else { return Ok(()) };
     let worker = worker?;
     let readiness = PredictReadiness { status: worker.status(), reporting: cluster.reporting(), clock };
     admin::serve(args.admin_listen, "predict", Arc::new(readiness), shutdown.clone()).await?;
-    predict_worker::run(worker, shutdown).await;
+    let mut reins = Reins { worker: worker.reloadable(), bounds: cluster.bounds(), prices };
+    let watch = tokio::spawn(store::watch_schema(Arc::clone(&store), shutdown.clone()));
+    let reload = Reload::new(Worker::Predict, &args.settings, config, hangups, Some(store));
+    tokio::select! {
+        () = predict_worker::run(worker, shutdown.clone()) => {}
+        never = reload.follow(|config| reins.apply(config)) => match never {},
+    }
     cluster.shutdown().await;
-    Ok(())
+    shutdown.cancel();
+    Ok(watch.await??)
+}
+
+/// What of a running worker follows the settings.
+struct Reins {
+    worker: Reloadable,
+    bounds: LiveBounds,
+    prices: Prices,
+}
+
+impl Reins {
+    /// Puts settings in force: bounds at once, all else with the next slot.
+    fn apply(&mut self, config: &Config) -> Result<(), ConfigError> {
+        let settings = settings(config)?;
+        let feed = self.prices.of(config)?;
+        self.worker.change(Change { settings, feed });
+        self.bounds.set(cluster_config(config, &config.orchestrator.url).bounds());
+        Ok(())
+    }
+}
+
+/// The price source, opened for some assets.
+struct Prices {
+    assets: Vec<Asset>,
+    feed: Arc<dyn PriceFeed>,
+}
+
+impl Prices {
+    /// For the assets of the schedules.
+    fn open(config: &Config) -> Result<Self, ConfigError> {
+        let assets = config.schedules()?.assets();
+        Ok(Prices { feed: open_feed(config, &assets)?, assets })
+    }
+
+    /// For these as well, if the source has them: rounds of schedules that are gone wait for their prices.
+    fn await_also(&mut self, config: &Config, awaited: impl Iterator<Item = Asset>) {
+        if let Err(error) = self.add(config, awaited) {
+            tracing::warn!(%error, "rounds of earlier schedules will not be scored: their prices cannot be had: {error}");
+        }
+    }
+
+    /// The source for the schedules of a configuration. What was priced before is priced still, as long as it is wanted.
+    fn of(&mut self, config: &Config) -> Result<Arc<dyn PriceFeed>, ConfigError> {
+        self.add(config, config.schedules()?.assets().into_iter())?;
+        Ok(self.feed())
+    }
+
+    fn feed(&self) -> Arc<dyn PriceFeed> {
+        Arc::clone(&self.feed)
+    }
+
+    /// Opens the source anew if there are assets that it was not opened for.
+    fn add(&mut self, config: &Config, wanted: impl Iterator<Item = Asset>) -> Result<(), ConfigError> {
+        let mut assets = self.assets.clone();
+        assets.extend(wanted.filter(|asset| !self.assets.contains(asset)));
+        if assets.len() > self.assets.len() {
+            *self = Prices { feed: open_feed(config, &assets)?, assets };
+        }
+        Ok(())
+    }
 }
 
 async fn open_journal(config: &Config) -> anyhow::Result<Journal> {
@@ -76,15 +148,18 @@ pub fn cluster_config(config: &Config, url: &str) -> ClusterConfig {
     cluster
 }
 
-/// Opens the price source.
+/// Opens the price source for the assets of the schedules.
 pub fn feed(config: &Config) -> Result<Arc<dyn PriceFeed>, ConfigError> {
-    let assets = config.schedules()?.assets();
+    open_feed(config, &config.schedules()?.assets())
+}
+
+fn open_feed(config: &Config, assets: &[Asset]) -> Result<Arc<dyn PriceFeed>, ConfigError> {
     let unusable = |error: FeedError| ConfigError::Value { key: "prices.sources", fault: error.to_string() };
     Ok(match config.price_source()? {
         PriceSource::Files { dir, shift } => {
-            Arc::new(RecordedPrices::load(dir, &assets).map_err(unusable)?.shifted_by(*shift))
+            Arc::new(RecordedPrices::load(dir, assets).map_err(unusable)?.shifted_by(*shift))
         }
-        PriceSource::Simulated { seed, origin } => Arc::new(SimulatedMarket::new(*seed, *origin, &assets)),
+        PriceSource::Simulated { seed, origin } => Arc::new(SimulatedMarket::new(*seed, *origin, assets)),
     })
 }
 

@@ -5,13 +5,13 @@ use domain::{
     Asset, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction, PricePoint, Question,
     RoundId, Standings, Timestamp,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::{
     AuditEntry, ChangeNumber, ClaimRepository, Counts, ExportedRound, ExportedScore, FeedStatus, Hold,
     HolderId, Lease, LeaseName, LeaseRepository, ModelRepository, OperatorRepository, Order, OutdatedRounds,
     PriceRepository, Result, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoringChange,
-    StandingsRepository, StorageError, Store, Unchanged,
+    SettingChange, SettingsNote, SettingsRepository, StandingsRepository, StorageError, Store, Unchanged,
 };
 use tokio::sync::watch;
 
@@ -88,6 +88,7 @@ switched! { PriceRepository {
     closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PricePoint>;
     newest_close_at(asset: &Asset, up_to: Timestamp) -> Option<Timestamp>;
     feed_status() -> Vec<FeedStatus>;
+    awaited_assets() -> BTreeMap<Asset, Timestamp>;
 } }
 
 switched! { ModelRepository {
@@ -133,6 +134,10 @@ switched! { OperatorRepository {
     audit(limit: usize) -> Vec<AuditEntry>;
     excluded_models() -> BTreeSet<ModelId>;
     pause() -> Option<AuditEntry>;
+} }
+
+switched! { SettingsRepository {
+    note_settings(note: &SettingsNote) -> Vec<SettingChange>;
 } }
 
 switched! { StandingsRepository {

@@ -62,6 +62,7 @@ async fn save_models(store: &dyn Store) -> Result<()> {
             cruncher: Cruncher::default(),
             joined_at,
             last_connected_at: joined_at,
+            is_baseline: false,
         })
     };
     let models = (0..MODELS).map(model).collect::<Result<Vec<_>>>()?;
