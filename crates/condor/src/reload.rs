@@ -3,7 +3,6 @@
 //! A configuration is taken as a whole or not at all: it is read, checked, and prepared before anything changes. What cannot
 //! change while the worker runs stays as it is and is named.
 
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use domain::{Clock, SystemClock};
 use storage::{SettingsNote, Store};
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cli::SettingsArgs;
 use crate::config::{Config, ConfigError, DEFAULT_FILE, Reloaded, Worker, load};
@@ -44,20 +44,25 @@ impl Reload {
         reload
     }
 
-    /// Reads the configuration again at each SIGHUP and has `apply` put it in force, which changes nothing when it fails.
-    pub async fn follow(
+    /// Reads the configuration again at each SIGHUP and has `apply` put it in force, which changes nothing when it fails; for as
+    /// long as what is returned is kept.
+    pub fn follow(
         mut self,
-        mut apply: impl FnMut(&Config) -> Result<(), ConfigError> + Send,
-    ) -> Infallible {
-        loop {
-            self.hangups.next().await;
-            // Files are read.
-            let reloaded = tokio::task::block_in_place(|| self.reload(&mut apply));
-            match reloaded {
-                Ok(reloaded) => self.adopt(reloaded),
-                Err(error) => log_refused(&self.file(), &error),
+        mut apply: impl FnMut(&Config) -> Result<(), ConfigError> + Send + 'static,
+    ) -> DropGuard {
+        let stop = CancellationToken::new();
+        let following = stop.clone();
+        // A task of its own: what it reads takes its time.
+        tokio::spawn(async move {
+            while following.run_until_cancelled(self.hangups.next()).await.is_some() {
+                let reloaded = tokio::task::block_in_place(|| self.reload(&mut apply));
+                match reloaded {
+                    Ok(reloaded) => self.adopt(reloaded),
+                    Err(error) => log_refused(&self.file(), &error),
+                }
             }
-        }
+        });
+        stop.drop_guard()
     }
 
     fn reload(

@@ -45,10 +45,8 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     let mut reins = Reins { worker: worker.reloadable(), bounds: cluster.bounds(), prices };
     let watch = tokio::spawn(store::watch_schema(Arc::clone(&store), shutdown.clone()));
     let reload = Reload::new(Worker::Predict, &args.settings, config, hangups, Some(store));
-    tokio::select! {
-        () = predict_worker::run(worker, shutdown.clone()) => {}
-        never = reload.follow(|config| reins.apply(config)) => match never {},
-    }
+    let _reload = reload.follow(move |config| reins.apply(config));
+    predict_worker::run(worker, shutdown.clone()).await;
     cluster.shutdown().await;
     shutdown.cancel();
     Ok(watch.await??)

@@ -34,10 +34,8 @@ pub async fn run(args: ReportArgs, shutdown: CancellationToken) -> anyhow::Resul
     };
     // It writes nothing, no record either.
     let reload = Reload::new(Worker::Report, &args.settings, config, hangups, None);
-    tokio::select! {
-        ended = running => Ok(ended?),
-        never = reload.follow(apply) => match never {},
-    }
+    let _reload = reload.follow(apply);
+    Ok(running.await?)
 }
 
 fn settings(config: &Config) -> Result<ReportSettings, ConfigError> {

@@ -53,10 +53,8 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
     };
     let watch = tokio::spawn(store::watch_schema(Arc::clone(&store), shutdown.clone()));
     let reload = Reload::new(Worker::Score, &args.worker.settings, config, hangups, Some(store));
-    tokio::select! {
-        ended = score_worker::run(worker, shutdown.clone()) => ended?,
-        never = reload.follow(apply) => match never {},
-    }
+    let _reload = reload.follow(apply);
+    score_worker::run(worker, shutdown.clone()).await?;
     shutdown.cancel();
     Ok(watch.await??)
 }

@@ -8,6 +8,7 @@ mod field;
 mod journal;
 mod live;
 mod prices;
+mod reload;
 mod slots;
 mod switched_store;
 mod world;
