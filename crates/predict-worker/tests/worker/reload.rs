@@ -1,12 +1,14 @@
 //! Settings that change while the worker runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::PredictionStatus::{Failed, Success};
 use domain::{Asset, RoundState, Schedule, Schedules, Span};
 use predict_worker::{Change, PredictSettings};
 use scoring::Limits;
-use testkit::{Behaviour, Reply, soon};
+use storage::PriceRepository;
+use testkit::{Behaviour, soon};
 
 use crate::world::{World, assert_outcome, at, closed, four_densities, good, of, open, told};
 
@@ -24,20 +26,19 @@ fn is_of(schedule: &Schedule, asset: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_timetable_holds_from_the_next_slot_on_and_rounds_in_flight_close_as_they_were_asked() {
-    let world = World::with_two_assets().await;
-    let answer = Reply::Held(Box::new(Reply::Value(protocol::Value::Json(four_densities()))));
-    let slow = world.model("m", Behaviour::new(move |_, _| answer.clone()).only_on("predict")).await;
+    let mut world = World::with_two_assets().await;
+    world.settings.call_timeout = Span::seconds(20);
+    let slow = world.model("m", Behaviour::answer_late(Duration::from_millis(200), four_densities())).await;
     let worker = world.worker().await;
     let in_flight = worker.open(0).await;
     assert_eq!(in_flight.len(), 2);
-    slow.received(2).await;
+    slow.received(3).await;
 
     let changed = asking(&world.settings, |schedules| {
         schedules.retain(|schedule| is_of(schedule, "BTC"));
         schedules[0].every = Span::minutes(3);
     });
     worker.reloadable().change(Change { settings: changed, feed: world.prices.clone() });
-    slow.release();
     let rounds = closed(in_flight).await;
     assert!(rounds.iter().all(|round| of(&round.predictions, "m").status == Success));
 
@@ -45,7 +46,6 @@ async fn a_changed_timetable_holds_from_the_next_slot_on_and_rounds_in_flight_cl
     let mut asked = Vec::new();
     for minute in 2..=9 {
         let rounds = worker.open(minute).await;
-        slow.release();
         asked.extend(closed(rounds).await.iter().map(|round| (minute, round.question.asset.to_string())));
     }
     assert_eq!(asked, [(3, "BTC".to_owned()), (6, "BTC".to_owned()), (9, "BTC".to_owned())]);
@@ -60,20 +60,22 @@ async fn what_is_not_asked_any_more_is_priced_until_its_last_round_has_resolved(
     let changed = asking(&world.settings, |schedules| schedules.retain(|schedule| is_of(schedule, "BTC")));
     worker.reloadable().change(Change { settings: changed.clone(), feed: world.prices.clone() });
     worker.adopt_changes(at(2));
-    for minute in 2..=5 {
+    for minute in 2..=3 {
         worker.play(minute).await;
     }
-    // A worker that starts in the middle of it knows as well; the last round may have been asked in minute 1.
+    // A worker that starts in the middle of it knows as well.
     drop(worker);
     let world = World { settings: changed, store: Arc::new(open(&world.folder).await), ..world };
     let worker = world.worker().await;
-    for minute in 6..=9 {
+    for minute in 4..=9 {
         worker.play(minute).await;
     }
-    let newest = |asset: &str| world.store.newest_close_at(&Asset::new(asset).unwrap(), at(99));
-    assert_eq!(newest("BTC").await.unwrap(), Some(at(9)));
+    let newest = async |asset: &str| {
+        world.store.newest_close_at(&Asset::new(asset).unwrap(), at(99)).await.unwrap().unwrap()
+    };
+    assert_eq!(newest("BTC").await, at(9));
     // The round of minute 0 resolves with minute 4: one close after it, and no more.
-    assert_eq!(newest("ETH").await.unwrap(), Some(at(5)));
+    assert_eq!(newest("ETH").await, at(5));
     let ticks = told(&model).into_iter().filter(|call| call.starts_with("tick"));
     assert!(ticks.last().unwrap().starts_with("tick BTC"));
 }
@@ -95,7 +97,7 @@ async fn a_new_asset_is_asked_with_its_history_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn changed_limits_hold_for_the_answers_of_the_next_slot() {
     let world = World::new().await;
-    world.model("m", good()).await;
+    let _model = world.model("m", good()).await;
     let worker = world.worker().await;
     assert_eq!(of(&worker.play_one(0).await.predictions, "m").status, Success);
     let limits = Limits { max_answer_bytes: 10, ..Limits::default() };
