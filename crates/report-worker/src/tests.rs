@@ -380,7 +380,7 @@ async fn metrics_have_the_agreed_fields_for_every_configured_horizon() {
     let (router, _) = start(sample());
     // BTC counts three times: (3 * 0.4 + 0.8) / 4 and (3 * 2 + 4) / 4; 30 of 40 predictions were valid.
     let expected = json!({
-        "model_id": "zero", "model_name": "zero", "cruncher_name": null,
+        "model_id": "zero", "model_name": "zero", "cruncher_name": null, "baseline": true,
         "overall_scores": {"recent_24h": 0.0, "steady_72h": null, "anchor_7d": 0.6},
         "overall_raw_scores": {"recent_24h": 9.0, "steady_72h": null, "anchor_7d": 2.5},
         "full": {"recent_24h": true, "steady_72h": false, "anchor_7d": true},

@@ -113,7 +113,7 @@ async fn a_worker_serves_what_is_stored_and_stops_when_told() {
     let (_, board) = get("/leaderboard").await;
     assert_eq!(
         board["models"],
-        json!([{"rank": 1, "model_id": "7", "model_name": "walker", "cruncher_name": "Ann", "score": 0.0,
+        json!([{"rank": 1, "model_id": "7", "model_name": "walker", "cruncher_name": "Ann", "baseline": false, "score": 0.0,
                 "raw_score": 0.25, "prediction_count": 4, "full": true}])
     );
     let (_, metrics) = get("/model/7/metrics").await;
