@@ -45,7 +45,7 @@ impl<W: Write> Write for OneLine<W> {
 fn one_line(event: &[u8]) -> Cow<'_, [u8]> {
     let line = event.strip_suffix(b"\n").unwrap_or(event);
     let ends_line = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    if !line.iter().any(|byte| ends_line(byte)) {
+    if !line.iter().any(ends_line) {
         return Cow::Borrowed(event);
     }
     let escape = |byte: &u8| match byte {
