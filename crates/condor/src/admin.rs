@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use http_serve::{Limits, OpenDoor};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +19,14 @@ pub trait Readiness: Send + Sync {
     /// True and details, or false and what is wrong.
     async fn check(&self) -> (bool, Value);
 }
+
+/// For an operator and a few probes.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    head: Duration::from_secs(20),
+    stall: Duration::from_secs(20),
+    drain: Duration::from_secs(1),
+};
 
 /// Serves until `shutdown`; does nothing without an address.
 pub async fn serve(
@@ -34,12 +44,7 @@ pub async fn serve(
         .route("/healthz", get(move || async move { Json(json!({ "worker": worker, "alive": true })) }))
         .route("/readyz", get(readyz))
         .with_state(readiness);
-    tokio::spawn(async move {
-        let stop = shutdown.cancelled_owned();
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
-            tracing::error!(worker, %error, "the admin interface ended");
-        }
-    });
+    tokio::spawn(http_serve::serve("admin interface", listener, router, OpenDoor, LIMITS, shutdown));
     Ok(())
 }
 

@@ -32,12 +32,20 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run everything on this machine: database, orchestrator, models, the three workers, web page
+    ///
+    /// SIGHUP has the workers read DIR/condor.toml again.
     Up(UpArgs),
     /// Run the predict worker: prices in, questions out, predictions stored
+    ///
+    /// SIGHUP has it read its configuration again: schedules and limits hold from the next slot on.
     Predict(WorkerArgs),
     /// Run the score worker: scores, windows, snapshots, leaderboard
+    ///
+    /// SIGHUP has it read its configuration again: weights hold at once.
     Score(ScoreArgs),
     /// Run the report worker: HTTP interface and web page
+    ///
+    /// SIGHUP has it read its configuration again.
     Report(ReportArgs),
     /// Run the local orchestrator: starts the models of a models.yml and announces them
     Orchestrator(OrchestratorArgs),

@@ -1,5 +1,7 @@
 //! Settings: `condor.toml`, then the environment, then flags. Unknown keys are errors.
 
+mod live;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::num::NonZeroUsize;
@@ -15,6 +17,8 @@ use model_client::{CredentialsError, FileChecks, Security};
 use scoring::{Aggregation, GridSettings, PriceChoice, Rule, RuleSettings, SettlementSettings};
 use serde::{Deserialize, Serialize};
 use storage::{Prunable, Retention, without_secrets};
+
+pub use live::{Reloaded, Worker};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "condor.toml";
@@ -348,6 +352,9 @@ pub enum ConfigError {
         /// What is wrong and what to write.
         fault: String,
     },
+    /// What can change while a worker runs does not go with what cannot.
+    #[error("{0}, with the settings that cannot change while the worker runs: restart to apply")]
+    BeforeRestart(Box<ConfigError>),
 }
 
 /// Settings together with where they came from.

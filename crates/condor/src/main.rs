@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod config;
 mod open_files;
+mod reload;
 mod signals;
 mod store;
 mod telemetry;

@@ -3,11 +3,13 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use storage::{StorageError, Store, without_secrets};
 use storage_postgres::PostgresStore;
 use storage_sqlite::SqliteStore;
+use tokio_util::sync::CancellationToken;
 
 /// Opens a database for reading and writing.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StorageError> {
@@ -25,15 +27,39 @@ pub async fn open_read_only(url: &str) -> Result<Arc<dyn Store>, StorageError> {
     }
 }
 
-/// Opens the database of a worker: an SQLite file is brought up to date, a PostgreSQL schema must be.
+/// Opens the database of a worker. A new SQLite file gets its schema; any other must have the one of this program: it is brought
+/// up to date by hand, when no worker of the program before runs any more.
 pub async fn open_for_worker(url: &str) -> anyhow::Result<Arc<dyn Store>> {
     let store = open(url).await?;
-    if scheme(url)? == Scheme::Sqlite {
-        store.migrate().await?;
-    } else {
-        wait_for_schema(store.as_ref()).await?;
+    match wait_for_schema(store.as_ref()).await {
+        Err(StorageError::SchemaTooOld { found: 0, .. }) if scheme(url)? == Scheme::Sqlite => {
+            store.migrate().await?;
+        }
+        checked => checked?,
     }
     Ok(store)
+}
+
+/// How often a worker looks whether its database is still for it.
+const LOOK_AT_SCHEMA: Duration = Duration::from_secs(5);
+
+/// Ends a worker that writes when its database was migrated, or restored, under it: cancels `shutdown` and says why. Without
+/// that, it ends with `shutdown`.
+///
+/// What it writes until then is none the worse for it: a migration first adds, and takes away only what no program of the version
+/// before needs. But what it reads may be what it does not know.
+pub async fn watch_schema(store: Arc<dyn Store>, shutdown: CancellationToken) -> Result<(), StorageError> {
+    while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_AT_SCHEMA)).await.is_some() {
+        // A database that is away is its users' matter.
+        if let Err(error @ (StorageError::SchemaTooNew { .. } | StorageError::SchemaTooOld { .. })) =
+            store.check_schema().await
+        {
+            tracing::error!(%error, "the database was changed under this worker, which ends: {error}");
+            shutdown.cancel();
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// The schema must fit; a database that is away is waited for.
@@ -42,7 +68,7 @@ pub async fn wait_for_schema(store: &dyn Store) -> Result<(), StorageError> {
         match store.check_schema().await {
             Err(error) if error.is_transient() => {
                 tracing::warn!(%error, "waiting for the database");
-                tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+                tokio::time::sleep(Duration::from_secs(2)).await;
             }
             outcome => return outcome,
         }

@@ -28,6 +28,9 @@ pub struct Model {
     pub joined_at: Timestamp,
     /// When it was last seen connected.
     pub last_connected_at: Timestamp,
+    /// It is one of the orchestrator's own, to compare with, and no participant's.
+    #[serde(default)]
+    pub is_baseline: bool,
 }
 
 impl Model {

@@ -112,6 +112,11 @@ impl Process {
         }
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// The memory that it takes.
     pub fn memory(&self) -> Memory {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -170,6 +175,11 @@ impl Process {
         self.signal(Signal::SIGTERM);
         let what = format!("{} to stop", self.name);
         eventually(&what, patience, || self.child.try_wait().unwrap())
+    }
+
+    /// Asks it to read its configuration again.
+    pub fn hang_up(&self) {
+        self.signal(Signal::SIGHUP);
     }
 
     fn signal(&self, signal: Signal) {

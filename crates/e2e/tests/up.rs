@@ -50,6 +50,7 @@ fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
     for (i, model) in leaderboard["models"].as_array().unwrap().iter().enumerate() {
         assert_eq!(model["rank"], i + 1);
         assert!(model["score"].is_number() && model["model_name"].is_string(), "{model}");
+        assert_eq!(model["baseline"], true, "it is built in: {model}");
     }
     let statistics = get(port, "/statistics").unwrap();
     assert_eq!(statistics["total_models"], 3);
@@ -63,6 +64,7 @@ fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
         let is_live = |round: &&Value| round["success"] == 3 && round["closed_at"] != round["performed_at"];
         rounds.iter().rev().find(is_live).cloned()
     });
+    change_settings_under(&process, folder.path(), &database);
     let log = process.log().join("\n");
     assert!(!log.contains("cannot be heard"), "the predict worker waits for the orchestrator: {log}");
     let before = total().unwrap();
@@ -74,6 +76,28 @@ fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
     let after = eventually("the page again", Duration::from_secs(30), total);
     assert!(after >= before && after < before + 100, "{before} predictions, then {after}");
     assert!(again.terminate(Duration::from_secs(90)).success());
+}
+
+/// A SIGHUP for all is one for each worker; a file that cannot be read is told of once and reaches none.
+fn change_settings_under(process: &Process, folder: &Path, database: &str) {
+    let file = folder.join("data/condor.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    let lines_with = |words: &str| process.log().iter().filter(|line| line.contains(words)).count();
+    std::fs::write(&file, format!("{settings}\n[models]\nno_such_key = 1\n")).unwrap();
+    process.hang_up();
+    let patience = Duration::from_secs(30);
+    eventually("the refusal", patience, || (lines_with("no_such_key") > 0).then_some(()));
+    let changes = "[models]\nmax_consecutive_failures = 3\n[scoring]\nasset_weights = { BTC = 2.0 }\n";
+    std::fs::write(&file, format!("{settings}\n{changes}")).unwrap();
+    process.hang_up();
+    let audit = || condor_output(["audit", "--database", database]);
+    let on_record = eventually("both changes on record", patience, || {
+        Some(audit()).filter(|text| text.lines().count() == 2)
+    });
+    for change in ["models.max_consecutive_failures: from 10 to 3", "scoring.asset_weights: from {} to"] {
+        assert!(on_record.contains(change), "{on_record}");
+    }
+    assert_eq!(lines_with("no_such_key"), 1, "one process says it");
 }
 
 /// Settings of a folder that was set up before.

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
+use crate::bounds::LiveBounds;
 use crate::budget::Budget;
 use crate::config::ClusterConfig;
 use crate::desk::{Complaint, Desk, ReportingStatus};
@@ -59,6 +60,7 @@ pub struct Cluster {
     tasks: Tasks,
     desk: Arc<Desk>,
     budget: Arc<Budget>,
+    bounds: LiveBounds,
     _stop: tokio_util::sync::DropGuard,
 }
 
@@ -68,10 +70,12 @@ impl Cluster {
         let (events, received) = unbounded_channel();
         let tasks = Tasks::default();
         tasks.spawn(config.security.clone().follow_files());
-        let desk = Arc::new(Desk::new(config.report_failures, config.report_hold));
+        let bounds = LiveBounds::new(config.bounds());
+        let desk = Arc::new(Desk::new(bounds.clone(), config.report_hold));
         let budget = Arc::new(Budget::new(config.max_buffered_answer_bytes, config.answer_patience));
         let follower = Follower {
             budget: budget.clone(),
+            bounds: bounds.clone(),
             outbox: Outbox::new(config.max_waiting_reports),
             config: Arc::new(config),
             tasks: tasks.clone(),
@@ -82,12 +86,17 @@ impl Cluster {
         };
         tasks.spawn(follower.run());
         let stop = tasks.stop_on_drop();
-        (Cluster { tasks, desk, budget, _stop: stop }, received)
+        (Cluster { tasks, desk, budget, bounds, _stop: stop }, received)
     }
 
     /// How the reporting of failures goes.
     pub fn reporting(&self) -> Reporting {
         Reporting(Arc::clone(&self.desk))
+    }
+
+    /// What is borne from the models; it may be changed, also after the cluster has moved elsewhere.
+    pub fn bounds(&self) -> LiveBounds {
+        self.bounds.clone()
     }
 
     /// How much of [`ClusterConfig::max_buffered_answer_bytes`] is taken by answers that are being read, or that their
@@ -117,6 +126,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 struct Follower {
     budget: Arc<Budget>,
+    bounds: LiveBounds,
     config: Arc<ClusterConfig>,
     tasks: Tasks,
     desk: Arc<Desk>,
@@ -259,11 +269,11 @@ impl Follower {
                 Some(ClusterEvent::Initialised)
             }
             Change::Joined { model_id, placement, infos } => {
-                let Placement { deployment_id, address } = &placement;
+                let Placement { deployment_id, address, .. } = &placement;
                 tracing::info!(model = %model_id, deployment = %deployment_id, %address, "model {model_id} runs at {address}");
-                let ClusterConfig { connect_timeout, max_answer_bytes, health, .. } = *self.config;
-                let budget = self.budget.clone();
-                let limits = Limits { connect_timeout, max_answer_bytes, budget, health };
+                let connect_timeout = self.config.connect_timeout;
+                let (budget, bounds) = (self.budget.clone(), self.bounds.clone());
+                let limits = Limits { connect_timeout, budget, bounds };
                 let (security, tasks, desk) =
                     (self.config.security.clone(), self.tasks.branch(), self.desk.clone());
                 let node = ModelNode::new(model_id.clone(), placement, infos, limits, security, tasks, desk);
@@ -277,7 +287,7 @@ impl Follower {
                 Some(ClusterEvent::Renamed(node.clone()))
             }
             Change::Left { model_id, placement, reason } => {
-                let Placement { deployment_id, address } = placement;
+                let Placement { deployment_id, address, .. } = placement;
                 tracing::info!(model = %model_id, deployment = %deployment_id, %address, reason, "model {model_id} left {address}: {reason}");
                 self.forget(&model_id, &deployment_id, address.as_str());
                 Some(ClusterEvent::Left { model_id, deployment_id, address: address.to_string(), reason })

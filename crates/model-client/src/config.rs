@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bounds::Bounds;
 use crate::health::HealthLimits;
 use crate::security::Security;
 
@@ -69,6 +70,12 @@ impl ClusterConfig {
             report_hold: Duration::from_secs(5),
             max_waiting_reports: 1000,
         }
+    }
+
+    /// What of it may change while models are called: see [`Cluster::bounds`](crate::Cluster::bounds).
+    pub fn bounds(&self) -> Bounds {
+        let ClusterConfig { max_answer_bytes, health, report_failures, .. } = *self;
+        Bounds { max_answer_bytes, health, report_failures }
     }
 
     /// What to connect to.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use domain::{DeploymentId, ModelId, Stopwatch};
 use tokio::sync::Notify;
 
+use crate::bounds::LiveBounds;
 use crate::fuse::{Fuse, Wish};
 use crate::health::FailureCode;
 
@@ -39,7 +40,7 @@ pub struct ReportingStatus {
 pub(crate) struct Desk {
     fuse: Mutex<Fuse<Complaint>>,
     is_blown: AtomicBool,
-    is_open: bool,
+    bounds: LiveBounds,
     handed_in: Notify,
     clock: Stopwatch,
     reported: AtomicU64,
@@ -47,11 +48,11 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub fn new(is_open: bool, hold: Duration) -> Self {
+    pub fn new(bounds: LiveBounds, hold: Duration) -> Self {
         Desk {
             fuse: Mutex::new(Fuse::new(hold)),
             is_blown: AtomicBool::new(false),
-            is_open,
+            bounds,
             handed_in: Notify::new(),
             clock: Stopwatch::start(),
             reported: AtomicU64::new(0),
@@ -66,7 +67,7 @@ impl Desk {
 
     /// False when failures are not reported.
     pub fn is_open(&self) -> bool {
-        self.is_open
+        self.bounds.get().report_failures
     }
 
     pub fn hand_in(&self, complaint: Complaint) {

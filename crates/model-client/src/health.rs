@@ -117,7 +117,8 @@ impl fmt::Display for CoolDown {
 /// A model's record since its deployment was announced.
 #[derive(Debug)]
 pub(crate) struct Health {
-    limits: HealthLimits,
+    /// They may change at any time.
+    pub limits: HealthLimits,
     methods: BTreeMap<&'static str, Record>,
     unreachable: Option<Unreachable>,
 }

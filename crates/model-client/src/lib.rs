@@ -28,6 +28,7 @@
 //! ```
 
 mod address;
+mod bounds;
 mod budget;
 mod call;
 mod check_up;
@@ -47,6 +48,7 @@ mod stream;
 mod tasks;
 mod transport;
 
+pub use bounds::{Bounds, LiveBounds};
 pub use budget::Room;
 pub use call::{EncodedCall, EncodedSetup};
 pub use cluster::{Cluster, ClusterEvent, Reporting};

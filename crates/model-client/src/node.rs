@@ -13,12 +13,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::DropGuard;
 
 use crate::address::Address;
+use crate::bounds::LiveBounds;
 use crate::budget::Budget;
 use crate::call::{EncodedCall, EncodedSetup, Request};
 use crate::check_up::check_up;
 use crate::desk::{Complaint, Desk};
 use crate::guard::Guard;
-use crate::health::{FailureCode, Finding, Health, HealthLimits, Verdict};
+use crate::health::{FailureCode, Finding, Health, Verdict};
 use crate::outcome::{CallOutcome, is_busy_answer};
 use crate::reception::Answer;
 use crate::roster::Placement;
@@ -59,10 +60,10 @@ pub struct ModelNode {
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub connect_timeout: Duration,
-    pub max_answer_bytes: usize,
     /// Shared by all nodes.
     pub budget: Arc<Budget>,
-    pub health: HealthLimits,
+    /// Shared by all nodes.
+    pub bounds: LiveBounds,
 }
 
 impl ModelNode {
@@ -76,9 +77,9 @@ impl ModelNode {
         desk: Arc<Desk>,
     ) -> Self {
         let hang_up = tasks.stop_on_drop();
-        let Placement { deployment_id, address } = placement;
+        let Placement { deployment_id, address, is_baseline } = placement;
         let infos = Arc::new(RwLock::new(infos));
-        let health = Mutex::new(Health::new(limits.health));
+        let health = Mutex::new(Health::new(limits.bounds.get().health));
         let line = Arc::new(Line {
             address,
             limits,
@@ -91,6 +92,7 @@ impl ModelNode {
         let care = Care {
             model_id,
             deployment_id,
+            is_baseline,
             line: Arc::clone(&line),
             desk,
             health,
@@ -108,6 +110,11 @@ impl ModelNode {
     /// Which start of its code.
     pub fn deployment_id(&self) -> &DeploymentId {
         &self.care.deployment_id
+    }
+
+    /// The orchestrator says that it is one of its own, to compare with, and no participant's.
+    pub fn is_baseline(&self) -> bool {
+        self.care.is_baseline
     }
 
     /// Who is behind it, as last announced.
@@ -218,6 +225,7 @@ impl ModelNode {
 struct Care {
     model_id: ModelId,
     deployment_id: DeploymentId,
+    is_baseline: bool,
     line: Arc<Line>,
     desk: Arc<Desk>,
     health: Mutex<Health>,
@@ -228,8 +236,11 @@ struct Care {
 }
 
 impl Care {
+    /// The record, by the limits as they are now.
     fn health(&self) -> MutexGuard<'_, Health> {
-        lock(&self.health)
+        let mut health = lock(&self.health);
+        health.limits = self.line.limits.bounds.get().health;
+        health
     }
 
     fn note(self: &Arc<Self>, method: &'static str, outcome: &CallOutcome) {
@@ -410,7 +421,7 @@ impl Exchange {
         let mut was_replaced = false;
         loop {
             let attempt = self.attempt(caller).await?;
-            let max_answer_bytes = self.turn.line.limits.max_answer_bytes;
+            let max_answer_bytes = self.turn.line.limits.bounds.get().max_answer_bytes;
             match attempt {
                 Ok((answer, took)) => return Some(decoded(answer, took, max_answer_bytes).await),
                 Err(Fault::Refused(status)) if is_busy_answer(&status) => {
@@ -445,7 +456,7 @@ impl Exchange {
             Err(fault) => return Some(Err(fault)),
         };
         *lock(&self.stage) = Stage::Sent;
-        let limit = line.limits.max_answer_bytes + ENVELOPE_BYTES;
+        let limit = line.limits.bounds.get().max_answer_bytes + ENVELOPE_BYTES;
         let watch = Stopwatch::start();
         let given_up = || Fault::Broken("given up: the node's health is bad".to_owned());
         let budget = &line.limits.budget;

@@ -17,6 +17,7 @@ use crate::address::Address;
 pub(crate) struct Placement {
     pub deployment_id: DeploymentId,
     pub address: Address,
+    pub is_baseline: bool,
 }
 
 /// What changed.
@@ -251,7 +252,7 @@ impl Roster {
     }
 
     fn remark_unknown_fields(&mut self, value: &Value) {
-        const FIELDS: [&str; 6] = ["deployment_id", "model_id", "state", "ip", "port", "infos"];
+        const FIELDS: [&str; 7] = ["deployment_id", "model_id", "state", "ip", "port", "infos", "baseline"];
         const INFOS: [&str; 5] =
             ["model_name", "cruncher_id", "cruncher_name", "cruncher_wallet_pubkey", "cruncher_hotkey"];
         let fields = |value: Option<&Value>, known: &[&str]| -> Vec<String> {
@@ -309,7 +310,8 @@ impl Entry {
             RunState::Recovering => ended(model_id, deployment_id, "recovering"),
             RunState::Running => {
                 let (host, port) = state.address().ok_or(Unreadable::NoAddress)?;
-                let placement = Placement { deployment_id, address: Address::new(host, port)? };
+                let address = Address::new(host, port)?;
+                let placement = Placement { deployment_id, address, is_baseline: state.baseline };
                 Ok(Entry::Running(Running { model_id, placement, infos: state.infos }))
             }
         }

@@ -145,6 +145,7 @@ async fn client_of(
         ip: Some(address.ip().to_string()),
         port: Some(address.port()),
         infos: None,
+        baseline: false,
     }));
     let mut joined = Vec::new();
     for _ in nodes {

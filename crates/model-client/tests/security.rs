@@ -13,11 +13,7 @@ use http::HeaderMap;
 use model_client::{CallOutcome, ClusterEvent, FileChecks, ModelNode, Security};
 use node_credentials::SignedDelegation;
 use protocol::cluster::ModelState;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use testkit::credentials::{Authority, Issued, Wallet, delegation_message, write_coordinator};
+use testkit::credentials::{Authority, Issued, Wallet, delegation_message, node_tls, write_coordinator};
 use testkit::{Behaviour, FakeModel, FakeTls, Reply, soon};
 use tokio::net::TcpListener;
 
@@ -51,27 +47,9 @@ fn metadata(delegation: &SignedDelegation) -> HeaderMap {
     delegation.to_headers().unwrap()
 }
 
-/// A server's side that takes every client whose certificate our authority has issued.
-fn server(authority: &Authority, own: &Issued) -> Arc<ServerConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
-    let clients =
-        WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
-    let chain = CertificateDer::pem_slice_iter(own.certificate.as_bytes()).collect::<Result<_, _>>().unwrap();
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(clients)
-        .with_single_cert(chain, PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap())
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Arc::new(config)
-}
-
 /// The node that all is well with.
 fn good() -> FakeTls {
-    FakeTls { config: server(&WORLD.authority, &WORLD.node), metadata: metadata(&delegation()) }
+    FakeTls { config: node_tls(&WORLD.authority, &WORLD.node), metadata: metadata(&delegation()) }
 }
 
 async fn node_with(tls: FakeTls) -> FakeModel {
@@ -243,7 +221,7 @@ async fn bad_credentials_of_one_model_touch_no_other_and_are_mended_by_the_next_
     let other_state = ModelState { model_id: "8".into(), ..state(&fine) };
     let message = delegation_message(&WORLD.other_node.public_key, "8", "hot");
     fine.speak_tls(FakeTls {
-        config: server(&WORLD.authority, &WORLD.other_node),
+        config: node_tls(&WORLD.authority, &WORLD.other_node),
         metadata: metadata(&owner().sign(&message)),
     });
     let fine_node = announced(&mut client, other_state).await;
@@ -345,7 +323,7 @@ async fn a_plain_node_that_is_gone_is_not_taken_for_one_with_tls() {
 #[tokio::test]
 async fn a_changed_certificate_of_ours_is_shown_without_a_restart() {
     let stranger = Authority::new();
-    let model = node_with(FakeTls { config: server(&stranger, &WORLD.node), ..good() }).await;
+    let model = node_with(FakeTls { config: node_tls(&stranger, &WORLD.node), ..good() }).await;
     let directory = tempfile::tempdir().unwrap();
     write_coordinator(directory.path(), &WORLD.authority, &WORLD.coordinator);
     let often = FileChecks { every: Duration::from_millis(10), ..FileChecks::default() };

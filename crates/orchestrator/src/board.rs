@@ -105,18 +105,25 @@ impl Board {
     }
 
     /// Announces a deployment that can be called at `address`.
-    pub(crate) fn running(&self, model_id: &ModelId, deployment: &DeploymentId, address: SocketAddr) {
-        self.announce(model_id, deployment, RunState::Running, Some(address));
+    /// It is a baseline when what runs there is none of a participant's.
+    pub(crate) fn running(
+        &self,
+        model_id: &ModelId,
+        deployment: &DeploymentId,
+        address: SocketAddr,
+        is_baseline: bool,
+    ) {
+        self.announce(model_id, deployment, RunState::Running, Some(address), is_baseline);
     }
 
     /// Announces a deployment that ended and will run again.
     pub(crate) fn recovering(&self, model_id: &ModelId, deployment: &DeploymentId) {
-        self.announce(model_id, deployment, RunState::Recovering, None);
+        self.announce(model_id, deployment, RunState::Recovering, None, false);
     }
 
     /// Announces that a deployment was stopped.
     pub(crate) fn stopped(&self, model_id: &ModelId, deployment: &DeploymentId) {
-        self.announce(model_id, deployment, RunState::Stopped, None);
+        self.announce(model_id, deployment, RunState::Stopped, None, false);
     }
 
     fn announce(
@@ -125,6 +132,7 @@ impl Board {
         id: &DeploymentId,
         run_state: RunState,
         address: Option<SocketAddr>,
+        baseline: bool,
     ) {
         let mut state = self.lock();
         let announcement = ModelState {
@@ -134,6 +142,7 @@ impl Board {
             ip: address.map(|address| address.ip().to_string()),
             port: address.map(|address| address.port()),
             infos: state.infos.get(model_id).cloned(),
+            baseline,
         };
         if state.put(announcement.clone()) {
             self.send(&announcement);

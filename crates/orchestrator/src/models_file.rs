@@ -23,8 +23,9 @@ use std::path::Path;
 
 use domain::{CrunchId, ModelId};
 use protocol::cluster::ModelInfos;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_yaml_ng::Value;
+use serde_yaml_ng::{Mapping, Value};
 
 use crate::builtin::{BuiltinEntry, BuiltinSpec};
 use crate::submission_id::SubmissionId;
@@ -46,6 +47,14 @@ pub enum ModelProgram {
     Builtin(BuiltinSpec),
     /// A Python submission.
     Submission(SubmissionId),
+}
+
+impl ModelProgram {
+    /// True for what comes with the orchestrator. Participants' code comes as submissions alone, whatever its entry says of
+    /// names.
+    pub fn is_baseline(&self) -> bool {
+        matches!(self, ModelProgram::Builtin(_))
+    }
 }
 
 /// One model that the orchestrator is in charge of.
@@ -122,6 +131,78 @@ fn list_or_nothing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// The same where an entry has a key twice, which YAML forbids.
+#[derive(Deserialize)]
+struct FaultyDocument {
+    models: Vec<FaultyEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FaultyEntry {
+    Pairs(Pairs),
+    Other(Value),
+}
+
+impl FaultyEntry {
+    /// The entry, by what stands first under each key, and the keys that are there again.
+    fn resolve(self) -> (Value, Vec<String>) {
+        match self {
+            FaultyEntry::Other(value) => (value, Vec::new()),
+            FaultyEntry::Pairs(Pairs(pairs)) => {
+                let (mut entry, mut repeated) = (Mapping::new(), Vec::new());
+                for (key, value) in pairs {
+                    if entry.contains_key(&key) {
+                        repeated.push(as_id(&key).unwrap_or_else(|| format!("{key:?}")));
+                    } else {
+                        entry.insert(key, value);
+                    }
+                }
+                (Value::Mapping(entry), repeated)
+            }
+        }
+    }
+}
+
+/// What a mapping holds, its keys as often as they are written.
+struct Pairs(Vec<(Value, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PairsVisitor)
+    }
+}
+
+struct PairsVisitor;
+
+impl<'de> Visitor<'de> for PairsVisitor {
+    type Value = Pairs;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
+        }
+        Ok(Pairs(pairs))
+    }
+}
+
+/// The entries of a models file, each with its keys that are there twice. The YAML library refuses the whole file for one such
+/// key, so that is looked for only then.
+fn read_document(text: &str) -> Result<Vec<(Value, Vec<String>)>, serde_yaml_ng::Error> {
+    match serde_yaml_ng::from_str::<Document>(text) {
+        Ok(document) => Ok(document.models.into_iter().map(|entry| (entry, Vec::new())).collect()),
+        Err(error) => match serde_yaml_ng::from_str::<FaultyDocument>(text) {
+            Ok(document) => Ok(document.models.into_iter().map(FaultyEntry::resolve).collect()),
+            Err(_) => Err(error),
+        },
+    }
+}
+
 /// An entry as it is written.
 #[derive(Deserialize, Serialize)]
 struct Entry {
@@ -174,12 +255,15 @@ pub(crate) fn as_id(value: &Value) -> Option<String> {
 impl ModelsFile {
     /// Reads the text of a models file for the orchestrator of `crunch`. An invalid entry never stops the others.
     pub fn parse(text: &str, crunch: &CrunchId) -> Result<Self, InvalidModelsFile> {
-        let document: Document = serde_yaml_ng::from_str(text)?;
         let mut file = ModelsFile::default();
         let mut seen = BTreeSet::new();
-        for (index, value) in document.models.into_iter().enumerate() {
+        for (index, (value, repeated)) in read_document(text)?.into_iter().enumerate() {
             let place = place(index, &value);
             let fault = |why| EntryFault { place: place.clone(), why };
+            if let Some(key) = repeated.first() {
+                file.faults.push(fault(format!("the key `{key}` is there twice: keep one")));
+                continue;
+            }
             match read_entry(value, crunch) {
                 Ok((entry, _)) if !seen.insert(entry.model_id.clone()) => {
                     file.faults.push(fault("another entry above has the same id".to_owned()));
@@ -296,6 +380,35 @@ mod tests {
         assert_eq!(file.faults, []);
         assert_eq!(file.entries, roster.into_iter().map(ModelEntry::from).collect::<Vec<_>>());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_costs_its_entry_and_no_other() {
+        let text = "models:\n\
+            - {id: a, builtin: student-t, desired_state: RUNNING}\n\
+            - {id: b, builtin: student-t, id: c, desired_state: RUNNING}\n\
+            - {id: d, builtin: no-such, desired_state: RUNNING}\n\
+            - 7\n\
+            - {id: 1, submission_id: e, desired_state: STOPPED, colour: {red: [1.5, true, null]}}\n";
+        let file = ModelsFile::parse(text, &condor()).unwrap();
+        let ids: Vec<&str> = file.entries.iter().map(|entry| entry.model_id.as_str()).collect();
+        assert_eq!(ids, ["a", "1"]);
+        let faults: Vec<String> = file.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults[0], "models[1] (id `b`): the key `id` is there twice: keep one");
+        assert!(faults[1].starts_with("models[2] (id `d`): builtin: "), "{faults:?}");
+        assert_eq!(faults.len(), 4, "{faults:?}");
+        assert!(ModelsFile::parse("models: []\nmodels: []\n", &condor()).is_err());
+    }
+
+    #[test]
+    fn what_is_built_in_is_a_baseline_and_a_submission_is_none_whatever_names_it_takes() {
+        let text = "models:\n\
+            - {id: a, builtin: student-t, desired_state: RUNNING, cruncher_id: ann}\n\
+            - {id: random-walk, submission_id: random-walk, desired_state: RUNNING, model_name: Random walk,\n\
+               cruncher_id: condor, cruncher_name: condor, baseline: true}\n";
+        let file = ModelsFile::parse(text, &condor()).unwrap();
+        let are_baselines: Vec<bool> = file.entries.iter().map(|entry| entry.program.is_baseline()).collect();
+        assert_eq!(are_baselines, [true, false]);
     }
 
     #[test]

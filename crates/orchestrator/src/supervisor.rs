@@ -104,7 +104,7 @@ impl Supervisor {
         let address = instance.address();
         tracing::info!(%model_id, %deployment_id, %address, "model {model_id} runs at {address}");
         self.note(Status::RunnerRunning, "");
-        self.board.running(model_id, deployment_id, address);
+        self.board.running(model_id, deployment_id, address, self.program.is_baseline());
         self.replaced.iter().for_each(CancellationToken::cancel);
         match self.stop.run_until_cancelled(instance.ended()).await {
             Some(why) => {

@@ -107,6 +107,7 @@ async fn every_client_gets_all_running_models_first_and_can_call_them() {
     assert_eq!(init.len(), 5);
     for model in &init {
         assert_eq!(model.state, RunState::Running);
+        assert!(model.baseline, "it is built in");
         assert!(can_be_called(model).await, "{}", model.model_id);
     }
     let walk = init.iter().find(|model| model.model_id == "random-walk").unwrap();

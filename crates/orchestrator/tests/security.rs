@@ -110,6 +110,7 @@ impl Client {
                 cruncher_hotkey: Some("hot".into()),
                 ..ModelInfos::default()
             }),
+            baseline: false,
         }]);
         loop {
             if let ClusterEvent::Joined(node) = soon("a join", events.recv()).await.unwrap() {

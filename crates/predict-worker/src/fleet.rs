@@ -129,7 +129,8 @@ impl Fleet {
     /// Puts the questions of one instant, in their order, to the field as it is at `now`.
     pub fn ask(&self, rounds: &mut [Collector], now: Timestamp) {
         let state = self.lock();
-        let in_field = |model: &&Model| model.is_in_field(now, self.context.settings.leave_after);
+        let leave_after = self.context.settings().leave_after;
+        let in_field = |model: &&Model| model.is_in_field(now, leave_after);
         for model in state.known.values().filter(in_field) {
             match state.running.get(&model.id) {
                 Some(running) => self.ask_one(running, model, rounds),
@@ -207,7 +208,7 @@ impl Fleet {
     }
 
     fn is_joining(&self, lane: &Lane) -> bool {
-        let grace = self.context.settings.join_grace.as_duration();
+        let grace = self.context.settings().join_grace.as_duration();
         matches!(lane.stage(), Stage::SettingUp { since } if since.elapsed() < grace)
     }
 
@@ -244,7 +245,7 @@ impl Fleet {
     /// Takes what the orchestrator says about a model; true when it was not in the field before.
     fn note_model(&self, state: &mut State, node: &ModelNode) -> bool {
         let now = self.context.clock.now();
-        let leave_after = self.context.settings.leave_after;
+        let leave_after = self.context.settings().leave_after;
         let known = state.known.get(node.model_id()).filter(|model| model.is_in_field(now, leave_after));
         let infos = node.infos();
         let clean = |text: Option<String>| text.map(|text| printable(&text));
@@ -255,6 +256,7 @@ impl Fleet {
             cruncher: Cruncher { id: clean(infos.cruncher_id), name: clean(infos.cruncher_name) },
             joined_at: known.map_or(now, |model| model.joined_at),
             last_connected_at: now,
+            is_baseline: node.is_baseline(),
         };
         self.recorder.models(vec![model.clone()]);
         let is_newcomer = known.is_none();

@@ -1,32 +1,60 @@
 //! Prices in: from the feed into the ledger, and on to the database.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{Asset, PricePoint, Timestamp};
-use feeds::PriceFeed;
+use feeds::{FeedError, PriceFeed};
 use futures::future::join_all;
 
 use crate::lane::LaneContext;
 use crate::recorder::Recorder;
+use crate::settings::PredictSettings;
 
 /// Takes prices from the feed; each asset by itself, so that none waits for another's source.
 pub struct Intake {
     context: Arc<LaneContext>,
     recorder: Recorder,
-    feed: Arc<dyn PriceFeed>,
+    feed: Mutex<Arc<dyn PriceFeed>>,
+    /// Assets that are not asked about any more, and when the last of their rounds resolves: without later prices those
+    /// could never be scored.
+    retiring: Mutex<BTreeMap<Asset, Timestamp>>,
 }
 
 impl Intake {
-    /// Takes nothing yet.
-    pub fn new(context: Arc<LaneContext>, recorder: Recorder, feed: Arc<dyn PriceFeed>) -> Self {
-        Intake { context, recorder, feed }
+    /// Takes nothing yet. `awaited` are the assets of the rounds that wait to be scored, and when the last of those resolves.
+    pub fn new(
+        context: Arc<LaneContext>,
+        recorder: Recorder,
+        feed: Arc<dyn PriceFeed>,
+        mut awaited: BTreeMap<Asset, Timestamp>,
+    ) -> Self {
+        let settings = context.settings();
+        awaited.retain(|asset, _| settings.is_asked(asset));
+        Intake { context, recorder, feed: Mutex::new(feed), retiring: Mutex::new(awaited) }
     }
 
-    /// The assets that are priced here, in configuration order.
+    /// From the slot at `slot` on takes prices from `feed`, for the settings in force. What was asked `before` is priced until
+    /// its rounds have resolved.
+    pub fn adopt(&self, feed: Arc<dyn PriceFeed>, before: &PredictSettings, slot: Timestamp) {
+        *lock(&self.feed) = feed;
+        let mut retiring = lock(&self.retiring);
+        for schedule in before.schedules.iter() {
+            for asset in schedule.assets.iter().filter(|asset| before.is_asked(asset)) {
+                let last = retiring.entry(asset.clone()).or_default();
+                *last = (*last).max(slot + schedule.horizon);
+            }
+        }
+    }
+
+    /// The assets that are priced here: those that are asked, in configuration order, and those that are awaited.
     pub fn assets(&self) -> Vec<Asset> {
-        let settings = &self.context.settings;
-        settings.schedules.assets().into_iter().filter(|asset| settings.is_asked(asset)).collect()
+        let mut assets = self.context.settings().asked_assets();
+        let mut retiring = lock(&self.retiring);
+        retiring.retain(|asset, last| self.context.ledger.newest(asset).is_none_or(|it| it.at <= *last));
+        assets.extend(retiring.keys().filter(|asset| !assets.contains(asset)).cloned().collect::<Vec<_>>());
+        assets
     }
 
     /// Takes what the feed has of every asset up to `up_to`. An asset whose source fails, or does not answer within
@@ -48,25 +76,31 @@ impl Intake {
 
     /// True when the ledger holds the close of `at` or one less than a price interval older.
     pub fn has_fresh_price(&self, asset: &Asset, at: Timestamp) -> bool {
-        let interval = self.context.settings.schedules.interval();
+        let interval = self.context.settings().schedules.interval();
         self.context.ledger.newest(asset).is_some_and(|newest| newest.at + interval > at)
     }
 
     /// What the feed has after the newest known close, or after the beginning of the history.
     async fn fetch(&self, asset: &Asset, up_to: Timestamp, patience: Duration) -> Vec<(Asset, PricePoint)> {
-        let settings = &self.context.settings;
+        let settings = self.context.settings();
         let oldest = up_to - settings.history - settings.schedules.interval();
         let after = self.context.ledger.newest(asset).map_or(oldest, |newest| newest.at.max(oldest));
         if after >= up_to {
             return Vec::new();
         }
-        let feed = self.feed.name();
-        match tokio::time::timeout(patience, self.feed.closes(asset, after, up_to)).await {
+        let source = self.feed();
+        let feed = source.name();
+        match tokio::time::timeout(patience, source.closes(asset, after, up_to)).await {
             Ok(Ok(points)) => {
                 let valid = points.into_iter().filter(|point| point.at > after && point.at <= up_to);
                 return valid.map(|point| (asset.clone(), point)).collect();
             }
-            Ok(Err(error)) => tracing::warn!(%asset, %error, feed, "no prices from the feed"),
+            Ok(Err(error)) => {
+                tracing::warn!(%asset, %error, feed, "no prices from the feed");
+                if matches!(error, FeedError::UnknownAsset { .. }) {
+                    lock(&self.retiring).remove(asset);
+                }
+            }
             Err(_) => tracing::warn!(%asset, feed, "no answer from the feed within {patience:.1?}"),
         }
         Vec::new()
@@ -74,7 +108,15 @@ impl Intake {
 
     fn append(&self, closes: Vec<(Asset, PricePoint)>, up_to: Timestamp) {
         let ledger = &self.context.ledger;
-        self.recorder.prices(ledger.append(self.feed.name(), closes));
-        ledger.forget_before(up_to - self.context.settings.history);
+        self.recorder.prices(ledger.append(self.feed().name(), closes));
+        ledger.forget_before(up_to - self.context.settings().history);
     }
+
+    fn feed(&self) -> Arc<dyn PriceFeed> {
+        Arc::clone(&lock(&self.feed))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,10 +12,10 @@ use domain::{Clock, LedgerPosition, Prediction, PredictionStatus, Stopwatch, Tim
 use model_client::{CallOutcome, EncodedSetup, ModelNode, Oversized};
 use tokio::sync::{Notify, oneshot};
 
-use crate::PredictSettings;
 use crate::ledger::Ledger;
 use crate::outcome::{Reply, SetupFault};
 use crate::round::Ask;
+use crate::settings::{PredictSettings, SettingsInForce};
 
 /// A tick of this many prices stays below 3 MiB of JSON, and so below the 4 MiB that Python nodes take.
 const MAX_TICK_ENTRIES: u64 = 75_000;
@@ -27,10 +27,17 @@ const LONGEST_SETUP_PAUSE: Duration = Duration::from_secs(300);
 
 /// What every lane works with.
 pub struct LaneContext {
-    pub settings: PredictSettings,
+    pub settings: Arc<SettingsInForce>,
     pub setup: EncodedSetup,
     pub ledger: Ledger,
     pub clock: Arc<dyn Clock>,
+}
+
+impl LaneContext {
+    /// The settings of the slot that is played: they change between two slots only.
+    pub fn settings(&self) -> Arc<PredictSettings> {
+        self.settings.current()
+    }
 }
 
 /// How far a model's set-up has come.
@@ -208,7 +215,7 @@ impl LaneTask {
     }
 
     async fn set_up(&mut self) -> Result<(), SetupFault> {
-        let patience = self.context.settings.setup_timeout.as_duration();
+        let patience = self.context.settings().setup_timeout.as_duration();
         let outcome = self.node.setup(&self.context.setup, patience).await;
         let fault = SetupFault::of(outcome);
         *lock(&self.shared.stage) = fault.clone().map_or(Stage::Ready, Stage::Broken);
@@ -238,7 +245,7 @@ impl LaneTask {
             pause = (pause * 2).min(LONGEST_SETUP_PAUSE);
         }
         // Forgotten again at once: the next tick finds out.
-        let _ = self.deliver(self.context.settings.call_timeout.as_duration()).await;
+        let _ = self.deliver(self.context.settings().call_timeout.as_duration()).await;
     }
 
     /// Works off the queue without the model, until the lane is to end.
@@ -262,7 +269,7 @@ impl LaneTask {
             // A call of ours hangs: these prices come with the next tick or question.
             return;
         }
-        let patience = self.context.settings.call_timeout.as_duration();
+        let patience = self.context.settings().call_timeout.as_duration();
         if let Delivery::FreshProcess { .. } = self.deliver(patience).await {
             match self.set_up().await {
                 // Forgotten again at once: the next tick finds out.
@@ -323,7 +330,7 @@ impl LaneTask {
             outcome,
             received_at: self.context.clock.now(),
         };
-        let prediction = reply.into_prediction(&ask.question, &self.context.settings.limits).await;
+        let prediction = reply.into_prediction(&ask.question, &self.context.settings().limits).await;
         let refused = prediction.as_ref().filter(|it| was_answered && it.status == PredictionStatus::Failed);
         if let Some(reason) = refused.and_then(|prediction| prediction.reason.as_deref()) {
             self.node.unusable_answer(ask.call.method(), reason);

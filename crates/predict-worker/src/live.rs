@@ -29,15 +29,16 @@ const HANDOVER: Duration = Duration::from_millis(500);
 /// is stored. The lead is given back as soon as nothing more is asked, so that another worker need not wait for the rounds in
 /// flight.
 pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
-    let interval = worker.context.settings.schedules.interval();
+    let interval = worker.context.settings().schedules.interval();
     let rounds = TaskTracker::new();
     let faults = Arc::new(FaultLog::default());
     let mut slot = worker.context.clock.now().ceil_to(interval);
     record_downtime(&worker, slot);
     tracing::info!(first_slot = %slot, models = worker.status().running_models(), "asking");
     while sleep_until(&worker, slot, &shutdown).await {
+        worker.adopt_changes(slot);
         tokio::select! {
-            () = await_closes(&worker, slot) => {}
+            _ = async { tokio::join!(await_closes(&worker, slot), worker.look_for_pause()) } => {}
             () = last_wait(&shutdown) => {}
         }
         for round in worker.open_slot(slot).await {
@@ -82,7 +83,7 @@ async fn last_wait(shutdown: &CancellationToken) {
 /// Takes prices until every close that can be expected of `slot` is there, or the questions can wait no longer.
 async fn await_closes(worker: &PredictWorker, slot: Timestamp) {
     let asked = worker.questions_at(slot);
-    let previous = slot - worker.context.settings.schedules.interval();
+    let previous = slot - worker.context.settings().schedules.interval();
     let closes = worker.intake.assets().into_iter().map(|asset| {
         let is_asked = asked.iter().any(|question| question.asset == asset);
         let is_expected = is_asked || worker.intake.has_fresh_price(&asset, previous);
@@ -93,7 +94,7 @@ async fn await_closes(worker: &PredictWorker, slot: Timestamp) {
 
 /// Takes one asset's prices; again and again if its close is expected.
 async fn await_close(worker: &PredictWorker, asset: Asset, slot: Timestamp, is_expected: bool) {
-    let grace = if is_expected { worker.context.settings.open_grace } else { Span::ZERO };
+    let grace = if is_expected { worker.context.settings().open_grace } else { Span::ZERO };
     let left = || grace.as_duration().saturating_sub(worker.late_by(slot));
     loop {
         worker.intake.take(&asset, slot, left().max(FEED_PAUSE)).await;
@@ -106,7 +107,7 @@ async fn await_close(worker: &PredictWorker, asset: Asset, slot: Timestamp, is_e
 
 /// The next slot that can still be met; those that cannot are recorded as missed.
 fn next_slot(worker: &PredictWorker, slot: Timestamp) -> Timestamp {
-    let settings = &worker.context.settings;
+    let settings = worker.context.settings();
     let mut next = slot + settings.schedules.interval();
     while worker.late_by(next) > settings.open_grace.as_duration() {
         let late = worker.late_by(next);
@@ -119,7 +120,7 @@ fn next_slot(worker: &PredictWorker, slot: Timestamp) -> Timestamp {
 }
 
 fn record_downtime(worker: &PredictWorker, first_slot: Timestamp) {
-    let interval = worker.context.settings.schedules.interval();
+    let interval = worker.context.settings().schedules.interval();
     let Some(newest) = worker.newest_recorded_slot() else { return };
     let mut slot = (newest + interval).max(first_slot - LONGEST_DOWNTIME);
     let mut missed = Vec::new();

@@ -11,7 +11,6 @@ use storage::{StorageError, Store};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
-use crate::PredictSettings;
 use crate::fleet::Fleet;
 use crate::intake::Intake;
 use crate::lane::LaneContext;
@@ -20,6 +19,7 @@ use crate::ledger::Ledger;
 use crate::pause::PauseWatch;
 use crate::recorder::{JournalFault, Recorder};
 use crate::round::{ClosedRound, Collector};
+use crate::settings::{PredictSettings, Reloadable, SettingsInForce};
 
 /// How long asking waits for the mark in the database.
 const MARK_PATIENCE: Duration = Duration::from_secs(1);
@@ -96,12 +96,14 @@ impl PredictWorker {
             Ledger::resume(store.ledger_since(now - settings.history).await?, store.ledger_end().await?);
         let known = store.models().await?;
         let newest_slot = store.newest_slot().await?;
+        let awaited = store.awaited_assets().await?;
         let pause = PauseWatch::start(Arc::clone(&store)).await?;
         let recorder = Recorder::start(leadership.clone(), journal, Arc::clone(&clock), newest_slot).await;
         let setup = EncodedSetup::new(&settings.base_class);
+        let settings = Arc::new(SettingsInForce::new(settings));
         let context = Arc::new(LaneContext { settings, setup, ledger, clock });
         let fleet = Arc::new(Fleet::new(Arc::clone(&context), recorder.clone(), known));
-        let intake = Intake::new(Arc::clone(&context), recorder.clone(), feed);
+        let intake = Intake::new(Arc::clone(&context), recorder.clone(), feed, awaited);
         // Before any model joins, so that each is told the history at once and not with its first question.
         intake.take_all(now, HISTORY_PATIENCE).await;
         let follower = tokio::spawn(Arc::clone(&fleet).follow(events));
@@ -116,8 +118,13 @@ impl PredictWorker {
     /// Takes what the feed has up to `up_to` into the ledger, waiting for no asset longer than a question may be held up
     /// for it. An asset whose source fails stays stale. Meanwhile looks whether an operator has paused the competition.
     pub async fn take_prices(&self, up_to: Timestamp) {
-        let taking = self.intake.take_all(up_to, self.context.settings.open_grace.as_duration());
-        tokio::join!(taking, self.pause.look());
+        let taking = self.intake.take_all(up_to, self.context.settings().open_grace.as_duration());
+        tokio::join!(taking, self.look_for_pause());
+    }
+
+    /// Looks whether an operator has paused the competition.
+    pub(crate) async fn look_for_pause(&self) {
+        self.pause.look().await;
     }
 
     /// Ticks every model and opens the rounds of the slot at `at`; slots that cannot be asked are recorded as missed. Does
@@ -130,7 +137,7 @@ impl PredictWorker {
         self.fleet.note_connected(now);
         let up_to = self.context.ledger.end();
         self.fleet.push_tick(up_to);
-        let deadline = at + self.context.settings.call_timeout;
+        let deadline = at + self.context.settings().call_timeout;
         let questions = self.askable(at, deadline);
         if questions.is_empty() {
             return Vec::new();
@@ -170,6 +177,20 @@ impl PredictWorker {
         }
     }
 
+    /// Takes changes of settings while the worker runs.
+    pub fn reloadable(&self) -> Reloadable {
+        Reloadable::new(Arc::clone(&self.context.settings))
+    }
+
+    /// Puts changes that were handed in in force, before anything of the slot at `slot` is done. [`run`](crate::run) sees to it by
+    /// itself.
+    pub fn adopt_changes(&self, slot: Timestamp) {
+        if let Some((feed, before)) = self.context.settings.adopt() {
+            self.intake.adopt(feed, &before, slot);
+            tracing::info!(first_slot = %slot, "the changed settings are in force from the slot of {slot} on");
+        }
+    }
+
     /// The newest slot that an earlier run recorded.
     pub(crate) fn newest_recorded_slot(&self) -> Option<Timestamp> {
         self.newest_slot
@@ -177,7 +198,7 @@ impl PredictWorker {
 
     /// The questions of the slot at `at` about assets that are asked here.
     pub(crate) fn questions_at(&self, at: Timestamp) -> Vec<Question> {
-        let settings = &self.context.settings;
+        let settings = self.context.settings();
         let questions = settings.schedules.questions_at(&settings.crunch_id, at);
         questions.into_iter().filter(|question| settings.is_asked(&question.asset)).collect()
     }
@@ -282,8 +303,8 @@ impl Status {
 
     /// The oldest among the newest closes of the assets: how stale the prices are at worst.
     pub fn newest_price_at(&self) -> Option<Timestamp> {
-        let settings = &self.context.settings;
-        let assets = settings.schedules.assets().into_iter().filter(|asset| settings.is_asked(asset));
+        let settings = self.context.settings();
+        let assets = settings.asked_assets().into_iter();
         assets.map(|asset| self.context.ledger.newest(&asset).map(|newest| newest.at)).min().flatten()
     }
 }

@@ -49,6 +49,9 @@ pub struct ModelState {
     /// Who is behind it.
     #[serde(default)]
     pub infos: Option<ModelInfos>,
+    /// It is one of the orchestrator's own, to compare with, and no participant's. Orchestrators that have none leave it out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub baseline: bool,
 }
 
 impl ModelState {

@@ -23,6 +23,7 @@ use domain::{Clock, CrunchId, Schedules, Span, Timestamp, Weights};
 use http_serve::{Limits, OpenDoor};
 use storage::Store;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::reader::Reader;
@@ -74,17 +75,27 @@ pub enum ReportError {
 pub(crate) struct App {
     pub(crate) reader: Reader,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) settings: ReportSettings,
+    /// They may change while the worker runs.
+    pub(crate) settings: watch::Receiver<Arc<ReportSettings>>,
+}
+
+impl App {
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<ReportSettings> {
+        Arc::clone(&self.settings.borrow())
+    }
 }
 
 /// Answers requests on `listener` until `shutdown`; then requests in progress get a few seconds to end.
+///
+/// Each answer is by the settings as they are then.
 ///
 /// Works from the start whatever the state of the database: `/readyz` says what is missing.
 pub async fn run(
     listener: TcpListener,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    settings: ReportSettings,
+    settings: watch::Receiver<Arc<ReportSettings>>,
     shutdown: CancellationToken,
 ) -> Result<(), ReportError> {
     let address = listener.local_addr().map_err(ReportError::Listener)?;

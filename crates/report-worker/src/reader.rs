@@ -50,6 +50,11 @@ impl Models {
         self.0.get(id).map_or(id.as_str(), Model::display_name)
     }
 
+    /// True for the orchestrator's own models.
+    pub(crate) fn is_baseline(&self, id: &ModelId) -> bool {
+        self.0.get(id).is_some_and(|model| model.is_baseline)
+    }
+
     pub(crate) fn cruncher_name(&self, id: &ModelId) -> Option<&str> {
         self.0.get(id)?.cruncher.name.as_deref()
     }

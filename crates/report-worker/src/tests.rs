@@ -15,6 +15,7 @@ use domain::{
 };
 use serde_json::{Value, json};
 use storage::{AuditEntry, Counts, FeedStatus, Result, StorageError};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::reader::Reader;
@@ -119,6 +120,7 @@ fn model(id: &str, name: Option<&str>, cruncher: Option<&str>) -> Model {
         cruncher: Cruncher { id: None, name: cruncher.map(str::to_owned) },
         joined_at: as_of(),
         last_connected_at: as_of(),
+        is_baseline: false,
     }
 }
 
@@ -181,12 +183,16 @@ fn sample() -> Fake {
             model("good", Some("Good one"), Some("Ann")),
             model("new", Some(HOSTILE), Some(HOSTILE)),
             model("silent/50%", None, None),
-            model("zero", Some(""), None),
+            Model { is_baseline: true, ..model("zero", Some(""), None) },
         ],
         counts,
         feeds: vec![feed("BTC", as_of()), feed("ETH", as_of() + Span::seconds(5))],
         ..Fake::default()
     }
+}
+
+fn in_force(settings: ReportSettings) -> watch::Receiver<Arc<ReportSettings>> {
+    watch::Sender::new(Arc::new(settings)).subscribe()
 }
 
 fn settings() -> ReportSettings {
@@ -205,7 +211,7 @@ fn start(fake: Fake) -> (Router, Shared) {
     let shared = Arc::new(Mutex::new(fake));
     let clock = Arc::new(SimulatedClock::at(now()));
     let reader = Reader::new(Box::new(FakeSource(shared.clone())), clock.clone());
-    (router(Arc::new(App { reader, clock, settings: settings() })), shared)
+    (router(Arc::new(App { reader, clock, settings: in_force(settings()) })), shared)
 }
 
 struct Answer {
@@ -266,15 +272,50 @@ async fn the_leaderboard_has_the_agreed_fields_and_ranks_by_the_recent_window_un
     let expected = json!({
         "window": "recent", "count": 2, "total": 3, "as_of": "2025-05-29T00:00:00Z", "rule": "crps/1", "rescoring": null,
         "stale": false, "models": [
-            {"rank": 1, "model_id": "good", "model_name": "Good one", "cruncher_name": "Ann",
+            {"rank": 1, "model_id": "good", "model_name": "Good one", "cruncher_name": "Ann", "baseline": false,
              "score": 0.5, "raw_score": 3.0, "prediction_count": 10, "full": true},
-            {"rank": 2, "model_id": "zero", "model_name": "zero", "cruncher_name": null,
+            {"rank": 2, "model_id": "zero", "model_name": "zero", "cruncher_name": null, "baseline": true,
              "score": 0.0, "raw_score": 9.0, "prediction_count": 10, "full": true},
         ],
     });
     let answer = get(&router, "/leaderboard?limit=2").await;
     assert_eq!((answer.status, answer.json()), (StatusCode::OK, expected));
     assert_eq!(answer.header(header::CONTENT_TYPE), "application/json");
+}
+
+#[tokio::test]
+async fn the_house_s_own_models_are_marked_wherever_models_are_shown() {
+    let (router, _) = start(sample());
+    for path in ["/leaderboard?window=anchor", "/api/v1/leaderboard"] {
+        let models = get(&router, path).await.json()["models"].take();
+        let marked = models.as_array().unwrap().iter().filter(|model| model["baseline"] == true);
+        assert_eq!(marked.map(|model| &model["model_id"]).collect::<Vec<_>>(), ["zero"], "{path}");
+    }
+    for (model, is_marked) in [("zero", true), ("good", false), ("new", false)] {
+        assert_eq!(get(&router, &format!("/model/{model}/metrics")).await.json()["baseline"], is_marked);
+    }
+    assert!(get(&router, "/").await.text.contains(r#"<span class="baseline">baseline</span>"#));
+    let script = get(&router, "/assets/app.js").await.text;
+    assert!(script.contains(r#"model.baseline ? [" ", cell("span", "baseline", "baseline")]"#));
+}
+
+#[tokio::test]
+async fn settings_that_change_are_followed_by_the_next_answer() {
+    let shared = Arc::new(Mutex::new(sample()));
+    let clock = Arc::new(SimulatedClock::at(now()));
+    let reader = Reader::new(Box::new(FakeSource(shared)), clock.clone());
+    let in_force = watch::Sender::new(Arc::new(settings()));
+    let router = router(Arc::new(App { reader, clock, settings: in_force.subscribe() }));
+    let shown = async || {
+        let metrics = get(&router, "/model/zero/metrics").await.json();
+        let status = get(&router, "/api/v1/status").await.json();
+        (metrics["by_horizon"]["1h"]["mean_score"].clone(), status["assets"].clone())
+    };
+    let weighed = |btc: f64, eth: f64| (btc * 0.4 + eth * 0.8) / (btc + eth);
+    assert_eq!(shown().await, (json!(weighed(3.0, 1.0)), json!(["BTC", "ETH"])));
+    let schedules = Schedules::new(Schedules::standard(&[asset("ETH")]), Span::minutes(1)).unwrap();
+    in_force.send_replace(Arc::new(ReportSettings { schedules, weights: Weights::default(), ..settings() }));
+    assert_eq!(shown().await, (json!(weighed(1.0, 1.0)), json!(["ETH"])));
 }
 
 #[tokio::test]
@@ -339,7 +380,7 @@ async fn metrics_have_the_agreed_fields_for_every_configured_horizon() {
     let (router, _) = start(sample());
     // BTC counts three times: (3 * 0.4 + 0.8) / 4 and (3 * 2 + 4) / 4; 30 of 40 predictions were valid.
     let expected = json!({
-        "model_id": "zero", "model_name": "zero", "cruncher_name": null,
+        "model_id": "zero", "model_name": "zero", "cruncher_name": null, "baseline": true,
         "overall_scores": {"recent_24h": 0.0, "steady_72h": null, "anchor_7d": 0.6},
         "overall_raw_scores": {"recent_24h": 9.0, "steady_72h": null, "anchor_7d": 2.5},
         "full": {"recent_24h": true, "steady_72h": false, "anchor_7d": true},

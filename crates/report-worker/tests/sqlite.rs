@@ -38,6 +38,7 @@ fn model() -> Model {
         cruncher: Cruncher { id: None, name: Some("Ann".into()) },
         joined_at: now() - Span::days(9),
         last_connected_at: now(),
+        is_baseline: false,
     }
 }
 
@@ -82,15 +83,16 @@ async fn a_worker_serves_what_is_stored_and_stops_when_told() {
         SqliteStore::open(&format!("sqlite://{}", folder.path().join("t.db").display())).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    let settings = ReportSettings {
+    let settings = tokio::sync::watch::Sender::new(Arc::new(ReportSettings {
         crunch_id: crunch(),
         schedules: Schedules::new(Schedules::standard(&[btc()]), Span::minutes(1)).unwrap(),
         weights: Weights::default(),
         prices: report_worker::PriceOrigin::Recorded(Span::days(7)),
-    };
+    }));
     let shutdown = CancellationToken::new();
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::at(now()));
-    let worker = tokio::spawn(run(listener, Arc::new(store.clone()), clock, settings, shutdown.clone()));
+    let worker =
+        tokio::spawn(run(listener, Arc::new(store.clone()), clock, settings.subscribe(), shutdown.clone()));
     let client = reqwest::Client::new();
     let get = async |path: &str| {
         let response = client.get(format!("{base}{path}")).send().await.unwrap();
@@ -111,7 +113,7 @@ async fn a_worker_serves_what_is_stored_and_stops_when_told() {
     let (_, board) = get("/leaderboard").await;
     assert_eq!(
         board["models"],
-        json!([{"rank": 1, "model_id": "7", "model_name": "walker", "cruncher_name": "Ann", "score": 0.0,
+        json!([{"rank": 1, "model_id": "7", "model_name": "walker", "cruncher_name": "Ann", "baseline": false, "score": 0.0,
                 "raw_score": 0.25, "prediction_count": 4, "full": true}])
     );
     let (_, metrics) = get("/model/7/metrics").await;

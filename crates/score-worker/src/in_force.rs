@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use domain::Timestamp;
+use domain::{Timestamp, Weights};
 use storage::{Result, ScoringChange, StorageError, Store};
 use tokio::sync::watch;
 
@@ -42,10 +42,23 @@ impl InForce {
         self.others.subscribe()
     }
 
+    /// From now on the own settings have these weights. While others are in force the own ones are not put on record for that:
+    /// they are in force again once the others are the same.
+    pub fn weigh(&mut self, weights: &Weights, now: Timestamp) -> Result<()> {
+        self.settings.weights = weights.clone();
+        let is_standing_by = self.others.borrow().is_some();
+        self.own = is_standing_by.then(|| self.own_at(now)).transpose()?;
+        Ok(())
+    }
+
     async fn record(&self, now: Timestamp) -> Result<ScoringChange> {
-        let own = self.settings.on_record(now).map_err(|error| StorageError::Refused(error.into()))?;
+        let own = self.own_at(now)?;
         self.store.record_scoring_change(&own).await?;
         Ok(own)
+    }
+
+    fn own_at(&self, now: Timestamp) -> Result<ScoringChange> {
+        self.settings.on_record(now).map_err(|error| StorageError::Refused(error.into()))
     }
 
     /// Notes what is in force, and logs when standing by begins and ends.

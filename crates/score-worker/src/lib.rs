@@ -12,6 +12,7 @@ mod in_force;
 mod prices;
 mod pruner;
 mod ranker;
+mod reload;
 mod rescoring;
 mod scorer;
 mod settings;
@@ -24,8 +25,9 @@ use std::ops::{Add, AddAssign};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, Timestamp};
+use domain::{Clock, Timestamp, Weights};
 use storage::{Lease, LeaseName, OutdatedRounds, Pruned, Result, Retention, StorageError, Store};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use holdings::Holdings;
@@ -33,6 +35,7 @@ pub use holdings::LEASE;
 use in_force::InForce;
 use pruner::Pruner;
 use ranker::{Ranker, first_in_windows};
+pub use reload::Reloadable;
 use rescoring::Tally;
 use scorer::Scorer;
 pub use settings::ScoreSettings;
@@ -97,6 +100,9 @@ pub struct ScoreWorker {
     outdated: Option<OutdatedRounds>,
     tally: Tally,
     meter: Arc<Meter>,
+    weights: Reloadable,
+    /// Tells when there are others.
+    weights_changed: watch::Receiver<Weights>,
 }
 
 impl ScoreWorker {
@@ -104,6 +110,7 @@ impl ScoreWorker {
     pub fn new(settings: ScoreSettings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let holdings = Arc::new(Holdings::new(Arc::clone(&store), Arc::clone(&clock)));
         let meter = Arc::new(Meter::default());
+        let weights = Reloadable::new(settings.weights.clone());
         ScoreWorker {
             in_force: InForce::new(Arc::clone(&store), settings.clone()),
             ranker: Ranker::new(Arc::clone(&store), settings.weights.clone(), settings.stamp()),
@@ -117,6 +124,8 @@ impl ScoreWorker {
             is_active: false,
             lease: None,
             outdated: None,
+            weights_changed: weights.subscribe(),
+            weights,
         }
     }
 
@@ -140,6 +149,11 @@ impl ScoreWorker {
         self
     }
 
+    /// Takes other weights while the worker runs.
+    pub fn reloadable(&self) -> Reloadable {
+        self.weights.clone()
+    }
+
     /// What the worker says of itself, also while it runs.
     pub fn status(&self) -> Status {
         Status { others: self.in_force.watch_others(), ranking: self.holdings.watch_ranking() }
@@ -155,7 +169,11 @@ impl ScoreWorker {
     /// Does nothing while a worker that was started later has other settings: those are in force.
     pub async fn run_once(&mut self) -> Result<Progress> {
         let mut progress = Progress::default();
-        while self.is_in_force().await? {
+        loop {
+            self.adopt_weights()?;
+            if !self.is_in_force().await? {
+                break;
+            }
             let now = self.clock.now();
             self.scorer.score_due(now, &mut progress).await?;
             let is_last = match self.rescore_and_rank(now, &mut progress).await {
@@ -200,6 +218,16 @@ impl ScoreWorker {
     /// be called when it stops.
     pub async fn give_back(&self) -> Result<()> {
         self.holdings.give_back().await
+    }
+
+    /// Puts weights in force that were handed in: they go on record, and the leaderboard is made anew from the same scores.
+    fn adopt_weights(&mut self) -> Result<()> {
+        if self.weights_changed.has_changed().unwrap_or_default() {
+            let weights = self.weights_changed.borrow_and_update().clone();
+            self.in_force.weigh(&weights, self.clock.now())?;
+            self.ranker.weigh(weights);
+        }
+        Ok(())
     }
 
     /// False while others are in force; what is known of scores and leaderboards is theirs by the time it is true again.

@@ -25,6 +25,8 @@ pub struct Ranker {
     store: Arc<dyn Store>,
     weights: Weights,
     rule: String,
+    /// The newest leaderboard is by other weights.
+    is_reweighted: bool,
     state: Option<State>,
 }
 
@@ -99,7 +101,14 @@ impl State {
 
 impl Ranker {
     pub fn new(store: Arc<dyn Store>, weights: Weights, rule: String) -> Self {
-        Ranker { store, weights, rule, state: None }
+        Ranker { store, weights, rule, is_reweighted: false, state: None }
+    }
+
+    /// From now on windows are summed with these weights, and there is a new leaderboard to write. Snapshots stay as they
+    /// were.
+    pub fn weigh(&mut self, weights: Weights) {
+        self.weights = weights;
+        self.is_reweighted = true;
     }
 
     /// Drops what is held in memory; it is read anew when it is needed.
@@ -133,6 +142,7 @@ impl Ranker {
         let mut state = self.state(as_of, lease).await?;
         let written = self.write_due_of(&mut state, as_of, outdated, lease).await;
         self.state = Some(state);
+        self.is_reweighted &= !matches!(written, Ok(Some(_)));
         written
     }
 
@@ -160,7 +170,7 @@ impl Ranker {
         lease: &Lease,
     ) -> Result<Option<Timestamp>> {
         let announcement = self.announcement(outdated.all).await?;
-        let is_leaderboard_due = state.is_leaderboard_due(as_of, &announcement);
+        let is_leaderboard_due = self.is_reweighted || state.is_leaderboard_due(as_of, &announcement);
         // A snapshot is kept, so it waits until its windows are whole; but not for rounds that are put off.
         let is_snapshot_due = outdated.due == 0 && state.is_snapshot_due(as_of);
         if !is_leaderboard_due && !is_snapshot_due {

@@ -17,6 +17,7 @@ mod retention;
 mod roll_ups;
 mod rounds;
 mod rows;
+mod settings;
 mod standings;
 
 use std::sync::Arc;

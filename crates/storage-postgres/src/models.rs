@@ -26,13 +26,15 @@ impl ModelRepository for PostgresStore {
         let mut transaction = self.begin_as_leader().await?;
         sqlx::query(
             "INSERT INTO models
-                 (model_id, deployment_id, name, cruncher_id, cruncher_name, joined_at, last_connected_at)
+                 (model_id, deployment_id, name, cruncher_id, cruncher_name, joined_at, last_connected_at,
+                  is_baseline)
              SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-                                  $6::timestamptz[], $7::timestamptz[])
+                                  $6::timestamptz[], $7::timestamptz[], $8::boolean[])
              ON CONFLICT (model_id) DO UPDATE SET deployment_id = excluded.deployment_id, name = excluded.name,
                  cruncher_id = excluded.cruncher_id, cruncher_name = excluded.cruncher_name,
                  joined_at = excluded.joined_at, last_connected_at = excluded.last_connected_at,
-                 first_scored_at = CASE WHEN models.joined_at = excluded.joined_at THEN models.first_scored_at END",
+                 first_scored_at = CASE WHEN models.joined_at = excluded.joined_at THEN models.first_scored_at END,
+                 is_baseline = excluded.is_baseline",
         )
         .bind(models.keys().map(|id| id.as_str()).collect::<Vec<_>>())
         .bind(models.values().map(|model| model.deployment_id.as_str()).collect::<Vec<_>>())
@@ -41,6 +43,7 @@ impl ModelRepository for PostgresStore {
         .bind(texts(|model| model.cruncher.name.as_deref()))
         .bind(models.values().map(|model| stored(model.joined_at)).collect::<Vec<_>>())
         .bind(models.values().map(|model| stored(model.last_connected_at)).collect::<Vec<_>>())
+        .bind(models.values().map(|model| model.is_baseline).collect::<Vec<_>>())
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use domain::{ModelId, RoundId, RoundState};
+use domain::{ModelId, RoundId, RoundState, Timestamp};
 use sqlx::PgConnection;
 use storage::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Result, Unchanged, storable_text};
 
@@ -18,11 +18,11 @@ type Outcome = std::result::Result<(), Unchanged>;
 impl OperatorRepository for PostgresStore {
     async fn carry_out(&self, order: &Order) -> Result<Outcome> {
         let mut transaction = self.begin().await?;
-        // Of two orders at once the second must see what the first changed.
-        sqlx::query("LOCK TABLE audit IN EXCLUSIVE MODE").execute(&mut *transaction).await.map_err(failed)?;
+        lock(&mut transaction).await?;
         let outcome = act(&mut transaction, order).await?;
         if outcome.is_ok() {
-            record(&mut transaction, order).await?;
+            let (word, subject) = (order.action.word(), order.action.subject());
+            record(&mut transaction, order.at, &order.by, word, subject.as_deref(), &order.reason).await?;
         }
         transaction.commit().await.map_err(failed)?;
         Ok(outcome)
@@ -44,6 +44,12 @@ impl OperatorRepository for PostgresStore {
         let newest = row.as_ref().map(rows::audit_entry).transpose()?;
         Ok(newest.filter(|entry| entry.action == Action::Pause.word()))
     }
+}
+
+/// Of two that change something at once the second must see what the first changed.
+pub(crate) async fn lock(connection: &mut PgConnection) -> Result<()> {
+    let lock = "LOCK TABLE audit IN EXCLUSIVE MODE";
+    sqlx::query(lock).execute(connection).await.map_err(failed).map(drop)
 }
 
 /// The newest order about each model that was ever excluded, where it is to exclude it.
@@ -131,16 +137,24 @@ async fn pause(connection: &mut PgConnection, is_wanted: bool) -> Result<Outcome
     Ok(if is_paused == is_wanted { Err(Unchanged::Already) } else { Ok(()) })
 }
 
-async fn record(connection: &mut PgConnection, order: &Order) -> Result<()> {
+/// Puts on record what was done, to what, by whom and why.
+pub(crate) async fn record(
+    connection: &mut PgConnection,
+    at: Timestamp,
+    by: &str,
+    action: &str,
+    subject: Option<&str>,
+    reason: &str,
+) -> Result<()> {
     sqlx::query(
         "INSERT INTO audit (number, at, by_whom, action, subject, reason)
          SELECT coalesce(max(number), 0) + 1, $1::timestamptz, $2::text, $3::text, $4::text, $5::text FROM audit",
     )
-    .bind(stored(order.at))
-    .bind(storable_text(&order.by))
-    .bind(order.action.word())
-    .bind(order.action.subject())
-    .bind(storable_text(&order.reason))
+    .bind(stored(at))
+    .bind(storable_text(by))
+    .bind(action)
+    .bind(subject)
+    .bind(storable_text(reason))
     .execute(connection)
     .await
     .map_err(failed)

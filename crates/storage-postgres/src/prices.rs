@@ -1,6 +1,7 @@
 //! The ledger.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Timestamp};
@@ -83,5 +84,11 @@ impl PriceRepository for PostgresStore {
                    ORDER BY asset";
         let rows = sqlx::query(sql).fetch_all(&self.pool).await.map_err(failed)?;
         rows.iter().map(rows::feed_status).collect()
+    }
+    async fn awaited_assets(&self) -> Result<BTreeMap<Asset, Timestamp>> {
+        let sql = "SELECT asset, max(resolves_at) AS resolves_at FROM rounds
+                   WHERE state IN ('asked', 'closed', 'interrupted') GROUP BY asset";
+        let rows = sqlx::query(sql).fetch_all(&self.pool).await.map_err(failed)?;
+        rows.iter().map(rows::awaited_asset).collect()
     }
 }

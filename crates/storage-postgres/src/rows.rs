@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use domain::{
-    AnswerBytes, Cruncher, LedgerEntry, LedgerPosition, Model, ModelId, Parameter, Prediction, Price,
+    AnswerBytes, Asset, Cruncher, LedgerEntry, LedgerPosition, Model, ModelId, Parameter, Prediction, Price,
     PricePoint, Question, RollUp, RolledHour, RolledModel, RolledRound, RoundId, ScoredPrediction,
     ScoredRound, Span, StatusCounts, Timestamp,
 };
@@ -186,6 +186,10 @@ fn number_key(row: &PgRow) -> String {
     shown::<i64>(row, "number")
 }
 
+fn asset_key(row: &PgRow) -> String {
+    shown::<String>(row, "asset")
+}
+
 fn round_key(row: &PgRow) -> String {
     shown::<Uuid>(row, "round_id")
 }
@@ -212,6 +216,7 @@ pub(crate) fn model(row: &PgRow) -> Result<Model> {
         cruncher: Cruncher { id: row.get("cruncher_id")?, name: row.get("cruncher_name")? },
         joined_at: row.instant("joined_at")?,
         last_connected_at: row.instant("last_connected_at")?,
+        is_baseline: row.get("is_baseline")?,
     })
 }
 
@@ -229,6 +234,11 @@ pub(crate) fn ledger_entry(row: &PgRow) -> Result<LedgerEntry> {
 pub(crate) fn price_point(row: &PgRow) -> Result<PricePoint> {
     let row = Reader::prices(row);
     Ok(PricePoint { at: row.instant("at")?, price: row.convert("price", Price::new)? })
+}
+
+pub(crate) fn awaited_asset(row: &PgRow) -> Result<(Asset, Timestamp)> {
+    let row = Reader { row, table: "rounds", key: asset_key };
+    Ok((row.parse("asset")?, row.instant("resolves_at")?))
 }
 
 pub(crate) fn feed_status(row: &PgRow) -> Result<FeedStatus> {

@@ -15,6 +15,7 @@ mod retention;
 mod roll_ups;
 mod rounds;
 mod rows;
+mod settings;
 mod standings;
 mod writer;
 

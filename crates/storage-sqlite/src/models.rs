@@ -12,7 +12,7 @@ use crate::rows::{self, micros};
 use crate::{ROWS_PER_STATEMENT, SqliteStore};
 
 const COLUMNS: &str =
-    "model_id, deployment_id, name, cruncher_id, cruncher_name, joined_at, last_connected_at";
+    "model_id, deployment_id, name, cruncher_id, cruncher_name, joined_at, last_connected_at, is_baseline";
 
 #[async_trait]
 impl ModelRepository for SqliteStore {
@@ -48,13 +48,15 @@ async fn save(connection: &mut SqliteConnection, models: &[&Model]) -> Result<()
             .push_bind(model.cruncher.id.as_deref().map(storable_text))
             .push_bind(model.cruncher.name.as_deref().map(storable_text))
             .push_bind(micros(model.joined_at))
-            .push_bind(micros(model.last_connected_at));
+            .push_bind(micros(model.last_connected_at))
+            .push_bind(model.is_baseline);
     });
     sql.push(
         " ON CONFLICT (model_id) DO UPDATE SET deployment_id = excluded.deployment_id, name = excluded.name,
           cruncher_id = excluded.cruncher_id, cruncher_name = excluded.cruncher_name,
           joined_at = excluded.joined_at, last_connected_at = excluded.last_connected_at,
-          first_scored_at = CASE WHEN joined_at = excluded.joined_at THEN first_scored_at END",
+          first_scored_at = CASE WHEN joined_at = excluded.joined_at THEN first_scored_at END,
+          is_baseline = excluded.is_baseline",
     );
     sql.build().execute(connection).await.map_err(failed).map(drop)
 }

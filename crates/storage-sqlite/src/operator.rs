@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use domain::{ModelId, RoundId, RoundState};
+use domain::{ModelId, RoundId, RoundState, Timestamp};
 use sqlx::SqliteConnection;
 use storage::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Result, Unchanged, storable_text};
 
@@ -20,7 +20,8 @@ impl OperatorRepository for SqliteStore {
         let mut turn = self.writer.begin().await?;
         let outcome = act(&mut turn, order).await?;
         if outcome.is_ok() {
-            record(&mut turn, order).await?;
+            let (word, subject) = (order.action.word(), order.action.subject());
+            record(&mut turn, order.at, &order.by, word, subject.as_deref(), &order.reason).await?;
         }
         turn.finish().await?;
         Ok(outcome)
@@ -129,16 +130,24 @@ async fn pause(connection: &mut SqliteConnection, is_wanted: bool) -> Result<Out
     Ok(if is_paused == is_wanted { Err(Unchanged::Already) } else { Ok(()) })
 }
 
-async fn record(connection: &mut SqliteConnection, order: &Order) -> Result<()> {
+/// Puts on record what was done, to what, by whom and why.
+pub(crate) async fn record(
+    connection: &mut SqliteConnection,
+    at: Timestamp,
+    by: &str,
+    action: &str,
+    subject: Option<&str>,
+    reason: &str,
+) -> Result<()> {
     sqlx::query(
         "INSERT INTO audit (number, at, by_whom, action, subject, reason)
          SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4, ?5 FROM audit",
     )
-    .bind(micros(order.at))
-    .bind(storable_text(&order.by))
-    .bind(order.action.word())
-    .bind(order.action.subject())
-    .bind(storable_text(&order.reason))
+    .bind(micros(at))
+    .bind(storable_text(by))
+    .bind(action)
+    .bind(subject)
+    .bind(storable_text(reason))
     .execute(connection)
     .await
     .map_err(failed)

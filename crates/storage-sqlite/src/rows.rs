@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use domain::{
-    AnswerBytes, Cruncher, LedgerEntry, LedgerPosition, Model, ModelId, Parameter, Prediction, Price,
+    AnswerBytes, Asset, Cruncher, LedgerEntry, LedgerPosition, Model, ModelId, Parameter, Prediction, Price,
     PricePoint, Question, RollUp, RolledHour, RolledModel, RolledRound, RoundId, ScoredPrediction,
     ScoredRound, Span, StatusCounts, Timestamp,
 };
@@ -189,6 +189,10 @@ fn number_key(row: &SqliteRow) -> String {
     shown::<i64>(row, "number")
 }
 
+fn asset_key(row: &SqliteRow) -> String {
+    shown::<String>(row, "asset")
+}
+
 fn round_key(row: &SqliteRow) -> String {
     shown::<Uuid>(row, "round_id")
 }
@@ -215,6 +219,7 @@ pub(crate) fn model(row: &SqliteRow) -> Result<Model> {
         cruncher: Cruncher { id: row.get("cruncher_id")?, name: row.get("cruncher_name")? },
         joined_at: row.instant("joined_at")?,
         last_connected_at: row.instant("last_connected_at")?,
+        is_baseline: row.get("is_baseline")?,
     })
 }
 
@@ -232,6 +237,11 @@ pub(crate) fn ledger_entry(row: &SqliteRow) -> Result<LedgerEntry> {
 pub(crate) fn price_point(row: &SqliteRow) -> Result<PricePoint> {
     let row = Reader::prices(row);
     Ok(PricePoint { at: row.instant("at")?, price: row.convert("price", Price::new)? })
+}
+
+pub(crate) fn awaited_asset(row: &SqliteRow) -> Result<(Asset, Timestamp)> {
+    let row = Reader { row, table: "rounds", key: asset_key };
+    Ok((row.parse("asset")?, row.instant("resolves_at")?))
 }
 
 pub(crate) fn feed_status(row: &SqliteRow) -> Result<FeedStatus> {

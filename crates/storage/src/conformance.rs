@@ -16,6 +16,7 @@ mod roll_ups;
 mod rounds;
 mod samples;
 mod scores;
+mod settings;
 mod standings;
 mod store;
 
@@ -33,6 +34,7 @@ pub use retention::*;
 pub use roll_ups::*;
 pub use rounds::*;
 pub use scores::*;
+pub use settings::*;
 pub use standings::*;
 pub use store::*;
 
@@ -73,9 +75,11 @@ macro_rules! conformance_tests {
             the_feed_status_counts_by_asset,
             an_empty_ledger_has_no_prices,
             many_prices_are_appended_at_once,
+            assets_are_awaited_until_their_last_round_is_judged,
             a_price_that_cannot_be_read_names_its_place,
             models_are_replaced_and_keep_when_they_answered,
             odd_names_of_models_survive,
+            a_model_is_a_baseline_for_as_long_as_it_is_announced_as_one,
             only_valid_answers_to_later_slots_move_the_last_answer,
             an_asked_round_is_fresh_once,
             a_round_is_closed_with_everything_in_it,
@@ -150,12 +154,15 @@ macro_rules! conformance_tests {
             when_a_model_was_first_scored_outlives_the_score,
             unfinished_rounds_are_counted,
             everything_leaves_as_the_settings_say,
+            a_changed_setting_is_on_record_once_however_many_workers_note_it,
+            settings_noted_at_once_are_one_change,
             empty_arguments_change_nothing,
             bounds_may_be_the_first_and_last_instant,
             counts_add_up,
             an_empty_database_needs_a_migration,
             migrating_again_changes_nothing,
             a_schema_from_a_newer_program_is_refused,
+            a_schema_from_an_older_program_is_refused,
             a_store_for_reading_reads_and_refuses_every_write,
             processes_may_migrate_at_once,
             one_of_two_outcomes_stored_at_once_stays_whole,

@@ -28,6 +28,7 @@ mod pruning;
 mod retention;
 mod roll_ups;
 mod rounds;
+mod settings;
 mod standings;
 
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub use rounds::{
     ChangeNumber, Contender, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores,
     ScoreChange, ScoreRecord, StepScore,
 };
+pub use settings::{CHANGE_SETTING, SettingChange, SettingsNote, SettingsRepository};
 pub use standings::{ScoringChange, StandingsRepository};
 
 use domain::{StatusCounts, Timestamp};
@@ -71,6 +73,7 @@ pub trait Store:
     + RollUpRepository
     + OperatorRepository
     + RetentionRepository
+    + SettingsRepository
     + Send
     + Sync
 {

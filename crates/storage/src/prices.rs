@@ -1,5 +1,7 @@
 //! The ledger.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Timestamp};
 
@@ -41,4 +43,7 @@ pub trait PriceRepository {
 
     /// What the ledger holds, by asset.
     async fn feed_status(&self) -> Result<Vec<FeedStatus>>;
+
+    /// The assets whose prices rounds wait for that are neither scored nor void, and when the last of those rounds resolves.
+    async fn awaited_assets(&self) -> Result<BTreeMap<Asset, Timestamp>>;
 }

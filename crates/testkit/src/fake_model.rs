@@ -209,6 +209,7 @@ pub(crate) fn running_at(address: SocketAddr, model_id: &str, deployment_id: &st
             cruncher_name: Some(format!("Cruncher {model_id}")),
             ..ModelInfos::default()
         }),
+        baseline: false,
     }
 }
 

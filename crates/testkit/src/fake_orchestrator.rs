@@ -40,6 +40,7 @@ fn not_running(model_id: &str, deployment_id: &str, state: RunState) -> ModelSta
         ip: None,
         port: None,
         infos: None,
+        baseline: false,
     }
 }
 

@@ -45,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "predict-worker",
             "score-worker",
             "report-worker",
+            "http-serve",
         ],
     ),
     ("e2e", &[]),

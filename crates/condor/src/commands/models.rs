@@ -147,7 +147,9 @@ async fn list(api: &DeployApi, json: bool) -> anyhow::Result<()> {
         }
         let [id, name, status, message] =
             ["id", "model_name", "status", "statusMessage"].map(|key| printable(text(model, key)));
-        writeln!(out, "{id:36}  {status:19}  {name:24}  {message}")?;
+        // Before what participants write, which could look like it.
+        let mark = if model["baseline"] == true { "baseline" } else { "" };
+        writeln!(out, "{id:36}  {status:19}  {mark:8}  {name:24}  {message}")?;
     }
     if models.is_empty() && !json {
         eprintln!("there are no models: add one with `condor models add PATH`");

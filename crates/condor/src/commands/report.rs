@@ -6,30 +6,45 @@ use anyhow::Context;
 use domain::{Clock, SystemClock};
 use report_worker::{PriceOrigin, ReportSettings};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ReportArgs;
-use crate::config::{Config, ConfigError, PriceSource, load};
+use crate::config::{Config, ConfigError, PriceSource, Worker, load};
+use crate::reload::Reload;
+use crate::signals::Hangups;
 use crate::store;
 
 /// Runs the report worker until `shutdown`.
 pub async fn run(args: ReportArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let hangups = Hangups::listen(shutdown.clone())?;
     let config = load(args.settings.config.as_deref(), args.settings.database.as_deref())?.config;
-    let listen = args.listen.as_deref().unwrap_or(&config.report.listen);
+    let listen = args.listen.clone().unwrap_or_else(|| config.report.listen.clone());
     let store = store::open_read_only(&config.database.url).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let settings = ReportSettings {
-        crunch_id: config.crunch_id.clone(),
-        schedules: config.schedules()?,
-        weights: config.weights(),
-        prices: price_origin(&config)?,
-    };
-    let listener = TcpListener::bind(listen)
+    let in_force = watch::Sender::new(Arc::new(settings(&config)?));
+    let listener = TcpListener::bind(&listen)
         .await
         .with_context(|| format!("cannot listen on {listen}: choose another --listen"))?;
     println!("listening on http://{}", listener.local_addr()?);
-    report_worker::run(listener, store, clock, settings, shutdown).await?;
-    Ok(())
+    let running = report_worker::run(listener, store, clock, in_force.subscribe(), shutdown);
+    let apply = move |config: &Config| {
+        in_force.send_replace(Arc::new(settings(config)?));
+        Ok(())
+    };
+    // It writes nothing, no record either.
+    let reload = Reload::new(Worker::Report, &args.settings, config, hangups, None);
+    let _reload = reload.follow(apply);
+    Ok(running.await?)
+}
+
+fn settings(config: &Config) -> Result<ReportSettings, ConfigError> {
+    Ok(ReportSettings {
+        crunch_id: config.crunch_id.clone(),
+        schedules: config.schedules()?,
+        weights: config.weights(),
+        prices: price_origin(config)?,
+    })
 }
 
 fn price_origin(config: &Config) -> Result<PriceOrigin, ConfigError> {

@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
 use crate::cli::ScoreArgs;
-use crate::config::{Config, ConfigError, load};
+use crate::config::{Config, ConfigError, Worker, load};
+use crate::reload::Reload;
+use crate::signals::Hangups;
 use crate::store;
 
 /// Runs the score worker until `shutdown`, or once.
@@ -29,6 +31,7 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
         return Ok(());
     };
     let store = store?;
+    let hangups = Hangups::listen(shutdown.clone())?;
     let mut worker = ScoreWorker::new(settings(&config)?, Arc::clone(&store), Arc::new(SystemClock));
     if let Some(threads) = config.scoring.threads {
         worker = worker.with_threads(threads).context("cannot start the threads of scoring.threads")?;
@@ -44,11 +47,20 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
         println!("scored {scored}, void {void}, scored again {rescored}, waiting for prices {waiting}");
         return Ok(());
     }
-    let worker = worker.pruning(config.retention);
-    let readiness = Arc::new(ScoreReadiness { store, status: worker.status() });
+    let worker = worker.pruning(config.retention.clone());
+    let readiness = Arc::new(ScoreReadiness { store: Arc::clone(&store), status: worker.status() });
     admin::serve(args.worker.admin_listen, "score", readiness, shutdown.clone()).await?;
-    score_worker::run(worker, shutdown).await?;
-    Ok(())
+    let reloadable = worker.reloadable();
+    let apply = move |config: &Config| {
+        reloadable.weigh(config.weights());
+        Ok(())
+    };
+    let watch = tokio::spawn(store::watch_schema(Arc::clone(&store), shutdown.clone()));
+    let reload = Reload::new(Worker::Score, &args.worker.settings, config, hangups, Some(store));
+    let _reload = reload.follow(apply);
+    score_worker::run(worker, shutdown.clone()).await?;
+    shutdown.cancel();
+    Ok(watch.await??)
 }
 
 /// What the score worker needs of the configuration.

@@ -3,6 +3,7 @@
 mod data_dir;
 mod supervisor;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,14 @@ use super::replay::{Plan, replay};
 use super::{UsageError, predict};
 use crate::cli::{ReplayModels, UpArgs};
 use crate::config::{Config, PriceSource, SecurityConfig};
+use crate::reload::log_refused;
+use crate::signals::Hangups;
 use crate::store;
 use data_dir::{DataDir, Setup};
-use supervisor::{Part, Supervisor};
+use supervisor::{Part, Reloads, Supervisor};
 
+/// How long a part may take to stop beyond the end of its rounds in flight.
+const STOP_GRACE: Duration = Duration::from_secs(20);
 /// The predict worker waits no longer than this for the orchestrator.
 const ORCHESTRATOR_LISTENS: Duration = Duration::from_secs(10);
 const ORCHESTRATOR_ANSWERS: Duration = Duration::from_secs(1);
@@ -26,6 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Starts all of it, and stops all of it on `shutdown`.
 pub async fn run(args: UpArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let hangups = Hangups::listen(shutdown.clone())?;
     check_port(args.port, "--port")?;
     check_port(args.orchestrator_port, "--orchestrator-port")?;
     check_port(args.deploy_port, "--deploy-port")?;
@@ -34,10 +40,31 @@ pub async fn run(args: UpArgs, shutdown: CancellationToken) -> anyhow::Result<()
     check_security(&config, &data)?;
     let store = store::open(&config.database.url).await?;
     store.migrate().await?;
-    let mut supervisor = Supervisor::new(&config)?;
-    let outcome = run_parts(&args, &data, &config, store, &mut supervisor, &shutdown).await;
+    let mut supervisor = Supervisor::new(patience(&config))?;
+    let reloads = supervisor.reloads();
+    let outcome = tokio::select! {
+        outcome = run_parts(&args, &data, &config, store, &mut supervisor, &shutdown) => outcome,
+        never = pass_on(hangups, &data, reloads) => match never {},
+    };
     supervisor.stop().await;
     outcome
+}
+
+/// How long a part may take to stop: until its rounds in flight are closed, and some.
+fn patience(config: &Config) -> Duration {
+    config.models.call_timeout.as_duration() + STOP_GRACE
+}
+
+/// Has the workers read the configuration again at each SIGHUP, if it can be read: else one process says what is wrong with it
+/// and not three.
+async fn pass_on(mut hangups: Hangups, data: &DataDir, reloads: Reloads) -> Infallible {
+    loop {
+        hangups.next().await;
+        match data.config() {
+            Ok(config) => reloads.pass_on(patience(&config)),
+            Err(error) => log_refused("condor.toml", &error),
+        }
+    }
 }
 
 async fn run_parts(
@@ -89,7 +116,7 @@ impl Parts {
         let (file, database) = (data.config_file().display().to_string(), config.database.url.as_str());
         let worker = |name: &'static str, listen: &str, port: u16| {
             let address = loopback(port);
-            Part::new(name, [name, "--config", &file, "--database", database, listen, &address])
+            Part::new(name, [name, "--config", &file, "--database", database, listen, &address]).reloading()
         };
         let models = data.models_file().display().to_string();
         let orchestrator_address = loopback(args.orchestrator_port);

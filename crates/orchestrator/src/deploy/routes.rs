@@ -70,6 +70,8 @@ struct Model {
     builder_log_uri: Option<String>,
     runner_log_uri: Option<String>,
     submission_id: Option<String>,
+    /// It comes with the orchestrator and is no participant's.
+    baseline: bool,
 }
 
 /// What is known of a model without looking at what it does.
@@ -109,6 +111,7 @@ impl Api {
                 ModelProgram::Submission(id) => Some(id.to_string()),
                 ModelProgram::Builtin(_) => None,
             },
+            baseline: model.entry.program.is_baseline(),
             status_message: model.message,
         }
     }

@@ -7,7 +7,7 @@ use domain::{Clock, Question, RoundState, Span, SystemClock, Timestamp, Timestam
 use model_client::{Cluster, ClusterConfig};
 use predict_worker::{PredictSettings, PredictWorker, run};
 use protocol::Value;
-use storage::{RoundRepository, Store};
+use storage::{Action, OperatorRepository, Order, RoundRepository, Store};
 use storage_sqlite::SqliteStore;
 use tempfile::TempDir;
 use testkit::{Behaviour, FakeModel, FakeOrchestrator, Reply, soon};
@@ -151,6 +151,22 @@ async fn an_asset_whose_source_hangs_keeps_no_other_from_its_late_close() {
         let expected = if question.asset.as_str() == "BTC" { RoundState::Closed } else { RoundState::Missed };
         assert_eq!(state, expected, "{question}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_heeded_by_the_next_slots() {
+    let model = FakeModel::start(witness(Duration::ZERO)).await;
+    let mut life = Life::begin(&model, Prices::every(SECOND), settings(SECOND)).await;
+    let at = SystemClock.now();
+    let reason = "maintenance".to_owned();
+    let order = Order { at, by: "ann".to_owned(), action: Action::Pause, reason };
+    life.store.carry_out(&order).await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    life.end().await;
+    // The slot of the moment may have been looked at before.
+    let rounds = life.rounds(at + Span::seconds(2), SystemClock.now()).await;
+    assert!(!rounds.is_empty());
+    assert!(rounds.iter().all(|(_, state)| *state == RoundState::Missed), "{rounds:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod journal;
 mod leaders;
 mod live;
 mod prices;
+mod reload;
 mod slots;
 mod switched_store;
 mod world;

@@ -5,15 +5,15 @@ use domain::{
     Asset, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction, PricePoint, Question,
     RollUpChanges, RolledRound, RoundId, Standings, Timestamp,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::{
     Amount, AuditEntry, ChangeNumber, ClaimRepository, Contender, Counts, Expiry, ExportedRound,
     ExportedScore, FeedStatus, Hold, HolderId, Lease, LeaseHolder, LeaseName, LeaseRepository,
     ModelRepository, OperatorRepository, Order, OutdatedRounds, Place, Portion, PriceRepository, Prunable,
     Result, RetentionRepository, RollUpMark, RollUpRepository, RoundRecord, RoundRepository, RoundScores,
-    ScoreChange, ScoringChange, StandingsRepository, StorageError, Store, StoredRollUps, Unchanged,
-    Unfinished,
+    ScoreChange, ScoringChange, SettingChange, SettingsNote, SettingsRepository, StandingsRepository,
+    StorageError, Store, StoredRollUps, Unchanged, Unfinished,
 };
 use tokio::sync::watch;
 
@@ -91,6 +91,7 @@ switched! { PriceRepository {
     closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PricePoint>;
     newest_close_at(asset: &Asset, up_to: Timestamp) -> Option<Timestamp>;
     feed_status() -> Vec<FeedStatus>;
+    awaited_assets() -> BTreeMap<Asset, Timestamp>;
 } }
 
 switched! { ModelRepository {
@@ -146,6 +147,10 @@ switched! { RetentionRepository {
     prunable(what: Prunable, expiry: &Expiry) -> Amount;
     prune(what: Prunable, expiry: &Expiry, from: &Place) -> Portion;
     unfinished(asked_before: Timestamp) -> Unfinished;
+} }
+
+switched! { SettingsRepository {
+    note_settings(note: &SettingsNote) -> Vec<SettingChange>;
 } }
 
 switched! { StandingsRepository {

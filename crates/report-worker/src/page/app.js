@@ -70,7 +70,9 @@ function scoreCell(name, window) {
 
 function row(model) {
   const anchor = model.windows.anchor;
-  const name = cell("th", "", model.model_name);
+  // An element of its own: no name can pass for it.
+  const mark = model.baseline ? [" ", cell("span", "baseline", "baseline")] : [];
+  const name = cell("th", "", model.model_name, ...mark);
   name.scope = "row";
   name.title = model.model_id;
   return cell(

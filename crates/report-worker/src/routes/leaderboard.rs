@@ -48,6 +48,8 @@ struct Row<'a> {
     model_id: &'a str,
     model_name: &'a str,
     cruncher_name: Option<&'a str>,
+    /// One of the orchestrator's own, to compare with, and no participant's.
+    baseline: bool,
     /// Mean relative score in the window, 0 to 1, higher is better.
     score: Option<f64>,
     /// Mean raw score of the valid answers, lower is better.
@@ -92,6 +94,7 @@ fn rows<'a>(board: &'a Leaderboard, window: Window, models: &'a Models) -> Vec<R
                 model_id: entry.model_id.as_str(),
                 model_name: models.name(&entry.model_id),
                 cruncher_name: models.cruncher_name(&entry.model_id),
+                baseline: models.is_baseline(&entry.model_id),
                 score: score.score,
                 raw_score: score.raw,
                 prediction_count: score.predictions,

@@ -20,6 +20,8 @@ struct Answer<'a> {
     model_id: &'a str,
     model_name: &'a str,
     cruncher_name: Option<&'a str>,
+    /// One of the orchestrator's own, to compare with, and no participant's.
+    baseline: bool,
     overall_scores: Windows<Option<f64>>,
     /// Mean raw scores, lower is better.
     overall_raw_scores: Windows<Option<f64>>,
@@ -86,15 +88,17 @@ pub(crate) async fn get(
         .as_ref()
         .and_then(|standings| standings.models.iter().find(|standing| standing.model_id == model.id))
         .unwrap_or(&nobody);
-    let horizons = app.settings.schedules.horizons();
+    let settings = app.settings();
+    let horizons = settings.schedules.horizons();
     let answer = Answer {
         model_id: model.id.as_str(),
         model_name: model.display_name(),
         cruncher_name: model.cruncher.name.as_deref(),
+        baseline: model.is_baseline,
         overall_scores: Windows::of(&standing.windows, |window| window.score),
         overall_raw_scores: Windows::of(&standing.windows, |window| window.raw),
         full: Windows::of(&standing.windows, |window| window.full),
-        by_horizon: by_horizon(standing, &horizons, &app.settings.weights),
+        by_horizon: by_horizon(standing, &horizons, &settings.weights),
         recent_predictions: standing.windows.recent.predictions,
         as_of: standings.as_ref().map(|standings| standings.as_of),
         stale: standings.stale,

@@ -55,6 +55,8 @@ struct Row<'a> {
     model_id: &'a str,
     model_name: &'a str,
     cruncher_name: Option<&'a str>,
+    /// One of the orchestrator's own, to compare with, and no participant's.
+    baseline: bool,
     /// When its first scored round since it joined, or came back, resolved.
     first_scored_at: Option<Timestamp>,
     windows: PerWindow<Cell>,
@@ -86,8 +88,9 @@ pub(crate) async fn get(
     let total = ranked.len();
     let rows: Vec<Row> =
         ranked.into_iter().take(query.limit.get()).map(|(rank, entry)| row(rank, entry, &models)).collect();
+    let settings = app.settings();
     let answer = Answer {
-        crunch_id: &app.settings.crunch_id,
+        crunch_id: &settings.crunch_id,
         window: query.window,
         count: rows.len(),
         total,
@@ -116,6 +119,7 @@ fn row<'a>(rank: Option<u32>, entry: &'a LeaderboardEntry, models: &'a Models) -
         model_id: entry.model_id.as_str(),
         model_name: models.name(&entry.model_id),
         cruncher_name: models.cruncher_name(&entry.model_id),
+        baseline: models.is_baseline(&entry.model_id),
         first_scored_at: entry.first_scored_at,
         windows: PerWindow::from_fn(|window| cell(entry.windows.get(window))),
     }

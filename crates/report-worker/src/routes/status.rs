@@ -44,11 +44,12 @@ pub(crate) async fn get(
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
     let overview = app.reader.overview().await?;
+    let settings = app.settings();
     let answer = Answer {
-        crunch_id: &app.settings.crunch_id,
-        price_label: app.settings.prices.label(app.clock.now()),
-        assets: app.settings.schedules.assets(),
-        horizons: app.settings.schedules.horizons().into_iter().map(horizon_key).collect(),
+        crunch_id: &settings.crunch_id,
+        price_label: settings.prices.label(app.clock.now()),
+        assets: settings.schedules.assets(),
+        horizons: settings.schedules.horizons().into_iter().map(horizon_key).collect(),
         now: app.clock.now(),
         as_of: overview.as_of,
         stale: overview.stale,

@@ -148,6 +148,7 @@ pub async fn save_models(store: &dyn Store, count: u64) -> Result<()> {
             cruncher: Cruncher::default(),
             joined_at,
             last_connected_at: joined_at,
+            is_baseline: false,
         })
     };
     let models = (0..count).map(model).collect::<Result<Vec<_>>>()?;

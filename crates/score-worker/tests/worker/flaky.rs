@@ -1,6 +1,6 @@
 //! A store that does at a chosen moment what databases and neighbours do at any.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,8 +14,8 @@ use storage::{
     ExportedScore, FeedStatus, Hold, HolderId, Lease, LeaseHolder, LeaseName, LeaseRepository,
     ModelRepository, OperatorRepository, Order, OutdatedRounds, Place, Portion, PriceRepository, Prunable,
     Result, RetentionRepository, RollUpMark, RollUpRepository, RoundRecord, RoundRepository, RoundScores,
-    ScoreChange, ScoringChange, StandingsRepository, StorageError, Store, StoredRollUps, Unchanged,
-    Unfinished,
+    ScoreChange, ScoringChange, SettingChange, SettingsNote, SettingsRepository, StandingsRepository,
+    StorageError, Store, StoredRollUps, Unchanged, Unfinished,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -112,6 +112,7 @@ pass_on! { PriceRepository {
     fn closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PricePoint>;
     fn newest_close_at(asset: &Asset, up_to: Timestamp) -> Option<Timestamp>;
     fn feed_status() -> Vec<FeedStatus>;
+    fn awaited_assets() -> BTreeMap<Asset, Timestamp>;
 } }
 
 pass_on! { RoundRepository {
@@ -167,6 +168,10 @@ pass_on! { ModelRepository {
     fn save_models(models: &[Model]) -> ();
     fn models() -> Vec<Model>;
     fn model(id: &ModelId) -> Option<Model>;
+} }
+
+pass_on! { SettingsRepository {
+    fn note_settings(note: &SettingsNote) -> Vec<SettingChange>;
 } }
 
 pass_on! { StandingsRepository {

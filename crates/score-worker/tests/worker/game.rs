@@ -145,6 +145,7 @@ impl Game {
             cruncher: Cruncher::default(),
             joined_at,
             last_connected_at: joined_at,
+            is_baseline: false,
         };
         let models: Vec<Model> = names.iter().map(model).collect();
         self.store.save_models(&models).await.unwrap();

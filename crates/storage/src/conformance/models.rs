@@ -1,6 +1,6 @@
 //! Participants' models.
 
-use domain::{Cruncher, DeploymentId, Span};
+use domain::{Cruncher, DeploymentId, Model, Span};
 
 use super::TestDatabase;
 use super::samples::*;
@@ -50,4 +50,14 @@ pub async fn only_valid_answers_to_later_slots_move_the_last_answer(database: &i
     assert_eq!(active_since(start()).await, 1, "alpha alone gave a valid answer");
     assert_eq!(active_since(minute(9)).await, 1, "a round that is stored late does not turn back the time");
     assert_eq!(active_since(minute(9) + Span::seconds(1)).await, 0);
+}
+
+pub async fn a_model_is_a_baseline_for_as_long_as_it_is_announced_as_one(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    let baseline = Model { is_baseline: true, ..model("alpha") };
+    for announced in [baseline.clone(), model("alpha"), baseline] {
+        store.save_models(&[announced.clone(), model("beta")]).await.unwrap();
+        assert_eq!(store.model(&announced.id).await.unwrap(), Some(announced.clone()));
+        assert_eq!(store.models().await.unwrap(), [announced, model("beta")]);
+    }
 }

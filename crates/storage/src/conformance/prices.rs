@@ -1,6 +1,8 @@
 //! The ledger.
 
-use domain::{LedgerPosition, Price, PricePoint, Span, Timestamp};
+use std::collections::BTreeMap;
+
+use domain::{Asset, LedgerPosition, Price, PricePoint, Span, Timestamp};
 
 use super::TestDatabase;
 use super::samples::*;
@@ -102,4 +104,22 @@ pub async fn a_price_that_cannot_be_read_names_its_place(database: &impl TestDat
         }
         other => panic!("{other}"),
     }
+}
+
+pub async fn assets_are_awaited_until_their_last_round_is_judged(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    assert!(store.awaited_assets().await.unwrap().is_empty());
+    let eth = |performed| question_of("ETH", Span::HOUR, minute(performed));
+    store.mark_asked(&[question(0), question(3)], minute(0)).await.unwrap();
+    close_all(&*store, &[eth(1), eth(2)]).await;
+    store.record_missed(&[question_of("SOL", Span::HOUR, minute(9))], "starting", minute(9)).await.unwrap();
+    let awaited = |expected: &[(&str, u32)]| -> BTreeMap<Asset, Timestamp> {
+        expected.iter().map(|(name, at)| (asset(name), minute(*at))).collect()
+    };
+    assert_eq!(store.awaited_assets().await.unwrap(), awaited(&[("BTC", 63), ("ETH", 62)]));
+    store.interrupt_open_rounds(minute(4), "died").await.unwrap();
+    store.store_scores(&scores(&eth(2), 0.5)).await.unwrap();
+    assert_eq!(store.awaited_assets().await.unwrap(), awaited(&[("BTC", 63), ("ETH", 61)]));
+    store.void_round(eth(1).id, CRPS, minute(99), "no prices").await.unwrap();
+    assert_eq!(store.awaited_assets().await.unwrap(), awaited(&[("BTC", 63)]));
 }

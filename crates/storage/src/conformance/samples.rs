@@ -8,8 +8,8 @@ use domain::{
 };
 
 use crate::{
-    Action, Hold, HolderId, Lease, LeaseName, Order, RoundScores, ScoreRecord, ScoringChange, StepScore,
-    Store,
+    Action, Hold, HolderId, Lease, LeaseName, Order, RoundScores, ScoreRecord, ScoringChange, SettingsNote,
+    StepScore, Store,
 };
 
 /// Numbers that lose something on the way through text, integers or single precision.
@@ -62,6 +62,7 @@ pub(super) fn model(id: &str) -> Model {
         cruncher: Cruncher { id: Some("7".to_owned()), name: None },
         joined_at: start(),
         last_connected_at: start(),
+        is_baseline: false,
     }
 }
 
@@ -202,4 +203,14 @@ pub(super) async fn ranking_lease(store: &dyn Store) -> Lease {
 
 pub(super) fn order(at: u32, action: Action) -> Order {
     Order { at: minute(at), by: "ann".to_owned(), action, reason: format!("reason {at}") }
+}
+
+/// What somebody sets in this minute.
+pub(super) fn note(at: u32, settings: &[(&str, &str)]) -> SettingsNote {
+    let text = |text: &str| text.to_owned();
+    SettingsNote {
+        at: minute(at),
+        by: format!("hand {at}"),
+        settings: settings.iter().map(|(key, value)| (text(key), text(value))).collect(),
+    }
 }

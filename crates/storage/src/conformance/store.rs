@@ -101,6 +101,20 @@ pub async fn a_schema_from_a_newer_program_is_refused(database: &impl TestDataba
     assert!(database.open().await.migrate().await.is_err());
 }
 
+pub async fn a_schema_from_an_older_program_is_refused(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    let newest = store.counts(start()).await.unwrap().schema_version;
+    let forget_newest =
+        "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
+    database.execute(forget_newest).await;
+    for store in [store, database.open_read_only().await] {
+        let error = store.check_schema().await.unwrap_err();
+        let is_right = matches!(error, StorageError::SchemaTooOld { found: 1.., needed } if needed == newest);
+        assert!(is_right, "{error}");
+        assert!(error.to_string().ends_with("run `condor db migrate`"), "{error}");
+    }
+}
+
 pub async fn a_store_for_reading_reads_and_refuses_every_write(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     close_all(&*store, &[question(0)]).await;
@@ -127,6 +141,7 @@ pub async fn a_store_for_reading_reads_and_refuses_every_write(database: &impl T
         reader.save_snapshot(&standings, &lease).await,
         reader.clear_roll_ups(&lease).await,
         reader.carry_out(&order(1, Action::Pause)).await.map(drop),
+        reader.note_settings(&note(1, &[("schedules", "[]")])).await.map(drop),
         reader.claim_ready(&hold, 1).await.map(drop),
         reader.claim_outdated(&hold, CRPS, start(), 1).await.map(drop),
         reader.renew_claims(&hold).await,

@@ -1,5 +1,6 @@
 //! What a replay did.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::{Leaderboard, ModelId, RoundState, StatusCounts, Timestamp};
@@ -40,6 +41,8 @@ pub struct Place {
     pub steady: Option<f64>,
     pub anchor: Option<f64>,
     pub raw_anchor: Option<f64>,
+    /// One of the orchestrator's own, to compare with.
+    pub baseline: bool,
 }
 
 #[derive(Default)]
@@ -77,7 +80,7 @@ impl Summary {
             missed,
             open,
             wall_s: wall.as_secs_f64(),
-            leaderboard: store.latest_leaderboard().await?.as_ref().map(places).unwrap_or_default(),
+            leaderboard: leaderboard(store).await?,
         })
     }
 
@@ -86,14 +89,15 @@ impl Summary {
         let number =
             |value: Option<f64>, digits: usize| value.map_or("-".into(), |value| format!("{value:.digits$}"));
         println!(
-            "{:>4}  {:32} {:>8} {:>8} {:>8} {:>12}",
-            "rank", "model", "recent", "steady", "anchor", "raw anchor"
+            "{:>4}  {:32} {:8} {:>8} {:>8} {:>8} {:>12}",
+            "rank", "model", "", "recent", "steady", "anchor", "raw anchor"
         );
         for place in &self.leaderboard {
             println!(
-                "{:>4}  {:32} {:>8} {:>8} {:>8} {:>12}",
+                "{:>4}  {:32} {:8} {:>8} {:>8} {:>8} {:>12}",
                 place.rank.map_or("-".into(), |rank| rank.to_string()),
                 place.model_id,
+                if place.baseline { "baseline" } else { "" },
                 number(place.recent, 4),
                 number(place.steady, 4),
                 number(place.anchor, 4),
@@ -135,7 +139,13 @@ async fn tally(store: &dyn Store, from: Timestamp, to: Timestamp) -> storage::Re
     }
 }
 
-fn places(leaderboard: &Leaderboard) -> Vec<Place> {
+async fn leaderboard(store: &dyn Store) -> storage::Result<Vec<Place>> {
+    let Some(leaderboard) = store.latest_leaderboard().await? else { return Ok(Vec::new()) };
+    let baselines = store.models().await?.into_iter().filter(|model| model.is_baseline);
+    Ok(places(&leaderboard, &baselines.map(|model| model.id).collect()))
+}
+
+fn places(leaderboard: &Leaderboard, baselines: &BTreeSet<ModelId>) -> Vec<Place> {
     let place = |entry: &domain::LeaderboardEntry| Place {
         rank: entry.rank,
         model_id: entry.model_id.clone(),
@@ -143,6 +153,7 @@ fn places(leaderboard: &Leaderboard) -> Vec<Place> {
         steady: entry.windows.steady.score,
         anchor: entry.windows.anchor.score,
         raw_anchor: entry.windows.anchor.raw,
+        baseline: baselines.contains(&entry.model_id),
     };
     leaderboard.entries.iter().map(place).collect()
 }

@@ -9,17 +9,14 @@ use domain::Stopwatch;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-use crate::config::Config;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A part that ran this long is not in a crash loop.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
-/// How long a part may take to stop beyond the end of its rounds in flight.
-const STOP_GRACE: Duration = Duration::from_secs(20);
 
 /// One process.
 #[derive(Debug, Clone)]
@@ -27,13 +24,20 @@ pub struct Part {
     name: &'static str,
     arguments: Vec<String>,
     environment: Vec<(&'static str, String)>,
+    /// It reads its configuration again on SIGHUP.
+    reloads: bool,
 }
 
 impl Part {
     /// This program with these arguments.
     pub fn new<'a>(name: &'static str, arguments: impl IntoIterator<Item = &'a str>) -> Self {
         let arguments = arguments.into_iter().map(str::to_owned).collect();
-        Part { name, arguments, environment: Vec::new() }
+        Part { name, arguments, environment: Vec::new(), reloads: false }
+    }
+
+    /// The same, and it reads its configuration again on SIGHUP.
+    pub fn reloading(self) -> Self {
+        Part { reloads: true, ..self }
     }
 
     /// The same with a variable set.
@@ -47,23 +51,27 @@ impl Part {
 pub struct Supervisor {
     program: PathBuf,
     /// How long a part may take to stop.
-    patience: Duration,
+    patience: watch::Sender<Duration>,
     running: Vec<(CancellationToken, JoinHandle<()>)>,
 }
 
 impl Supervisor {
-    /// A supervisor of nothing yet.
-    pub fn new(config: &Config) -> anyhow::Result<Self> {
+    /// A supervisor of nothing yet; a part may take `patience` to stop.
+    pub fn new(patience: Duration) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let patience = config.models.call_timeout.as_duration() + STOP_GRACE;
-        Ok(Supervisor { program, patience, running: Vec::new() })
+        Ok(Supervisor { program, patience: watch::Sender::new(patience), running: Vec::new() })
+    }
+
+    /// Tells the parts to read their configuration again.
+    pub fn reloads(&self) -> Reloads {
+        Reloads(self.patience.clone())
     }
 
     /// Starts a part and keeps it running.
     pub fn start(&mut self, part: Part) {
         let stop = CancellationToken::new();
-        let keeper =
-            Keeper { program: self.program.clone(), part, stop: stop.clone(), patience: self.patience };
+        let (program, patience) = (self.program.clone(), self.patience.subscribe());
+        let keeper = Keeper { program, part, stop: stop.clone(), patience };
         self.running.push((stop, tokio::spawn(keeper.run())));
     }
 
@@ -78,16 +86,28 @@ impl Supervisor {
     }
 }
 
+/// Tells parts to read their configuration again.
+pub struct Reloads(watch::Sender<Duration>);
+
+impl Reloads {
+    /// Passes a SIGHUP on to each part that runs and takes them; the others read their configuration when they start. From now on a
+    /// part may take `patience` to stop.
+    pub fn pass_on(&self, patience: Duration) {
+        self.0.send_replace(patience);
+    }
+}
+
 /// Keeps one part running.
 struct Keeper {
     program: PathBuf,
     part: Part,
     stop: CancellationToken,
-    patience: Duration,
+    /// How long the part may take to stop; told anew when it is to read its configuration again.
+    patience: watch::Receiver<Duration>,
 }
 
 impl Keeper {
-    async fn run(self) {
+    async fn run(mut self) {
         let name = self.part.name;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -105,26 +125,42 @@ impl Keeper {
         }
     }
 
-    async fn run_until_exit(&self, mut child: Child) {
+    async fn run_until_exit(&mut self, mut child: Child) {
         // Waiting closes the standard input, which would end the part.
         let _stdin = child.stdin.take();
         let name = self.part.name;
-        match self.stop.run_until_cancelled(child.wait()).await {
-            Some(Ok(status)) => tracing::error!(part = name, %status, "ended"),
-            Some(Err(error)) => tracing::error!(part = name, %error, "lost"),
-            None => self.end(child).await,
+        // It has just read its configuration.
+        self.patience.mark_unchanged();
+        loop {
+            tokio::select! {
+                ended = child.wait() => match ended {
+                    Ok(status) => return tracing::error!(part = name, %status, "ended"),
+                    Err(error) => return tracing::error!(part = name, %error, "lost"),
+                },
+                () = self.stop.cancelled() => return self.end(child).await,
+                Ok(()) = self.patience.changed() => {
+                    if self.part.reloads {
+                        send(&child, Signal::SIGHUP);
+                    }
+                }
+            }
         }
     }
 
     async fn end(&self, mut child: Child) {
-        if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
-            // It may have ended by itself in the meantime.
-            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-        }
-        if tokio::time::timeout(self.patience, child.wait()).await.is_err() {
+        send(&child, Signal::SIGTERM);
+        let patience = *self.patience.borrow();
+        if tokio::time::timeout(patience, child.wait()).await.is_err() {
             tracing::warn!(part = self.part.name, "did not stop in time: killed");
             let _ = child.kill().await;
         }
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
+        // It may have ended by itself in the meantime.
+        let _ = kill(Pid::from_raw(id), signal);
     }
 }
 
