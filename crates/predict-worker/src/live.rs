@@ -27,7 +27,7 @@ pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
     record_downtime(&worker, slot);
     tracing::info!(first_slot = %slot, models = worker.status().running_models(), "asking");
     while sleep_until(&worker, slot, &shutdown).await {
-        await_closes(&worker, slot).await;
+        tokio::join!(await_closes(&worker, slot), worker.look_for_pause());
         for round in worker.open_slot(slot).await {
             rounds.spawn(log_closed(round, Arc::clone(&faults)));
         }

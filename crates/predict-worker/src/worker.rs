@@ -96,7 +96,12 @@ impl PredictWorker {
     /// for it. An asset whose source fails stays stale. Meanwhile looks whether an operator has paused the competition.
     pub async fn take_prices(&self, up_to: Timestamp) {
         let taking = self.intake.take_all(up_to, self.context.settings.open_grace.as_duration());
-        tokio::join!(taking, self.pause.look());
+        tokio::join!(taking, self.look_for_pause());
+    }
+
+    /// Looks whether an operator has paused the competition; a database that is slow or away takes next to no time.
+    pub(crate) async fn look_for_pause(&self) {
+        self.pause.look().await;
     }
 
     /// Ticks every model and opens the rounds of the slot at `at`; slots that cannot be asked are recorded as missed.

@@ -7,7 +7,7 @@ use domain::{Clock, Question, RoundState, Span, SystemClock, Timestamp, Timestam
 use model_client::{Cluster, ClusterConfig};
 use predict_worker::{PredictSettings, PredictWorker, run};
 use protocol::Value;
-use storage::{RoundRepository, Store};
+use storage::{Action, OperatorRepository, Order, RoundRepository, Store};
 use storage_sqlite::SqliteStore;
 use tempfile::TempDir;
 use testkit::{Behaviour, FakeModel, FakeOrchestrator, Reply, soon};
@@ -171,4 +171,22 @@ async fn slots_of_the_time_when_no_worker_ran_are_missed() {
         assert_eq!(round.state, RoundState::Missed);
         assert_eq!(round.reason.as_deref(), Some("the predict worker was not running"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_runs_notices_that_an_operator_has_paused_and_resumed() {
+    let model = FakeModel::start(Behaviour::answer(four_densities())).await;
+    let mut life = Life::begin(&model, Prices::every(SECOND), settings(SECOND)).await;
+    for (action, expected) in [(Action::Pause, RoundState::Missed), (Action::Resume, RoundState::Closed)] {
+        let at = SystemClock.now();
+        let order = Order { at, by: "ann".to_owned(), action, reason: "a test".to_owned() };
+        life.store.carry_out(&order).await.unwrap().unwrap();
+        let noticed = async {
+            while !life.rounds(at, Timestamp::MAX_UTC).await.iter().any(|(_, state)| *state == expected) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        soon("the order is noticed", noticed).await;
+    }
+    life.end().await;
 }
