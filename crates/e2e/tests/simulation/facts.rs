@@ -117,7 +117,11 @@ impl Facts {
     pub fn is_known_to_be_paused(&self, slot: Timestamp) -> bool {
         let before = slot - Span::minutes(1);
         let is_cut = self.cut.contains(&slot) || self.cut.contains(&before);
-        !is_cut && self.pauses.iter().any(|(from, until)| *from < before && until.is_none_or(|until| until > slot))
+        !is_cut
+            && self
+                .pauses
+                .iter()
+                .any(|(from, until)| *from < before && until.is_none_or(|until| until > slot))
     }
 
     /// The timetables by which a slot may have been put on record, and the one by which it must have been: of who had to ask

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{ModelId, Prediction, PredictionStatus, RoundState, Timestamp, TimestampExt};
+use domain::{LedgerEntry, ModelId, Prediction, PredictionStatus, RoundState, Timestamp, TimestampExt};
 use scoring::{PackedAnswer, RoundOutcome, Settlement, score_round, settle};
 use storage::BY_HAND;
 
 use crate::afresh;
+use crate::facts::Life;
 use crate::models::{Asked, location};
 use crate::operation::{Manner, TIMETABLES};
 use crate::record::{Record, Round};
@@ -42,7 +43,8 @@ fn check_record(world: &World, since: Timestamp) -> Result<Record, String> {
     no_model_is_asked_twice_in_a_round(&recent)?;
     one_call_at_a_time(world)?;
     let record = world.read(move |store| Record::read(store, since));
-    models_know_every_price_before_they_are_asked(world, &recent, &record)?;
+    models_know_of_prices_without_a_hole(&recent, &record)?;
+    sound_models_know_every_price(world, &recent, &record)?;
     rounds_are_those_of_the_timetable(&record)?;
     a_slot_is_missed_for_a_reason_of_its_time(world, &record)?;
     nobody_is_asked_while_asking_is_paused(world, &recent)?;
@@ -96,33 +98,48 @@ fn one_call_at_a_time(world: &World) -> Checked {
     })
 }
 
-/// Invariant 4: every price that the worker has taken reaches each model, at the latest before the next question: in the
-/// ledger's order and without a hole.
-fn models_know_every_price_before_they_are_asked(
-    world: &World,
-    asked: &[&Asked],
-    record: &Record,
-) -> Checked {
+/// Invariant 4: a model is told of prices without a hole: who knows of one knows of all that were stored before it.
+fn models_know_of_prices_without_a_hole(asked: &[&Asked], record: &Record) -> Checked {
     for asked in asked {
-        let is_due = |at: Timestamp, given: Option<Timestamp>| {
-            at <= asked.slot() && at + HISTORY > asked.slot() && given.is_some_and(|given| given <= asked.at)
-        };
-        for entry in &record.ledger {
-            let at = entry.point.at;
-            if !is_due(at, world.prices.given_at(&entry.asset, at)) {
-                continue;
-            }
-            let known = asked.known.get(&(entry.asset.clone(), at));
-            ensure(known == Some(&entry.point.price.value()), || {
-                let (asset, slot) = (&entry.asset, asked.slot());
-                format!(
-                    "4: {} does not know the price of {asset} at {at} in the round of {slot}",
-                    asked.deployment
-                )
-            })?;
-        }
+        let is_known = |entry: &&LedgerEntry| knows(asked, entry);
+        let Some(newest) = record.ledger.iter().rposition(|entry| is_known(&entry)) else { continue };
+        let mut before = record.ledger[..newest].iter().filter(|entry| is_history(asked, entry));
+        let hole = before.find(|entry| !is_known(entry));
+        ensure(hole.is_none(), || {
+            let (deployment, slot, newest) = (&asked.deployment, asked.slot(), &record.ledger[newest]);
+            format!("4: {deployment} knows {newest:?} in the round of {slot} and does not know {hole:?}")
+        })?;
     }
     Ok(())
+}
+
+/// Invariant 4: a model that takes its ticks knows every price that the worker has before it is asked.
+fn sound_models_know_every_price(world: &World, asked: &[&Asked], record: &Record) -> Checked {
+    let is_sound = |asked: &&&Asked| {
+        let own = world.deployments.iter().find(|deployment| deployment.id == asked.deployment);
+        own.is_some_and(|it| it.unsound_since.is_none_or(|since| since > asked.at))
+    };
+    for asked in asked.iter().filter(is_sound) {
+        let was_there = |entry: &LedgerEntry| {
+            world.prices.given_at(&entry.asset, entry.point.at).is_some_and(|given| given <= asked.at)
+        };
+        let mut due = record.ledger.iter().filter(|entry| is_history(asked, entry) && was_there(entry));
+        let unknown = due.find(|entry| !knows(asked, entry));
+        ensure(unknown.is_none(), || {
+            format!("4: {} does not know {unknown:?} in the round of {}", asked.deployment, asked.slot())
+        })?;
+    }
+    Ok(())
+}
+
+fn knows(asked: &Asked, entry: &LedgerEntry) -> bool {
+    let known = asked.known.get(&(entry.asset.clone(), entry.point.at));
+    known == Some(&entry.point.price.value())
+}
+
+/// True for what a new model would be told in this round.
+fn is_history(asked: &Asked, entry: &LedgerEntry) -> bool {
+    entry.point.at <= asked.slot() && entry.point.at + HISTORY > asked.slot()
 }
 
 /// Invariant 2: slots are anchored, and a round's id follows from its question.
@@ -167,7 +184,13 @@ fn a_slot_is_missed_for_a_reason_of_its_time(world: &World, record: &Record) -> 
                 facts.unpriced.contains(&(round.stored.asset.clone(), slot))
             }
             _ if reason.starts_with("starting") => facts.was_starting(slot),
-            _ if reason.contains("not running") => facts.asking(slot).is_none() || facts.was_cut_short(slot),
+            // Or with another timetable: the start knows of the new one alone.
+            _ if reason.contains("not running") => {
+                let has_asked = |life: &Life| {
+                    timetable(life.timetable).questions_at(&crunch(), slot).contains(&round.question)
+                };
+                !facts.asking(slot).is_some_and(has_asked) || facts.was_cut_short(slot)
+            }
             _ => false,
         };
         ensure(is_so, || format!("7: {} is missed, and that is no reason: `{reason}`", round.question))
@@ -178,7 +201,9 @@ fn a_slot_is_missed_for_a_reason_of_its_time(world: &World, record: &Record) -> 
 fn nobody_is_asked_while_asking_is_paused(world: &World, asked: &[&Asked]) -> Checked {
     asked.iter().try_for_each(|asked| {
         let is_paused = world.facts.is_known_to_be_paused(asked.slot());
-        ensure(!is_paused, || format!("7: {} is asked at {} although asking is paused", asked.deployment, asked.at))
+        ensure(!is_paused, || {
+            format!("7: {} is asked at {} although asking is paused", asked.deployment, asked.at)
+        })
     })
 }
 

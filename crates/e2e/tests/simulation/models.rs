@@ -10,11 +10,12 @@ use protocol::{Value, method, status};
 use testkit::{Behaviour, FakeModel, Reply};
 
 use crate::operation::Manner;
-use crate::world::INTERVAL;
+use crate::world::{INTERVAL, next_stop};
 
-const SLOW: Duration = Duration::from_secs(11);
-const LATE: Duration = Duration::from_secs(23);
-const VERY_LATE: Duration = Duration::from_secs(75);
+/// So short that the questions of a slot are answered in time one after the other. Here and below: never just when time stops.
+const SLOW: Duration = Duration::from_millis(2_010);
+const LATE: Duration = Duration::from_millis(23_010);
+const VERY_LATE: Duration = Duration::from_millis(75_010);
 
 /// A question that a model took.
 #[derive(Debug, Clone)]
@@ -193,7 +194,7 @@ impl Script {
             Manner::Hang => None,
             _ => Some(Duration::ZERO),
         };
-        let complete_at = pause.map(|pause| at + pause);
+        let complete_at = pause.map(|pause| next_stop(at + pause));
         *self.busy_until.lock().unwrap() = complete_at;
         let mut diary = self.diary.lock();
         let number = diary.len() as u32;

@@ -38,8 +38,10 @@ const SETTLE_TIMEOUT: Span = Span::minutes(10);
 
 /// The instants of a minute, in milliseconds, at which time stops for everything to come to rest: closer together where
 /// something happens. Models answer, prices come and deadlines pass in between.
-const STOPS: [u32; 14] =
-    [25, 50, 75, 100, 125, 1_000, 3_200, 6_000, 12_500, 18_000, 19_900, 20_500, 40_000, 59_000];
+const STOPS: [u32; 17] = [
+    25, 50, 75, 100, 125, 1_000, 3_200, 5_000, 7_500, 10_000, 12_500, 15_000, 17_500, 19_900, 20_500, 40_000,
+    59_000,
+];
 /// So far into a minute operations find the world: with the answers that came at once in the journal, and the others not.
 const OPERATIONS_AT: u32 = 125;
 
@@ -56,6 +58,13 @@ fn start() -> Timestamp {
 
 pub fn crunch() -> CrunchId {
     CrunchId::new("condor").unwrap()
+}
+
+/// The first instant at or after this one at which time stops.
+pub fn next_stop(instant: Timestamp) -> Timestamp {
+    let minute = instant.floor_to(INTERVAL);
+    let stops = STOPS.map(|stop| minute + Duration::from_millis(stop.into()));
+    std::iter::once(minute).chain(stops).find(|stop| *stop >= instant).unwrap_or(minute + INTERVAL)
 }
 
 /// What the workers may be asked to ask.
