@@ -19,7 +19,7 @@ use crate::world::{CALL_TIMEOUT, HISTORY, INTERVAL, World, crunch, score_setting
 pub type Checked = Result<(), String>;
 
 /// Rounds are looked at while their slot is not longer ago than this: what was right then is looked at again in the end.
-const RECENT: domain::Span = domain::Span::minutes(7);
+const RECENT: domain::Span = domain::Span::minutes(8);
 
 /// Checks what has to hold at any time.
 pub fn check(world: &World) -> Checked {
@@ -183,7 +183,7 @@ fn a_slot_is_missed_for_a_reason_of_its_time(world: &World, record: &Record) -> 
             _ if reason.starts_with("no fresh price") => {
                 facts.unpriced.contains(&(round.stored.asset.clone(), slot))
             }
-            _ if reason.starts_with("starting") => facts.was_starting(slot),
+            _ if reason.starts_with("starting") => facts.was_starting(slot) || awaits_orphans(world, slot),
             // Or with another timetable: the start knows of the new one alone.
             _ if reason.contains("not running") => {
                 let has_asked = |life: &Life| {
@@ -195,6 +195,13 @@ fn a_slot_is_missed_for_a_reason_of_its_time(world: &World, record: &Record) -> 
         };
         ensure(is_so, || format!("7: {} is missed, and that is no reason: `{reason}`", round.question))
     })
+}
+
+/// True while a process that is busy with the call of a dead worker keeps its successor from being set up. How long a start
+/// waits for that is real time, which hardly passes here.
+fn awaits_orphans(world: &World, slot: Timestamp) -> bool {
+    let is_there = |until: Option<Timestamp>| until.is_none_or(|until| until >= slot);
+    world.deployments.iter().any(|deployment| deployment.was_orphaned && is_there(deployment.until))
 }
 
 /// Invariant 7: while an operator has paused asking, slots are missed.

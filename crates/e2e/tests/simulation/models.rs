@@ -10,12 +10,13 @@ use protocol::{Value, method, status};
 use testkit::{Behaviour, FakeModel, Reply};
 
 use crate::operation::Manner;
-use crate::world::{INTERVAL, next_stop};
+use crate::world::{next_stop, slot_of};
 
 /// So short that the questions of a slot are answered in time one after the other. Here and below: never just when time stops.
 const SLOW: Duration = Duration::from_millis(2_010);
-const LATE: Duration = Duration::from_millis(23_010);
-const VERY_LATE: Duration = Duration::from_millis(75_010);
+const SLUGGISH: Duration = Duration::from_millis(62_010);
+const LATE: Duration = Duration::from_millis(80_010);
+const VERY_LATE: Duration = Duration::from_millis(190_010);
 
 /// A question that a model took.
 #[derive(Debug, Clone)]
@@ -26,6 +27,7 @@ pub struct Asked {
     pub horizon: Span,
     pub step: Span,
     pub at: Timestamp,
+    slot: Timestamp,
     pub manner: Manner,
     /// Of its answer; no two have the same.
     pub number: u32,
@@ -36,9 +38,9 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The slot that it was asked in, for no question goes out after its deadline.
+    /// The slot that it was asked in.
     pub fn slot(&self) -> Timestamp {
-        self.at.floor_to(INTERVAL)
+        self.slot
     }
 }
 
@@ -189,6 +191,7 @@ impl Script {
         let at = self.clock.now();
         let pause = match manner {
             Manner::Slow => Some(SLOW),
+            Manner::Sluggish => Some(SLUGGISH),
             Manner::Late => Some(LATE),
             Manner::VeryLate => Some(VERY_LATE),
             Manner::Hang => None,
@@ -198,12 +201,15 @@ impl Script {
         *self.busy_until.lock().unwrap() = complete_at;
         let mut diary = self.diary.lock();
         let number = diary.len() as u32;
+        let asset = Asset::new(asset).unwrap();
+        let spans = [*horizon, *step].map(|seconds| Span::seconds(seconds as u32));
         diary.push(Asked {
             model: self.model.clone(),
             deployment: self.deployment.clone(),
-            asset: Asset::new(asset).unwrap(),
-            horizon: Span::seconds(*horizon as u32),
-            step: Span::seconds(*step as u32),
+            slot: slot_of(&asset, spans[0], spans[1], at),
+            asset,
+            horizon: spans[0],
+            step: spans[1],
             at,
             manner,
             number,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::switched_store::{Mode, Side};
 
 /// How many models there are.
-pub const MODELS: usize = 4;
+pub const MODELS: usize = 3;
 /// How many assets are priced.
 pub const ASSETS: usize = 2;
 /// How many timetables a worker may be started with.
@@ -59,6 +59,8 @@ pub enum Manner {
     Good,
     /// Answers well before the deadline.
     Slow,
+    /// Answers when the next prices have come, before the deadline: if it is asked one question.
+    Sluggish,
     /// Answers a little after the deadline.
     Late,
     /// Answers when the next slots have come.
@@ -122,10 +124,10 @@ pub fn sequences() -> impl Strategy<Value = Vec<Operation>> {
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         20 => (1..4u32).prop_map(|minutes| Operation::Pass { minutes }),
-        5 => (0..MODELS).prop_map(|model| Operation::Deploy { model }),
+        4 => (0..MODELS).prop_map(|model| Operation::Deploy { model }),
         2 => (0..MODELS).prop_map(|model| Operation::Stop { model }),
         2 => (0..MODELS).prop_map(|model| Operation::Crash { model }),
-        6 => (0..MODELS, manner()).prop_map(|(model, manner)| Operation::Behave { model, manner }),
+        9 => (0..MODELS, manner()).prop_map(|(model, manner)| Operation::Behave { model, manner }),
         3 => (0..MODELS).prop_map(|model| Operation::Release { model }),
         3 => (0..ASSETS, feed()).prop_map(|(asset, manner)| Operation::Prices { asset, manner }),
         4 => mode().prop_map(|mode| Operation::Database { mode }),
@@ -142,8 +144,11 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 fn manner() -> impl Strategy<Value = Manner> {
-    use Manner::{Busy, Garbage, Good, Hang, HangInTicks, Late, Raise, RaiseInTicks, Slow, TooFew, VeryLate};
+    use Manner::{
+        Busy, Garbage, Good, Hang, HangInTicks, Late, Raise, RaiseInTicks, Slow, Sluggish, TooFew, VeryLate,
+    };
     let odd = prop::sample::select(vec![
+        Sluggish,
         Late,
         VeryLate,
         Hang,
@@ -154,7 +159,7 @@ fn manner() -> impl Strategy<Value = Manner> {
         RaiseInTicks,
         Busy,
     ]);
-    prop_oneof![2 => Just(Good), 3 => Just(Slow), 6 => odd]
+    prop_oneof![5 => Just(Good), 2 => Just(Slow), 6 => odd]
 }
 
 fn feed() -> impl Strategy<Value = Feed> {

@@ -27,8 +27,9 @@ use crate::switched_store::{Line, Mode, SwitchedStore};
 
 /// The price interval.
 pub const INTERVAL: Span = Span::minutes(1);
-/// From a slot to the deadline of its rounds.
-pub const CALL_TIMEOUT: Span = Span::seconds(20);
+/// From a slot to the deadline of its rounds: longer than the price interval, so that the next tick comes while questions
+/// are under way, and shorter than the pause before the same question comes again.
+pub const CALL_TIMEOUT: Span = Span::seconds(75);
 /// How far back a new model is told prices.
 pub const HISTORY: Span = Span::minutes(10);
 /// Of all timetables.
@@ -38,9 +39,8 @@ const SETTLE_TIMEOUT: Span = Span::minutes(10);
 
 /// The instants of a minute, in milliseconds, at which time stops for everything to come to rest: closer together where
 /// something happens. Models answer, prices come and deadlines pass in between.
-const STOPS: [u32; 17] = [
-    25, 50, 75, 100, 125, 1_000, 3_200, 5_000, 7_500, 10_000, 12_500, 15_000, 17_500, 19_900, 20_500, 40_000,
-    59_000,
+const STOPS: [u32; 16] = [
+    25, 50, 75, 100, 125, 1_000, 3_200, 6_000, 9_000, 12_000, 14_900, 15_500, 25_000, 40_000, 50_000, 59_000,
 ];
 /// So far into a minute operations find the world: with the answers that came at once in the journal, and the others not.
 const OPERATIONS_AT: u32 = 125;
@@ -49,7 +49,7 @@ const OPERATIONS_AT: u32 = 125;
 const STANDSTILL: Duration = Duration::from_millis(15);
 
 const ASSETS: [&str; crate::operation::ASSETS] = ["BTC", "ETH"];
-const NAMES: [&str; MODELS] = ["ant", "bee", "cat", "dog"];
+const NAMES: [&str; MODELS] = ["ant", "bee", "cat"];
 
 /// A midnight.
 fn start() -> Timestamp {
@@ -67,6 +67,16 @@ pub fn next_stop(instant: Timestamp) -> Timestamp {
     std::iter::once(minute).chain(stops).find(|stop| *stop >= instant).unwrap_or(minute + INTERVAL)
 }
 
+/// The slot of a question that comes at an instant. Whatever the timetable, nobody asks it again before its deadline.
+pub fn slot_of(asset: &Asset, horizon: Span, step: Span, at: Timestamp) -> Timestamp {
+    let is_asked = |slot: &Timestamp| {
+        let mut questions = (0..TIMETABLES).flat_map(|it| timetable(it).questions_at(&crunch(), *slot));
+        questions.any(|it| it.asset == *asset && it.horizon == horizon && it.steps == [step])
+    };
+    let minute = at.floor_to(INTERVAL);
+    std::iter::successors(Some(minute), |slot| Some(*slot - INTERVAL)).find(is_asked).unwrap_or(minute)
+}
+
 /// What the workers may be asked to ask.
 pub fn timetable(number: usize) -> Schedules {
     let schedule = |asset, [horizon, step, every, phase]: [u32; 4]| Schedule {
@@ -80,7 +90,7 @@ pub fn timetable(number: usize) -> Schedules {
     };
     let schedules = match number % TIMETABLES {
         0 => vec![schedule("BTC", [4, 1, 2, 0]), schedule("ETH", [4, 1, 2, 0])],
-        1 => vec![schedule("BTC", [3, 1, 1, 0]), schedule("ETH", [4, 2, 3, 1])],
+        1 => vec![schedule("BTC", [3, 1, 3, 0]), schedule("ETH", [4, 2, 3, 1])],
         _ => {
             vec![schedule("BTC", [2, 1, 2, 1]), schedule("ETH", [4, 1, 2, 0]), schedule("BTC", [6, 2, 3, 0])]
         }
@@ -110,7 +120,7 @@ fn predict_settings(number: usize) -> PredictSettings {
         only_assets: None,
         base_class: "crunch_synth.tracker.TrackerBase".into(),
         call_timeout: CALL_TIMEOUT,
-        setup_timeout: Span::minutes(2),
+        setup_timeout: Span::seconds(30),
         open_grace: PredictSettings::OPEN_GRACE,
         join_grace: PredictSettings::JOIN_GRACE,
         history: HISTORY,
@@ -172,7 +182,7 @@ struct Activity {
 }
 
 impl World {
-    /// Two models and the three workers, at a minute's beginning.
+    /// Models, a predict worker and a score worker, at a minute's beginning.
     pub fn new(database: Database) -> Self {
         let outside = Process::start();
         let database = Arc::new(database);
@@ -202,8 +212,7 @@ impl World {
             database,
             outside,
         };
-        world.deploy(0);
-        world.deploy(1);
+        (0..MODELS).for_each(|model| world.deploy(model));
         world.start_predict(0);
         world.start_scorer(0);
         world
@@ -544,7 +553,7 @@ impl World {
         let Some(predict) = &self.predict else { return };
         predict.shutdown.cancel();
         self.settle();
-        let give_up_at = self.now() + Span::minutes(1);
+        let give_up_at = self.now() + Span::minutes(2);
         while let Some(predict) = &self.predict
             && !predict.has_ended.load(Ordering::SeqCst)
             && self.now() < give_up_at
@@ -553,7 +562,10 @@ impl World {
         }
         match &self.predict {
             Some(predict) if !predict.has_ended.load(Ordering::SeqCst) => {
-                self.faults.lock().unwrap().push("the predict worker does not stop within a minute".into());
+                self.faults
+                    .lock()
+                    .unwrap()
+                    .push("the predict worker does not stop within two minutes".into());
             }
             _ => {}
         }
