@@ -69,7 +69,7 @@ impl Process {
     }
 
     fn tell(&self, command: Command) {
-        self.commands.send(command).ok().expect("a process that is alive");
+        assert!(self.commands.send(command).is_ok(), "a process that is alive");
     }
 }
 

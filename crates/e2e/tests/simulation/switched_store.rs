@@ -76,6 +76,11 @@ impl Line {
         *self.fuse.lock().unwrap() = Some((accesses, side));
     }
 
+    /// Takes that back.
+    pub fn put_fuse_out(&self) {
+        *self.fuse.lock().unwrap() = None;
+    }
+
     /// True when the process is to be killed now.
     pub fn has_blown(&self) -> bool {
         *self.has_blown.borrow()

@@ -263,9 +263,9 @@ impl World {
         for deployment in &mut self.deployments {
             deployment.release();
         }
+        self.lines().for_each(|line| line.put_fuse_out());
         self.settle();
-        self.end_predict(true);
-        self.kill_scorer(0);
+        // Who has lived through all of it goes on.
         self.start_predict(0);
         self.start_scorer(0);
         self.pass(SETTLE_TIMEOUT + INTERVAL);
