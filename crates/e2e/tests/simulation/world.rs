@@ -615,7 +615,10 @@ impl World {
             let (worker, is_running) = (Arc::clone(&scorer.worker), Arc::clone(&scorer.is_running));
             let faults = Arc::clone(&self.faults);
             scorer.process.spawn(async move {
-                match worker.lock().await.run_once().await {
+                let mut worker = worker.lock().await;
+                // As its loop does every few seconds; what fails shows in what it does next.
+                let _ = worker.renew().await;
+                match worker.run_once().await {
                     Err(error) if !error.is_transient() => {
                         faults.lock().unwrap().push(format!("a score worker ended: {error}"));
                     }
