@@ -6,6 +6,7 @@ mod install;
 mod postgres;
 mod python;
 mod shell;
+mod simulate;
 mod test;
 mod tidy;
 
@@ -27,6 +28,8 @@ enum Command {
     Test(test::Options),
     /// Check what the compiler does not: dependency arrows, the one clock, leftovers, lints, migrations
     Tidy,
+    /// Play many generated sequences of operations over simulated time, on both databases, and check the invariants
+    Simulate(simulate::Options),
     /// Run a throw-away PostgreSQL, print its URL, and remove it on Ctrl-C
     Pg,
     /// Measure a release build and print a Markdown table
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Tidy => tidy::run(repository()),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Pg => postgres::run_in_foreground(),
         Command::Bench(benchmark) => bench::run(&benchmark),
     };

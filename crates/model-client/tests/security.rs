@@ -185,7 +185,7 @@ async fn a_bare_status_of_a_nodes_grpc_layer_is_no_answer_and_no_refusal() {
 
 #[tokio::test]
 async fn a_certificate_that_is_not_the_right_one_is_refused_with_its_fault() {
-    let of = |authority: &Authority, own: &Issued| FakeTls { config: server(authority, own), ..good() };
+    let of = |authority: &Authority, own: &Issued| FakeTls { config: node_tls(authority, own), ..good() };
     let stranger = Authority::new();
     let issued_by_stranger = stranger.issue("model-node-7.crunchdao.internal");
     let message = refused(of(&WORLD.authority, &issued_by_stranger)).await;
@@ -294,7 +294,7 @@ async fn tls_against_plain_and_plain_against_tls_say_what_they_are() {
 
 #[tokio::test]
 async fn a_node_that_does_not_offer_http2_is_told_so() {
-    let mut config = ServerConfig::clone(&good().config);
+    let mut config = rustls::ServerConfig::clone(&good().config);
     config.alpn_protocols.clear();
     let (_files, security) = mutual_tls();
     let model = node_with(FakeTls { config: Arc::new(config), ..good() }).await;

@@ -154,22 +154,6 @@ async fn an_asset_whose_source_hangs_keeps_no_other_from_its_late_close() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_is_heeded_by_the_next_slots() {
-    let model = FakeModel::start(witness(Duration::ZERO)).await;
-    let mut life = Life::begin(&model, Prices::every(SECOND), settings(SECOND)).await;
-    let at = SystemClock.now();
-    let reason = "maintenance".to_owned();
-    let order = Order { at, by: "ann".to_owned(), action: Action::Pause, reason };
-    life.store.carry_out(&order).await.unwrap().unwrap();
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    life.end().await;
-    // The slot of the moment may have been looked at before.
-    let rounds = life.rounds(at + Span::seconds(2), SystemClock.now()).await;
-    assert!(!rounds.is_empty());
-    assert!(rounds.iter().all(|(_, state)| *state == RoundState::Missed), "{rounds:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn slots_of_the_time_when_no_worker_ran_are_missed() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(open(&folder).await);
@@ -187,4 +171,22 @@ async fn slots_of_the_time_when_no_worker_ran_are_missed() {
         assert_eq!(round.state, RoundState::Missed);
         assert_eq!(round.reason.as_deref(), Some("the predict worker was not running"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_runs_notices_that_an_operator_has_paused_and_resumed() {
+    let model = FakeModel::start(Behaviour::answer(four_densities())).await;
+    let mut life = Life::begin(&model, Prices::every(SECOND), settings(SECOND)).await;
+    for (action, expected) in [(Action::Pause, RoundState::Missed), (Action::Resume, RoundState::Closed)] {
+        let at = SystemClock.now();
+        let order = Order { at, by: "ann".to_owned(), action, reason: "a test".to_owned() };
+        life.store.carry_out(&order).await.unwrap().unwrap();
+        let noticed = async {
+            while !life.rounds(at, Timestamp::MAX_UTC).await.iter().any(|(_, state)| *state == expected) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        soon("the order is noticed", noticed).await;
+    }
+    life.end().await;
 }

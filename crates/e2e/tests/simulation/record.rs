@@ -1,0 +1,76 @@
+//! What is on record in the database, read whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use domain::{
+    Asset, CrunchId, Leaderboard, LedgerEntry, Model, ModelId, Prediction, PricePoint, Question, RoundId,
+    Standings, Timestamp,
+};
+use storage::{ExportedRound, ExportedScore, Store};
+
+use crate::world::crunch;
+
+/// A round with all that belongs to it.
+pub struct Round {
+    pub stored: ExportedRound,
+    /// As it was asked, made anew from the timetable's words: its id is to be the stored one.
+    pub question: Question,
+    pub predictions: Vec<Prediction>,
+    pub scores: Vec<ExportedScore>,
+}
+
+/// The database's contents.
+pub struct Record {
+    pub rounds: BTreeMap<RoundId, Round>,
+    pub ledger: Vec<LedgerEntry>,
+    pub closes: BTreeMap<Asset, Vec<PricePoint>>,
+    pub models: Vec<Model>,
+    pub excluded: BTreeSet<ModelId>,
+    pub leaderboard: Option<Leaderboard>,
+    pub standings: Option<Standings>,
+}
+
+impl Record {
+    /// Reads the rounds of slots from `since` on, and everything else.
+    pub async fn read(store: Arc<dyn Store>, since: Timestamp) -> Self {
+        let last = Timestamp::MAX_UTC;
+        let crunch = crunch();
+        let mut rounds = BTreeMap::new();
+        for stored in store.export_rounds(since, last, None, usize::MAX).await.unwrap() {
+            let id = stored.round_id;
+            let question = question(&crunch, &stored);
+            let predictions = store.predictions(id).await.unwrap();
+            let scores = store.export_scores(id).await.unwrap();
+            rounds.insert(id, Round { stored, question, predictions, scores });
+        }
+        let ledger = store.ledger_since(Timestamp::UNIX_EPOCH).await.unwrap();
+        let assets: BTreeSet<&Asset> = ledger.iter().map(|entry| &entry.asset).collect();
+        let mut closes = BTreeMap::new();
+        for asset in assets {
+            let all = store.closes(asset, Timestamp::UNIX_EPOCH, last).await.unwrap();
+            closes.insert(asset.clone(), all);
+        }
+        Record {
+            rounds,
+            closes,
+            ledger,
+            models: store.models().await.unwrap(),
+            excluded: store.excluded_models().await.unwrap(),
+            leaderboard: store.latest_leaderboard().await.unwrap(),
+            standings: store.latest_standings().await.unwrap(),
+        }
+    }
+}
+
+fn question(crunch: &CrunchId, stored: &ExportedRound) -> Question {
+    Question::new(
+        crunch,
+        stored.asset.clone(),
+        stored.horizon,
+        stored.steps.clone(),
+        stored.method,
+        stored.target,
+        stored.performed_at,
+    )
+}
