@@ -6,6 +6,7 @@ mod install;
 mod postgres;
 mod python;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 
@@ -29,6 +30,9 @@ enum Command {
     Tidy,
     /// Run a throw-away PostgreSQL, print its URL, and remove it on Ctrl-C
     Pg,
+    /// Kill and starve the workers for long, under load
+    #[command(subcommand)]
+    Soak(soak::Soak),
     /// Measure a release build and print a Markdown table
     #[command(subcommand)]
     Bench(bench::Benchmark),
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Tidy => tidy::run(repository()),
         Command::Pg => postgres::run_in_foreground(),
+        Command::Soak(soak) => soak::run(&soak),
         Command::Bench(benchmark) => bench::run(&benchmark),
     };
     match result {

@@ -8,6 +8,7 @@ mod open_files;
 mod signals;
 mod store;
 mod telemetry;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -3,11 +3,18 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use storage::{StorageError, Store, without_secrets};
+use storage::{PatientStore, StorageError, Store, without_secrets};
 use storage_postgres::PostgresStore;
 use storage_sqlite::SqliteStore;
+
+use crate::config::DatabaseConfig;
+use crate::waiting::DatabaseWait;
+
+/// How often a database that is away is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Opens a database for reading and writing.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StorageError> {
@@ -25,27 +32,30 @@ pub async fn open_read_only(url: &str) -> Result<Arc<dyn Store>, StorageError> {
     }
 }
 
-/// Opens the database of a worker: an SQLite file is brought up to date, a PostgreSQL schema must be.
-pub async fn open_for_worker(url: &str) -> anyhow::Result<Arc<dyn Store>> {
-    let store = open(url).await?;
-    if scheme(url)? == Scheme::Sqlite {
+/// Opens the database of a worker: an SQLite file is brought up to date, a PostgreSQL schema must be. Returns when the
+/// database is there; `wait` says meanwhile that it is not.
+pub async fn open_for_worker(config: &DatabaseConfig, wait: &DatabaseWait) -> anyhow::Result<Arc<dyn Store>> {
+    let store = open(&config.url).await?;
+    if scheme(&config.url)? == Scheme::Sqlite {
         store.migrate().await?;
-    } else {
-        wait_for_schema(store.as_ref()).await?;
+        return Ok(store);
     }
+    let store = Arc::new(PatientStore::new(store, config.answer_timeout.as_duration()));
+    wait_for_schema(store.as_ref(), wait).await?;
     Ok(store)
 }
 
 /// The schema must fit; a database that is away is waited for.
-pub async fn wait_for_schema(store: &dyn Store) -> Result<(), StorageError> {
+async fn wait_for_schema(store: &dyn Store, wait: &DatabaseWait) -> Result<(), StorageError> {
     loop {
         match store.check_schema().await {
-            Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "waiting for the database");
-                tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            Err(error) if error.is_transient() => wait.note(&error),
+            outcome => {
+                wait.end();
+                return outcome;
             }
-            outcome => return outcome,
         }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -13,6 +13,7 @@ mod intake;
 mod lane;
 mod ledger;
 mod live;
+mod on_record;
 mod outcome;
 mod pause;
 mod recorder;

@@ -7,6 +7,8 @@ use storage::{AuditEntry, Store};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+use crate::recorder::persist;
+
 /// How long a look may take. A database that is slow or away holds no slot up: what was known last holds on.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -20,7 +22,14 @@ pub struct PauseWatch {
 impl PauseWatch {
     /// Begins with what is stored.
     pub async fn start(store: Arc<dyn Store>) -> storage::Result<Self> {
-        let pause = watch::Sender::new(store.pause().await?);
+        let pause = persist(
+            "whether there is a pause",
+            || store.pause(),
+            |error, away| {
+                tracing::warn!(%error, away_s = away.as_secs(), "waiting for the database: nothing is asked yet");
+            },
+        );
+        let pause = watch::Sender::new(pause.await?);
         Ok(PauseWatch { store, reading: Mutex::default(), pause })
     }
 

@@ -16,6 +16,7 @@ use crate::fleet::Fleet;
 use crate::intake::Intake;
 use crate::lane::LaneContext;
 use crate::ledger::Ledger;
+use crate::on_record::OnRecord;
 use crate::pause::PauseWatch;
 use crate::recorder::{JournalFault, Recorder};
 use crate::round::{ClosedRound, Collector};
@@ -47,7 +48,8 @@ pub struct PredictWorker {
 impl PredictWorker {
     /// Resumes from what is stored: what an earlier run left in the journal, the ledger, the known models. Rounds that
     /// were in flight when it died are closed with the outcomes that the journal holds of them; those without any are
-    /// marked as interrupted.
+    /// marked as interrupted. Waits for the database as long as it takes: without it nobody knows who else asks, which slots
+    /// were asked, and at which position the ledger goes on.
     ///
     /// A replay needs no journal: its database is on the same machine and may be slow, its clock waits for everything to
     /// be stored, and a replay that was killed is run again.
@@ -63,18 +65,9 @@ impl PredictWorker {
         if let Some(journal) = &journal {
             Recorder::recover(journal, &store, &clock).await;
         }
-        let interrupted =
-            store.interrupt_open_rounds(now, "the predict worker ended while it was in flight").await?;
-        if !interrupted.is_empty() {
-            tracing::warn!(
-                rounds = interrupted.len(),
-                "rounds in flight when the predict worker ended: interrupted"
-            );
-        }
-        let ledger =
-            Ledger::resume(store.ledger_since(now - settings.history).await?, store.ledger_end().await?);
-        let known = store.models().await?;
-        let newest_slot = store.newest_slot().await?;
+        let OnRecord { ledger, ledger_end, models: known, newest_slot } =
+            OnRecord::take_over(store.as_ref(), now, settings.history).await?;
+        let ledger = Ledger::resume(ledger, ledger_end);
         let pause = PauseWatch::start(Arc::clone(&store)).await?;
         let recorder = Recorder::start(store, journal, Arc::clone(&clock), newest_slot).await;
         let setup = EncodedSetup::new(&settings.base_class);

@@ -17,7 +17,7 @@ mod status;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, Timestamp};
+use domain::{Clock, Stopwatch, Timestamp};
 use storage::{Lease, LeaseName, OutdatedRounds, Result, StorageError, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -232,14 +232,19 @@ pub async fn run(mut worker: ScoreWorker, shutdown: CancellationToken) -> Result
 }
 
 async fn work(worker: &mut ScoreWorker, shutdown: &CancellationToken) -> Result<()> {
+    let mut away: Option<Stopwatch> = None;
     while let Some(result) = shutdown.run_until_cancelled(worker.run_once()).await {
         let pause = match result {
             Ok(progress) => {
+                if let Some(away) = away.take() {
+                    tracing::info!(away_s = away.elapsed().as_secs(), "the database is back");
+                }
                 log(&progress);
                 IDLE
             }
             Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "cannot score now, trying again");
+                let away_s = away.get_or_insert_with(Stopwatch::start).elapsed().as_secs();
+                tracing::warn!(%error, away_s, "cannot score now, trying again");
                 AFTER_ERROR
             }
             Err(error) => return Err(error),

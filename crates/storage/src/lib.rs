@@ -23,6 +23,7 @@ mod export;
 mod leases;
 mod models;
 mod operator;
+mod patient;
 mod prices;
 mod rounds;
 mod standings;
@@ -39,6 +40,7 @@ pub use export::{ExportedPrediction, ExportedRound, ExportedScore};
 pub use leases::{Hold, HolderId, Lease, LeaseName, LeaseRepository};
 pub use models::ModelRepository;
 pub use operator::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Unchanged};
+pub use patient::PatientStore;
 pub use prices::{FeedStatus, PriceRepository};
 pub use rounds::{
     ChangeNumber, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores, ScoreChange,

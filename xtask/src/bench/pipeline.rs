@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::Value;
+use throwaway_postgres::Durability;
 
-use crate::postgres::{Durability, Server};
-use crate::shell;
+use crate::{postgres, shell};
 
 #[derive(Args)]
 pub struct Options {
@@ -19,7 +19,7 @@ pub fn run(options: &Options) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let sqlite = format!("sqlite://{}", folder.path().join("pipeline.db").display());
     measure("SQLite", &sqlite, options)?;
-    let server = Server::start(Durability::Full)?;
+    let server = postgres::start(Durability::Full)?;
     measure("PostgreSQL", &server.url(), options)
 }
 

@@ -47,8 +47,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "report-worker",
         ],
     ),
+    ("throwaway-postgres", &["domain"]),
     ("e2e", &[]),
-    ("xtask", &["domain"]),
+    ("xtask", &["domain", "throwaway-postgres"]),
 ];
 
 /// What tests may use on top.

@@ -13,15 +13,17 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Readiness};
 use crate::cli::WorkerArgs;
 use crate::config::{Config, ConfigError, PriceSource, load};
+use crate::waiting::Startup;
 use crate::{open_files, store};
 
 /// Runs the predict worker until `shutdown`.
 pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config = load(args.settings.config.as_deref(), args.settings.database.as_deref())?.config;
     let feed = feed(&config)?;
-    let Some(store) = shutdown.run_until_cancelled(store::open_for_worker(&config.database.url)).await else {
-        return Ok(());
-    };
+    let startup = Arc::new(Startup::default());
+    admin::serve(args.admin_listen, "predict", startup.clone(), shutdown.clone()).await?;
+    let opening = store::open_for_worker(&config.database, &startup.wait);
+    let Some(store) = shutdown.run_until_cancelled(opening).await else { return Ok(()) };
     let store = store?;
     let _lock = store::lock_for_predict(&config.database.url)?;
     let journal = open_journal(&config).await?;
@@ -34,8 +36,7 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
         PredictWorker::start(settings(&config)?, store, Some(journal), Arc::clone(&clock), feed, events);
     let Some(worker) = shutdown.run_until_cancelled(starting).await else { return Ok(()) };
     let worker = worker?;
-    let readiness = PredictReadiness { status: worker.status(), reporting: cluster.reporting(), clock };
-    admin::serve(args.admin_listen, "predict", Arc::new(readiness), shutdown.clone()).await?;
+    startup.is_over(PredictReadiness { status: worker.status(), reporting: cluster.reporting(), clock });
     predict_worker::run(worker, shutdown).await;
     cluster.shutdown().await;
     Ok(())

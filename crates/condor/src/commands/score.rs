@@ -16,6 +16,7 @@ use crate::admin::{self, Readiness};
 use crate::cli::ScoreArgs;
 use crate::config::{Config, ConfigError, load};
 use crate::store;
+use crate::waiting::Startup;
 
 /// Runs the score worker until `shutdown`, or once.
 pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -25,9 +26,10 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
         let explained = shutdown.run_until_cancelled(explain::run(id, args.json, &config)).await;
         return explained.unwrap_or_else(|| bail!("stopped"));
     }
-    let Some(store) = shutdown.run_until_cancelled(store::open_for_worker(&config.database.url)).await else {
-        return Ok(());
-    };
+    let startup = Arc::new(Startup::default());
+    admin::serve(args.worker.admin_listen, "score", startup.clone(), shutdown.clone()).await?;
+    let opening = store::open_for_worker(&config.database, &startup.wait);
+    let Some(store) = shutdown.run_until_cancelled(opening).await else { return Ok(()) };
     let store = store?;
     let mut worker = ScoreWorker::new(settings(&config)?, Arc::clone(&store), Arc::new(SystemClock));
     if args.once {
@@ -41,8 +43,7 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
         println!("scored {scored}, void {void}, scored again {rescored}, waiting for prices {waiting}");
         return Ok(());
     }
-    let readiness = Arc::new(ScoreReadiness { store, status: worker.status() });
-    admin::serve(args.worker.admin_listen, "score", readiness, shutdown.clone()).await?;
+    startup.is_over(ScoreReadiness { store, status: worker.status() });
     score_worker::run(worker, shutdown).await?;
     Ok(())
 }

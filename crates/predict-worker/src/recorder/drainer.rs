@@ -219,7 +219,7 @@ where
 
 /// Tries until the database has taken it or says that it never will; `note` is told of each failure and since when there
 /// are some.
-async fn persist<T, F>(
+pub async fn persist<T, F>(
     what: &'static str,
     access: impl Fn() -> F,
     mut note: impl FnMut(&StorageError, Duration),

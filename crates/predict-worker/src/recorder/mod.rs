@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use backlog::Backlog;
 pub use backlog::JournalFault;
 use drainer::Drainer;
+pub use drainer::persist;
 use writer::Writer;
 
 use crate::round::ClosedRound;
