@@ -30,6 +30,9 @@ pub struct Kills {
     /// Another sequence of pauses and victims
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u32,
+    /// On one database alone
+    #[arg(long, value_name = "KIND", value_parser = ["sqlite", "postgres"])]
+    database: Option<String>,
 }
 
 #[derive(Args)]
@@ -45,28 +48,28 @@ pub struct Outages {
 /// Runs the test; it prints what it found.
 pub fn run(soak: &Soak) -> Result<()> {
     match soak {
-        Soak::Kills(Kills { kills, models, longest_pause, seed }) => test(
-            "kill_9",
-            &[
-                ("E2E_KILLS", *kills),
-                ("E2E_MODELS", *models),
-                ("E2E_LONGEST_PAUSE_MS", *longest_pause),
-                ("E2E_SEED", *seed),
-            ],
-        ),
+        Soak::Kills(Kills { kills, models, longest_pause, seed, database }) => {
+            let settings = [
+                ("E2E_KILLS", kills.to_string()),
+                ("E2E_MODELS", models.to_string()),
+                ("E2E_LONGEST_PAUSE_MS", longest_pause.to_string()),
+                ("E2E_SEED", seed.to_string()),
+                ("E2E_DATABASE", database.clone().unwrap_or_default()),
+            ];
+            test("kill_9", &settings)
+        }
         Soak::Outages(Outages { stopped, models }) => {
-            test("outages", &[("E2E_STOPPED_S", *stopped), ("E2E_MODELS", *models)])
+            test("outages", &[("E2E_STOPPED_S", stopped.to_string()), ("E2E_MODELS", models.to_string())])
         }
     }
 }
 
-fn test(name: &str, settings: &[(&str, u32)]) -> Result<()> {
+fn test(name: &str, settings: &[(&str, String)]) -> Result<()> {
     let server = postgres::start(Durability::None)?;
     let watch = Stopwatch::start();
-    let mut command =
-        shell::cargo(&["test", "--package", "e2e", "--test", name, "--", "--nocapture", "--test-threads=1"]);
-    command.env("TEST_POSTGRES_URL", server.url());
-    command.envs(settings.iter().map(|(name, value)| (name, value.to_string())));
+    let arguments = ["test", "--package", "e2e", "--test", name, "--", "--nocapture", "--test-threads=1"];
+    let mut command = shell::cargo(&arguments);
+    command.env("TEST_POSTGRES_URL", server.url()).envs(settings.iter().map(|(name, value)| (name, value)));
     shell::run(&mut command).with_context(|| format!("{name} failed"))?;
     println!("{name} passed in {:.0} s", watch.elapsed().as_secs_f64());
     Ok(())
