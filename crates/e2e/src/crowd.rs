@@ -25,7 +25,7 @@ impl Crowd {
             let thinks = QUICKEST + (SLOWEST - QUICKEST) * number as u32 / count as u32;
             // Each has a score of its own.
             let density = density.replace("SCALE", &format!("{:.7}", 1e-3 + 1e-6 * number as f64));
-            let answer = format!("[{}]", vec![density.as_str(); 4].join(", "));
+            let answer = format!("[{}]", [density.as_str(); 4].join(", "));
             let model = FakeModel::start(Behaviour::answer_late(thinks, answer)).await;
             models.push((format!("model-{number:03}"), model));
         }

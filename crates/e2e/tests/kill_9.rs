@@ -58,7 +58,7 @@ fn play(database: &Database, crowd: &Crowd, scale: Scale) -> Game {
     };
     let mut workers: Vec<Process> = WORKERS.iter().map(|worker| start(worker)).collect();
     let mut seen = Seen::default();
-    let mut predict_killed_at = Vec::new();
+    let mut predict_kills = Vec::new();
     let mut random = Random::of(database.kind);
     for kill in 0..scale.kills {
         std::thread::sleep(random.duration(Duration::from_millis(500), scale.pause));
@@ -66,10 +66,11 @@ fn play(database: &Database, crowd: &Crowd, scale: Scale) -> Game {
             worker.check_runs();
         }
         let victim = random.below(WORKERS.len());
-        if WORKERS[victim] == "predict" {
-            predict_killed_at.push(SystemClock.now());
-        }
+        let before = SystemClock.now();
         workers[victim].kill_9();
+        if WORKERS[victim] == "predict" {
+            predict_kills.push(before..SystemClock.now());
+        }
         workers[victim] = start(WORKERS[victim]);
         if kill % 10 == 9 {
             seen.look(&game);
@@ -81,7 +82,7 @@ fn play(database: &Database, crowd: &Crowd, scale: Scale) -> Game {
     }
     game.score_the_rest();
     check(&game, &seen, scale, database.kind);
-    let checked = check_answers(&game, crowd, &predict_killed_at);
+    let checked = check_answers(&game, crowd, &predict_kills);
     assert!(checked > 50, "{}: {checked} answers", database.kind);
     game
 }

@@ -21,7 +21,7 @@ use tokio::time::sleep;
 /// How long most outages last.
 const OUTAGE: Duration = Duration::from_secs(6);
 /// How long it takes until all is stored that waited.
-const RECOVERY: Duration = Duration::from_secs(60);
+const RECOVERY: Duration = Duration::from_secs(180);
 /// What waits for the database waits on disk: an outage takes no more memory than this.
 const MEMORY: u64 = 96 << 20;
 
@@ -145,7 +145,9 @@ impl Place {
     async fn recover(&mut self) {
         block_in_place(|| {
             eventually("everything is stored", RECOVERY, || {
-                (self.readiness()["details"]["unstored_writes"] == 0).then_some(())
+                // Rounds go on, so that something is always on its way.
+                let age = self.readiness()["details"]["oldest_unstored_age_s"].clone();
+                age.as_u64().is_none_or(|age| age < 3).then_some(())
             });
         });
         sleep(Duration::from_secs(3)).await;

@@ -1,8 +1,8 @@
 //! The predict worker's journal: everything that it has to store goes here first, and from here in order into the
 //! database. So nothing that was committed is lost in a kill, and nothing waits in memory while the database is away.
 //!
-//! It is an SQLite file of its own. What is committed survives a kill at any time; a power cut may cost the last
-//! transactions, never the file. Its size is bounded; a journal at its bound fails as one on a full disk does. Pages that
+//! It is an SQLite file of its own. What is committed survives a kill and a power cut at any time: each transaction is synced,
+//! which costs milliseconds (docs/benchmarks.md), and what arrives meanwhile shares the next one. Its size is bounded; a journal at its bound fails as one on a full disk does. Pages that
 //! become free are used again, and given back when there are many.
 
 mod error;
