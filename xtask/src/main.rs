@@ -7,6 +7,7 @@ mod postgres;
 mod python;
 mod shell;
 mod simulate;
+mod soak;
 mod test;
 mod tidy;
 
@@ -32,6 +33,9 @@ enum Command {
     Simulate(simulate::Options),
     /// Run a throw-away PostgreSQL, print its URL, and remove it on Ctrl-C
     Pg,
+    /// Kill and starve the workers for long, under load
+    #[command(subcommand)]
+    Soak(soak::Soak),
     /// Measure a release build and print a Markdown table
     #[command(subcommand)]
     Bench(bench::Benchmark),
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(repository()),
         Command::Simulate(options) => simulate::run(&options),
         Command::Pg => postgres::run_in_foreground(),
+        Command::Soak(soak) => soak::run(&soak),
         Command::Bench(benchmark) => bench::run(&benchmark),
     };
     match result {

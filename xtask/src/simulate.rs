@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use clap::Args;
+use throwaway_postgres::Durability;
 
-use crate::postgres::{Durability, Server};
-use crate::shell;
+use crate::{postgres, shell};
 
 #[derive(Args)]
 pub struct Options {
@@ -27,6 +27,6 @@ pub fn run(options: &Options) -> Result<()> {
     if options.no_postgres {
         return shell::run(tests.env_remove("TEST_POSTGRES_URL"));
     }
-    let server = Server::start(Durability::None)?;
+    let server = postgres::start(Durability::None)?;
     shell::run(tests.env("TEST_POSTGRES_URL", server.url()))
 }

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use domain::Stopwatch;
+use throwaway_postgres::Durability;
 
-use crate::postgres::{Durability, Server};
-use crate::{python, repository, shell, tidy};
+use crate::{postgres, python, repository, shell, tidy};
 
 #[derive(Args)]
 pub struct Options {
@@ -66,7 +66,7 @@ fn run_tests(options: &Options) -> Result<()> {
     if options.no_postgres {
         return shell::run(&mut tests());
     }
-    let server = Server::start(Durability::None)?;
+    let server = postgres::start(Durability::None)?;
     println!("PostgreSQL for the tests: {}", server.url());
     shell::run(tests().env("TEST_POSTGRES_URL", server.url()))
 }

@@ -55,6 +55,8 @@ pub struct Config {
 pub struct DatabaseConfig {
     /// `sqlite://condor.db` or `postgres://user@host:port/db`.
     pub url: String,
+    /// How long a worker waits for one answer of PostgreSQL before it gives the connection up.
+    pub answer_timeout: Span,
 }
 
 /// `[orchestrator]`
@@ -236,13 +238,16 @@ fn default_crunch() -> CrunchId {
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        DatabaseConfig { url: "sqlite://condor.db".into() }
+        DatabaseConfig { url: "sqlite://condor.db".into(), answer_timeout: Span::seconds(60) }
     }
 }
 
 impl std::fmt::Debug for DatabaseConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DatabaseConfig").field("url", &without_secrets(&self.url)).finish()
+        f.debug_struct("DatabaseConfig")
+            .field("url", &without_secrets(&self.url))
+            .field("answer_timeout", &self.answer_timeout)
+            .finish()
     }
 }
 
@@ -465,6 +470,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        if self.database.answer_timeout.is_zero() {
+            return invalid("database.answer_timeout", "it is zero: write a span such as \"60s\"");
+        }
         self.schedules()?;
         self.price_source()?;
         self.check_security()?;
@@ -709,6 +717,7 @@ mod tests {
         assert!(refused("[models]\ncall_timeout = \"5 seconds\"\n").contains("90s, 15m, 24h"));
         assert!(refused("[models]\ncall_timeout = \"5s\"\n").contains("longer than prices.open_grace"));
         assert!(refused("[scoring]\nrule = \"best\"\n").contains("scoring.rule"));
+        assert!(refused("[database]\nanswer_timeout = \"0s\"\n").contains("database.answer_timeout"));
         assert!(refused("[scoring]\noutlier_cap = nan\n").contains("scoring.outlier_cap"));
         assert!(
             refused("[scoring]\nasset_weights = { BTC = -1.0 }\n")

@@ -9,6 +9,7 @@ mod reload;
 mod signals;
 mod store;
 mod telemetry;
+mod waiting;
 
 use std::process::ExitCode;
 

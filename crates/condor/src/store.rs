@@ -6,10 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use storage::{StorageError, Store, without_secrets};
+use storage::{PatientStore, StorageError, Store, without_secrets};
 use storage_postgres::PostgresStore;
 use storage_sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
+
+use crate::config::DatabaseConfig;
+use crate::waiting::DatabaseWait;
+
+/// How often a database that is away is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Opens a database for reading and writing.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StorageError> {
@@ -28,12 +34,17 @@ pub async fn open_read_only(url: &str) -> Result<Arc<dyn Store>, StorageError> {
 }
 
 /// Opens the database of a worker. A new SQLite file gets its schema; any other must have the one of this program: it is brought
-/// up to date by hand, when no worker of the program before runs any more.
-pub async fn open_for_worker(url: &str) -> anyhow::Result<Arc<dyn Store>> {
-    let store = open(url).await?;
-    match wait_for_schema(store.as_ref()).await {
-        Err(StorageError::SchemaTooOld { found: 0, .. }) if scheme(url)? == Scheme::Sqlite => {
-            store.migrate().await?;
+/// up to date by hand, when no worker of the program before runs any more. Returns when the database is there; `wait` says
+/// meanwhile that it is not.
+pub async fn open_for_worker(config: &DatabaseConfig, wait: &DatabaseWait) -> anyhow::Result<Arc<dyn Store>> {
+    let (store, scheme) = (open(&config.url).await?, scheme(&config.url)?);
+    let store: Arc<dyn Store> = match scheme {
+        Scheme::Sqlite => store,
+        Scheme::Postgres => Arc::new(PatientStore::new(store, config.answer_timeout.as_duration())),
+    };
+    match wait_for_schema(store.as_ref(), wait).await {
+        Err(StorageError::SchemaTooOld { found: 0, .. }) if scheme == Scheme::Sqlite => {
+            store.migrate().await?
         }
         checked => checked?,
     }
@@ -63,15 +74,16 @@ pub async fn watch_schema(store: Arc<dyn Store>, shutdown: CancellationToken) ->
 }
 
 /// The schema must fit; a database that is away is waited for.
-pub async fn wait_for_schema(store: &dyn Store) -> Result<(), StorageError> {
+async fn wait_for_schema(store: &dyn Store, wait: &DatabaseWait) -> Result<(), StorageError> {
     loop {
         match store.check_schema().await {
-            Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "waiting for the database");
-                tokio::time::sleep(Duration::from_secs(2)).await;
+            Err(error) if error.is_transient() => wait.note(&error),
+            outcome => {
+                wait.end();
+                return outcome;
             }
-            outcome => return outcome,
         }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

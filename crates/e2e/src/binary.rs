@@ -40,6 +40,22 @@ pub fn condor<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>)
     command
 }
 
+/// The same command as a process that finds out by an error, and not by its end, that a file may not grow further.
+pub fn told_of_full_disks(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", r#"trap '' XFSZ; exec "$@""#, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 /// What the binary prints; it must succeed.
 pub fn condor_output<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> String {
     let output: Output = condor(arguments).output().unwrap();
@@ -103,6 +119,14 @@ impl Process {
     /// What it has logged so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
+    }
+
+    /// From now on no file of its own can be written, as on a full disk; or all can again.
+    pub fn fill_disk(&self, is_full: bool) {
+        let limit = if is_full { "--fsize=0:" } else { "--fsize=unlimited:" };
+        let pid = self.child.id().to_string();
+        let set = Command::new("prlimit").args(["--pid", &pid, limit]).status().unwrap();
+        assert!(set.success(), "prlimit {limit}: {set}");
     }
 
     /// It has not ended.

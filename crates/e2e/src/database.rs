@@ -12,7 +12,8 @@ pub struct Database {
     pub url: String,
 }
 
-/// One of each kind; the SQLite file is in `folder`. PostgreSQL is left out, with a word, when no server is named.
+/// One of each kind, or of the one that `E2E_DATABASE` names; the SQLite file is in `folder`. PostgreSQL is left out, with a
+/// word, when no server is named.
 pub async fn databases(folder: &Path, name: &str) -> Vec<Database> {
     let mut all =
         vec![Database { kind: "sqlite", url: format!("sqlite://{}", folder.join("condor.db").display()) }];
@@ -22,6 +23,8 @@ pub async fn databases(folder: &Path, name: &str) -> Vec<Database> {
             println!("skipped on PostgreSQL: TEST_POSTGRES_URL is not set (cargo xtask test sets it)")
         }
     }
+    let wanted: String = crate::setting("E2E_DATABASE", String::new());
+    all.retain(|database| wanted.is_empty() || database.kind == wanted);
     all
 }
 

@@ -1,11 +1,14 @@
 //! A game on prices of every second, so that rounds resolve in seconds.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::{Clock, Span, SystemClock, Timestamp, TimestampExt};
+use serde_json::Value;
 use tempfile::TempDir;
+use testkit::Answered;
 
 use crate::{Process, condor, condor_output, json_lines};
 
@@ -22,6 +25,8 @@ pub struct Game {
 impl Game {
     /// How long models have for an answer.
     pub const CALL_TIMEOUT: Span = Span::seconds(2);
+    /// How long workers wait for one answer of the database.
+    pub const ANSWER_TIMEOUT: Span = Span::seconds(5);
     /// The assets.
     pub const ASSETS: [&'static str; 2] = ["AAA", "BBB"];
 
@@ -52,6 +57,11 @@ impl Game {
         self.folder.path()
     }
 
+    /// The address of its database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
     /// Starts a worker.
     pub fn start(&self, worker: &str) -> Process {
         Process::start(worker, [worker, "--config", self.config_text()])
@@ -65,20 +75,56 @@ impl Game {
     }
 
     /// Rows as `condor db export` prints them.
-    pub fn export(&self, what: &str) -> Vec<serde_json::Value> {
+    pub fn export(&self, what: &str) -> Vec<Value> {
         json_lines(&condor_output(["db", "export", what, "--json", "--config", self.config_text()]))
     }
 
     /// Scores what is due until nothing is left but rounds that resolve after the newest price.
     pub fn score_the_rest(&self) {
         crate::eventually("every closed round is scored", Duration::from_secs(60), || {
-            condor_output(["score", "--once", "--config", self.config_text()]);
+            self.score_once();
             let newest = self.newest_price_at();
-            let is_due = |round: &serde_json::Value| {
-                round["state"] == "closed" && instant(round, "resolves_at") <= newest
-            };
+            let is_due =
+                |round: &Value| round["state"] == "closed" && instant(round, "resolves_at") <= newest;
             (!self.export("rounds").iter().any(is_due)).then_some(())
         });
+    }
+
+    /// Scores what is due, and ranks.
+    pub fn score_once(&self) {
+        condor_output(["score", "--once", "--config", self.config_text()]);
+    }
+
+    /// The id of each round on record by its asset and slot.
+    pub fn round_ids(&self) -> BTreeMap<(String, Timestamp), String> {
+        let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
+        let slot_and_id =
+            |round: &Value| ((text(round, "asset"), instant(round, "performed_at")), text(round, "round_id"));
+        self.export("rounds").iter().map(slot_and_id).collect()
+    }
+
+    /// Between the first and the last slot on record each slot of each asset is there once.
+    pub fn check_slots(&self, rounds: &[Value]) {
+        for asset in Self::ASSETS {
+            let of_asset = rounds.iter().filter(|round| round["asset"] == asset);
+            let slots: Vec<i64> = of_asset.map(|round| instant(round, "performed_at").timestamp()).collect();
+            let gaps: Vec<&[i64]> = slots.windows(2).filter(|pair| pair[1] - pair[0] != 2).collect();
+            assert!(gaps.is_empty(), "{}: {asset}: slots are lost or doubled: {gaps:?}", self.database);
+        }
+    }
+
+    /// The asset that a question was about.
+    pub fn asset_of(answered: &Answered) -> String {
+        match &answered.call.arguments[0] {
+            protocol::Value::String(asset) => asset.clone(),
+            other => panic!("no asset: {other:?}"),
+        }
+    }
+
+    /// The slot of a question: the assets are asked every two seconds, the second one a second after the first.
+    pub fn slot_of(answered: &Answered) -> Timestamp {
+        let phase = Span::seconds(if Self::asset_of(answered) == Self::ASSETS[0] { 0 } else { 1 });
+        (answered.asked_at - phase).floor_to(Span::seconds(2)) + phase
     }
 
     /// The instant of the newest price in the ledger.
@@ -95,6 +141,7 @@ impl Game {
             r#"
             [database]
             url = "{database}"
+            answer_timeout = "{patience}"
             [predict]
             journal = "{journal}"
             [orchestrator]
@@ -118,6 +165,7 @@ impl Game {
             settle_timeout = "5s"
             "#,
             database = self.database,
+            patience = Self::ANSWER_TIMEOUT,
             journal = self.folder.path().join("journal.db").display(),
             timeout = Self::CALL_TIMEOUT,
             prices = self.prices().display(),
@@ -126,7 +174,7 @@ impl Game {
 }
 
 /// The instant in a field of an exported row.
-pub fn instant(row: &serde_json::Value, field: &str) -> Timestamp {
+pub fn instant(row: &Value, field: &str) -> Timestamp {
     row[field].as_str().unwrap().parse().unwrap()
 }
 

@@ -3,14 +3,23 @@
 //! Being for tests, everything here panics when it does not work.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "test code: a failure is to end the test")]
 
+mod afresh;
+mod answers;
 mod binary;
+mod crowd;
 mod database;
 mod game;
+mod random;
 
-pub use binary::{Memory, Process, condor, condor_output, json_lines};
+pub use afresh::check_afresh;
+pub use answers::{check_answers, latest_question, prediction_key};
+pub use binary::{Memory, Process, condor, condor_output, json_lines, told_of_full_disks};
+pub use crowd::Crowd;
 pub use database::{Database, databases};
 pub use game::{Game, instant};
+pub use random::Random;
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use domain::Stopwatch;
@@ -25,4 +34,10 @@ pub fn eventually<T>(what: &str, patience: Duration, mut happens: impl FnMut() -
         assert!(watch.elapsed() < patience, "not within {patience:?}: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// What an environment variable says of the test's size; without it, `default`.
+pub fn setting<T: FromStr>(name: &str, default: T) -> T {
+    let Ok(value) = std::env::var(name) else { return default };
+    value.parse().unwrap_or_else(|_| panic!("{name}: `{value}` is no such number"))
 }

@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::Mutex;
 
+use crate::writer::Writer;
 use crate::{Inner, Journal, JournalError, Result};
 
 /// How large a journal may grow by default: 10 GiB.
@@ -52,7 +53,7 @@ impl Journal {
         take_over(path, &mut writer, owner).await?;
         let reader =
             options(path, max_bytes).row_buffer_size(ROWS_AHEAD).connect().await.map_err(not_opened)?;
-        let (writer, reader) = (Mutex::new(writer), Mutex::new(reader));
+        let (writer, reader) = (Writer::new(options(path, max_bytes), writer), Mutex::new(reader));
         Ok(Journal(Arc::new(Inner { writer, reader, _lock: lock })))
     }
 }
@@ -79,7 +80,7 @@ fn options(path: &Path, max_bytes: u64) -> SqliteConnectOptions {
         .busy_timeout(PATIENCE)
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal)
+        .synchronous(SqliteSynchronous::Full)
         .pragma("max_page_count", (max_bytes / PAGE_BYTES).max(1).to_string())
         .pragma("journal_size_limit", "67108864")
 }

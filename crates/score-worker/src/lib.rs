@@ -25,7 +25,7 @@ use std::ops::{Add, AddAssign};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, Timestamp, Weights};
+use domain::{Clock, Stopwatch, Timestamp, Weights};
 use storage::{Lease, LeaseName, OutdatedRounds, Pruned, Result, Retention, StorageError, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -338,14 +338,19 @@ async fn keep_pruning(pruner: Option<Arc<Pruner>>) -> Infallible {
 }
 
 async fn work(worker: &mut ScoreWorker, shutdown: &CancellationToken) -> Result<()> {
+    let mut away: Option<Stopwatch> = None;
     while let Some(result) = shutdown.run_until_cancelled(worker.run_once()).await {
         let pause = match result {
             Ok(progress) => {
+                if let Some(away) = away.take() {
+                    tracing::info!(away_s = away.elapsed().as_secs(), "the database is back");
+                }
                 log(&progress);
                 IDLE
             }
             Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "cannot score now, trying again");
+                let away_s = away.get_or_insert_with(Stopwatch::start).elapsed().as_secs();
+                tracing::warn!(%error, away_s, "cannot score now, trying again");
                 AFTER_ERROR
             }
             Err(error) => return Err(error),

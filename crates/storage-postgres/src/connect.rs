@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
 use storage::{Result, StorageError};
 
 /// Per process; PostgreSQL allows 100 unless told otherwise.
@@ -22,12 +22,27 @@ pub(crate) fn pool(url: &str, read_only: bool) -> Result<PgPool> {
     }
     let options: PgConnectOptions =
         url.parse().map_err(|error: sqlx::Error| StorageError::invalid_url(url, why(&error)))?;
-    let read_only = if read_only { "on" } else { "off" };
-    let options = options.application_name("condor").options([
-        ("default_transaction_read_only", read_only),
-        ("idle_in_transaction_session_timeout", SILENCE),
-    ]);
-    Ok(PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE).connect_lazy_with(options))
+    let mut options =
+        options.application_name("condor").options([("idle_in_transaction_session_timeout", SILENCE)]);
+    if read_only {
+        options = options.options([("default_transaction_read_only", "on")]);
+    }
+    Ok(PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(PATIENCE)
+        .after_release(move |connection, _| Box::pin(is_of_use(connection, read_only)))
+        .connect_lazy_with(options))
+}
+
+/// Whether a connection that comes back to the pool goes there. The pool itself waits without end for an answer: one through
+/// which nothing comes any more would take its place for ever. One that was made while the server took no writes would
+/// refuse them for as long as it lives.
+async fn is_of_use(connection: &mut PgConnection, read_only: bool) -> sqlx::Result<bool> {
+    let look = sqlx::query_scalar("SHOW transaction_read_only").fetch_one(connection);
+    match tokio::time::timeout(PATIENCE, look).await {
+        Ok(takes_no_writes) => takes_no_writes.map(|setting: String| read_only || setting == "off"),
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
+    }
 }
 
 /// The cause alone; around it is a sentence of sqlx's own.

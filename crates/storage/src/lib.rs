@@ -23,6 +23,7 @@ mod export;
 mod leases;
 mod models;
 mod operator;
+mod patient;
 mod prices;
 mod pruning;
 mod retention;
@@ -45,6 +46,7 @@ pub use export::{ExportedPrediction, ExportedRound, ExportedScore};
 pub use leases::{Hold, HolderId, Lease, LeaseHolder, LeaseName, LeaseRepository};
 pub use models::ModelRepository;
 pub use operator::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Unchanged};
+pub use patient::PatientStore;
 pub use prices::{FeedStatus, PriceRepository};
 pub use pruning::{Pruned, Pruning};
 pub use retention::{

@@ -26,6 +26,7 @@ mod fake_orchestrator;
 mod fleet;
 mod forecast;
 mod port;
+mod proxy;
 
 pub use behaviour::{Behaviour, Delivery, Reply};
 pub use broken_node::{BrokenNode, WireFault};
@@ -33,6 +34,7 @@ pub use fake_model::{Answered, FakeModel, FakeTls, Received};
 pub use fake_orchestrator::{FakeOrchestrator, recovering, stopped};
 pub use fleet::{Fleet, FleetOptions};
 pub use forecast::forecast;
+pub use proxy::{Line, Proxy};
 
 use std::future::Future;
 use std::time::Duration;

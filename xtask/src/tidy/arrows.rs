@@ -48,8 +48,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "http-serve",
         ],
     ),
+    ("throwaway-postgres", &["domain"]),
     ("e2e", &[]),
-    ("xtask", &["domain"]),
+    ("xtask", &["domain", "throwaway-postgres"]),
 ];
 
 /// What tests may use on top.

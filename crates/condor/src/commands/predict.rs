@@ -22,6 +22,7 @@ use crate::cli::WorkerArgs;
 use crate::config::{Config, ConfigError, PriceSource, Worker, load};
 use crate::reload::Reload;
 use crate::signals::Hangups;
+use crate::waiting::Startup;
 use crate::{open_files, store};
 
 /// A pause before the next attempt to lead when one failed for a reason that may pass.
@@ -32,9 +33,10 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     let hangups = Hangups::listen(shutdown.clone())?;
     let config = load(args.settings.config.as_deref(), args.settings.database.as_deref())?.config;
     let prices = Prices::open(&config)?;
-    let Some(store) = shutdown.run_until_cancelled(store::open_for_worker(&config.database.url)).await else {
-        return Ok(());
-    };
+    let startup = Arc::new(Startup::default());
+    admin::serve(args.admin_listen, "predict", startup.clone(), shutdown.clone()).await?;
+    let opening = store::open_for_worker(&config.database, &startup.wait);
+    let Some(store) = shutdown.run_until_cancelled(opening).await else { return Ok(()) };
     let store = store?;
     let _lock = store::lock_for_predict(&config.database.url)?;
     let post = Post {
@@ -45,7 +47,7 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
         clock: Arc::new(SystemClock),
         role: watch::Sender::default(),
     };
-    admin::serve(args.admin_listen, "predict", Arc::new(post.readiness()), shutdown.clone()).await?;
+    startup.is_over(post.readiness());
     let watch = tokio::spawn(store::watch_schema(Arc::clone(&store), shutdown.clone()));
     let reload = Reload::new(Worker::Predict, &args.settings, config, hangups, Some(store));
     let reins = Arc::clone(&post.reins);

@@ -18,6 +18,7 @@ use crate::config::{Config, ConfigError, Worker, load};
 use crate::reload::Reload;
 use crate::signals::Hangups;
 use crate::store;
+use crate::waiting::Startup;
 
 /// Runs the score worker until `shutdown`, or once.
 pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -27,9 +28,10 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
         let explained = shutdown.run_until_cancelled(explain::run(id, args.json, &config)).await;
         return explained.unwrap_or_else(|| bail!("stopped"));
     }
-    let Some(store) = shutdown.run_until_cancelled(store::open_for_worker(&config.database.url)).await else {
-        return Ok(());
-    };
+    let startup = Arc::new(Startup::default());
+    admin::serve(args.worker.admin_listen, "score", startup.clone(), shutdown.clone()).await?;
+    let opening = store::open_for_worker(&config.database, &startup.wait);
+    let Some(store) = shutdown.run_until_cancelled(opening).await else { return Ok(()) };
     let store = store?;
     let hangups = Hangups::listen(shutdown.clone())?;
     let mut worker = ScoreWorker::new(settings(&config)?, Arc::clone(&store), Arc::new(SystemClock));
@@ -48,8 +50,7 @@ pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result
         return Ok(());
     }
     let worker = worker.pruning(config.retention.clone());
-    let readiness = Arc::new(ScoreReadiness { store: Arc::clone(&store), status: worker.status() });
-    admin::serve(args.worker.admin_listen, "score", readiness, shutdown.clone()).await?;
+    startup.is_over(ScoreReadiness { store: Arc::clone(&store), status: worker.status() });
     let reloadable = worker.reloadable();
     let apply = move |config: &Config| {
         reloadable.weigh(config.weights());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{LedgerPosition, RoundState, Stopwatch};
-use storage::PriceRepository;
+use storage::{PatientStore, PriceRepository, Store};
 use testkit::soon;
 
 use crate::switched_store::{Mode, SwitchedStore};
@@ -74,6 +74,32 @@ async fn a_database_that_hangs_delays_one_slot_by_a_second_and_no_other() {
     store.switch(Mode::Up);
     soon("everything is stored", worker.flush()).await;
     assert_eq!(world.stored("BTC", 8).await.record.state, RoundState::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_a_connection_that_has_died_silently_nothing_is_waited_for_without_end() {
+    let world = World::new().await;
+    let store = SwitchedStore::new(world.store.clone());
+    let patient = PatientStore::new(store.clone(), Duration::from_millis(50));
+    store.switch(Mode::Hung);
+    let error = soon("an answer or none", patient.ping()).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().ends_with("no answer within 50ms"), "{error}");
+    store.switch(Mode::Up);
+    patient.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_started_while_the_database_is_away_starts_when_it_is_there() {
+    let world = World::new().await;
+    let _model = world.model("m", good()).await;
+    let store = SwitchedStore::new(world.store.clone());
+    store.switch(Mode::Away);
+    let mut starting = std::pin::pin!(world.worker_on(store.clone()));
+    let waits = tokio::time::timeout(Duration::from_millis(500), &mut starting).await;
+    assert!(waits.is_err(), "it neither starts nor fails");
+    store.switch(Mode::Up);
+    let worker = soon("the worker starts", starting).await;
+    assert_eq!(worker.play_one(0).await.counts().success, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

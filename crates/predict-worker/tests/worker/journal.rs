@@ -184,6 +184,31 @@ async fn with_a_full_disk_rounds_go_on_while_the_database_can_be_reached_and_are
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_neither_journal_nor_database_takes_anything_no_answer_waits_in_memory() {
+    let world = World::new().await;
+    let model = world.model("m", good()).await;
+    let store = SwitchedStore::new(world.store.clone());
+    let worker = world.worker_with(store.clone(), world.journal(TINY).await).await;
+    store.switch(Mode::Away);
+    let mut minute = 0;
+    while worker.status().journal_fault().is_none() {
+        closed(worker.open(minute).await).await;
+        minute += 2;
+        assert!(minute < 2000, "the journal never fills");
+    }
+    let questions = || model.methods().iter().filter(|method| *method == "predict").count();
+    let (asked, waiting) = (questions(), worker.status().writes_in_memory());
+    for _ in 0..50 {
+        assert!(worker.open(minute).await.is_empty(), "neither takes the mark");
+        minute += 2;
+    }
+    assert_eq!(questions(), asked, "nobody is asked for what could be lost");
+    // Of each slot that it was missed, and its two prices.
+    let grown = worker.status().writes_in_memory() - waiting;
+    assert!((50..=150).contains(&grown), "{grown} more wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_any_room_rounds_are_stored_directly() {
     let world = World::new().await;
     let _model = world.model("m", Behaviour::answer(garbage())).await;

@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::postgres::{Durability, Server};
-use crate::shell;
+use throwaway_postgres::Durability;
+
+use crate::{postgres, shell};
 
 #[derive(Args)]
 pub struct Options {
@@ -39,7 +40,7 @@ pub fn run(options: &Options) -> Result<()> {
     for part in parts.filter(|part| options.part.is_none_or(|only| only == *part)) {
         let folder = tempfile::tempdir()?;
         measure(part, "SQLite", &sqlite_in(folder.path()), options)?;
-        let server = Server::start(Durability::Full)?;
+        let server = postgres::start(Durability::Full)?;
         measure(part, "PostgreSQL", &server.url(), options)?;
     }
     Ok(())
