@@ -208,7 +208,10 @@ impl Ranker {
 
     async fn write_snapshots(&self, state: &mut State, as_of: Timestamp, lease: &Lease) -> Result<()> {
         state.next_snapshot = state.next_snapshot.max(first_snapshot(as_of));
-        while state.is_snapshot_due(as_of) {
+        // Another worker may still be at rounds of hours long past, which no later change amends.
+        let first_missing = self.store.first_ready(as_of).await?;
+        let is_whole = |hour| first_missing.is_none_or(|resolved| hour < resolved);
+        while state.is_snapshot_due(as_of) && is_whole(state.next_snapshot) {
             let standings = self.standings(state, state.next_snapshot).await?;
             if !standings.models.is_empty() {
                 self.store.save_snapshot(&standings, lease).await?;

@@ -12,7 +12,7 @@ use storage::{ClaimRepository, Hold, HolderId, OutdatedRounds, Result};
 use crate::PostgresStore;
 use crate::errors::failed;
 use crate::leases::interval;
-use crate::rows::{self, limit_of, stored};
+use crate::rows::{self, Reader, limit_of, stored};
 
 /// Claims rounds for $1 that lasts $2, of which the rest of the statement says which and how many, by the clock $3. It is
 /// for rounds that are free and not deferred.
@@ -103,6 +103,14 @@ impl ClaimRepository for PostgresStore {
             .await
             .map_err(failed)?;
         Ok(OutdatedRounds { all: all.unsigned_abs(), due: due.unsigned_abs() })
+    }
+
+    async fn first_ready(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let sql = "SELECT round_id, resolves_at FROM rounds
+                   WHERE state = 'closed' AND resolves_at <= $1 AND (score_after IS NULL OR score_after <= $1)
+                   ORDER BY resolves_at LIMIT 1";
+        let row = sqlx::query(sql).bind(stored(now)).fetch_optional(&self.pool).await.map_err(failed)?;
+        row.map(|row| Reader::rounds(&row).instant("resolves_at")).transpose()
     }
 
     async fn renew_claims(&self, hold: &Hold) -> Result<()> {

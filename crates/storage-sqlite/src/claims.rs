@@ -10,7 +10,7 @@ use storage::{ClaimRepository, Hold, HolderId, OutdatedRounds, Result};
 use crate::SqliteStore;
 use crate::errors::failed;
 use crate::leases::end_of;
-use crate::rows::{self, limit_of, micros};
+use crate::rows::{self, Reader, limit_of, micros};
 
 /// True at ?2 for a round that is free for ?1 and not deferred; a claim that is granted now ends at ?3.
 macro_rules! is_free {
@@ -131,6 +131,14 @@ impl ClaimRepository for SqliteStore {
             .await
             .map_err(failed)?;
         Ok(OutdatedRounds { all: all.unsigned_abs(), due: due.unsigned_abs() })
+    }
+
+    async fn first_ready(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let sql = "SELECT round_id, resolves_at FROM rounds
+                   WHERE state = 'closed' AND resolves_at <= ?1 AND (score_after IS NULL OR score_after <= ?1)
+                   ORDER BY resolves_at LIMIT 1";
+        let row = sqlx::query(sql).bind(micros(now)).fetch_optional(&self.readers).await.map_err(failed)?;
+        row.map(|row| Reader::rounds(&row).instant("resolves_at")).transpose()
     }
 
     async fn renew_claims(&self, hold: &Hold) -> Result<()> {

@@ -45,6 +45,9 @@ pub trait ClaimRepository {
         now: Timestamp,
     ) -> Result<OutdatedRounds>;
 
+    /// When the first of the rounds resolved that are ready to be scored by `now`, whoever has claimed them.
+    async fn first_ready(&self, now: Timestamp) -> Result<Option<Timestamp>>;
+
     /// Makes every claim of this holder last longer.
     async fn renew_claims(&self, hold: &Hold) -> Result<()>;
 

@@ -117,6 +117,7 @@ macro_rules! conformance_tests {
             exports_page_through_all_rounds_in_order,
             no_two_claims_hold_one_round,
             a_claim_that_ran_out_is_taken_by_another_and_the_late_result_changes_nothing,
+            the_first_round_that_is_ready_is_found_whoever_has_claimed_it,
             a_claim_that_is_renewed_lasts_longer,
             claims_that_are_given_back_are_free_at_once,
             a_claim_ends_when_its_round_is_scored_voided_or_deferred,

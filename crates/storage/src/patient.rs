@@ -101,6 +101,7 @@ patient! { ClaimRepository {
     claim_ready(hold: &Hold, limit: usize) -> Vec<Question>;
     claim_outdated(hold: &Hold, rule: &str, resolved_after: Timestamp, limit: usize) -> Vec<Question>;
     outdated_rounds(rule: &str, resolved_after: Timestamp, now: Timestamp) -> OutdatedRounds;
+    first_ready(now: Timestamp) -> Option<Timestamp>;
     renew_claims(hold: &Hold) -> ();
     release_claims(by: &HolderId) -> ();
 } }

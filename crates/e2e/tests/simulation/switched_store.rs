@@ -254,6 +254,10 @@ impl ClaimRepository for SwitchedStore {
         self.pass(self.inner.outdated_rounds(rule, resolved_after, now)).await
     }
 
+    async fn first_ready(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        self.pass(self.inner.first_ready(now)).await
+    }
+
     async fn renew_claims(&self, hold: &Hold) -> Result<()> {
         self.pass(self.inner.renew_claims(hold)).await
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::{PredictionStatus, Question, Span, Timestamp};
+use domain::{Clock, PredictionStatus, Question, Span, Timestamp};
 use score_worker::{LEASE, Progress, ScoreWorker};
-use storage::{ChangeNumber, Store};
+use storage::{ChangeNumber, Hold, HolderId, Store};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -146,6 +146,25 @@ async fn what_a_dead_worker_had_claimed_is_scored_by_another_when_the_claims_hav
         4,
         "the others it had stored, four at a time"
     );
+}
+
+#[tokio::test]
+async fn a_snapshot_waits_for_rounds_that_another_worker_is_at() {
+    let game = Game::new().await;
+    backlog(&game, ROUNDS).await;
+    let now = game.clock.now();
+    let slow = Hold { by: HolderId::random(), now, lasts: LEASE };
+    let taken = game.store.claim_ready(&slow, 8).await.unwrap();
+    let mut worker = game.worker();
+    worker.run_once().await.unwrap();
+    let first_taken = taken[0].resolves_at();
+    assert!(game.snapshots().await.iter().all(|(as_of, _)| *as_of < first_taken));
+    game.store.release_claims(&slow.by).await.unwrap();
+    worker.run_once().await.unwrap();
+    let alone = Game::new().await;
+    backlog(&alone, ROUNDS).await;
+    alone.worker().run_once().await.unwrap();
+    assert_eq!(game.snapshots().await, alone.snapshots().await);
 }
 
 #[tokio::test]

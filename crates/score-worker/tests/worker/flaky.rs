@@ -139,6 +139,7 @@ pass_on! { ClaimRepository {
     fn claim_ready(hold: &Hold, limit: usize) -> Vec<Question>;
     fn claim_outdated(hold: &Hold, rule: &str, resolved_after: Timestamp, limit: usize) -> Vec<Question>;
     fn outdated_rounds(rule: &str, resolved_after: Timestamp, now: Timestamp) -> OutdatedRounds;
+    fn first_ready(now: Timestamp) -> Option<Timestamp>;
     fn renew_claims(hold: &Hold) -> ();
     fn release_claims(by: &HolderId) -> ();
 } }

@@ -50,6 +50,20 @@ pub async fn a_claim_that_ran_out_is_taken_by_another_and_the_late_result_change
     assert_eq!(changes.iter().map(|change| change.number.0).collect::<Vec<_>>(), [1, 2]);
 }
 
+pub async fn the_first_round_that_is_ready_is_found_whoever_has_claimed_it(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    let questions = closed(&*store, 3).await;
+    let first_ready = async |now| store.first_ready(now).await.unwrap();
+    let resolves = |n: usize| questions[n].resolves_at();
+    assert_eq!(first_ready(resolves(0) - domain::Span::seconds(1)).await, None);
+    claim(&*store, &HolderId::random(), 1).await;
+    assert_eq!(first_ready(now()).await, Some(resolves(0)));
+    store.store_scores(&scores(&questions[0], 0.5)).await.unwrap();
+    store.defer_scoring(questions[1].id, now() + domain::Span::HOUR).await.unwrap();
+    assert_eq!(first_ready(now()).await, Some(resolves(2)));
+    assert_eq!(first_ready(now() + domain::Span::HOUR).await, Some(resolves(1)));
+}
+
 pub async fn a_claim_that_is_renewed_lasts_longer(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     let questions = closed(&*store, 3).await;
