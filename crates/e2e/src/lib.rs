@@ -12,7 +12,7 @@ mod game;
 mod random;
 
 pub use afresh::check_afresh;
-pub use answers::{check_answers, latest_question, prediction_key};
+pub use answers::{Answers, check_answers, latest_question, prediction_key};
 pub use binary::{Memory, Process, condor, condor_output, json_lines, told_of_full_disks};
 pub use crowd::Crowd;
 pub use database::{Database, databases};

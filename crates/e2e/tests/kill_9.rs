@@ -34,6 +34,11 @@ impl Scale {
             pause: Duration::from_millis(setting("E2E_LONGEST_PAUSE_MS", 2000)),
         }
     }
+
+    /// True for more models than a machine may have time for: some then time out by no fault of theirs.
+    fn may_overload(self) -> bool {
+        self.models > 20
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,8 +87,9 @@ fn play(database: &Database, crowd: &Crowd, scale: Scale) -> Game {
     }
     game.score_the_rest();
     check(&game, &seen, scale, database.kind);
-    let checked = check_answers(&game, crowd, &predict_kills);
-    assert!(checked > 50, "{}: {checked} answers", database.kind);
+    let answers = check_answers(&game, crowd, &predict_kills);
+    assert!(answers.complete > 50, "{}: {answers:?}", database.kind);
+    assert!(scale.may_overload() || answers.timed_out == 0, "{}: {answers:?}", database.kind);
     game
 }
 
@@ -118,10 +124,12 @@ fn check(game: &Game, seen: &Seen, scale: Scale, kind: &str) {
                 // Fewer only where a kill came between them.
                 assert!((1..=scale.models).contains(&answers), "{kind}: a model has one outcome: {round}");
                 assert_eq!(scored, answers, "{kind}: every outcome has one score: {round}");
-                assert_eq!(round["failed"], 0, "{kind}: no model is at fault here: {round}");
+                let is_sound =
+                    if scale.may_overload() { round["failed"] == 0 } else { round["success"] == answers };
+                assert!(is_sound, "{kind}: no model is at fault here: {round}");
             }
             // On a machine that is too busy for its models.
-            "void" => {
+            "void" if scale.may_overload() => {
                 assert_eq!((&round["success"], scored), (&0.into(), 0), "{kind}: {round}");
             }
             "interrupted" => {
