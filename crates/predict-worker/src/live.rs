@@ -1,5 +1,6 @@
 //! The predict worker's life: one slot after the other on the clock.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How far back slots of a time when no predict worker ran are recorded as missed.
 const LONGEST_DOWNTIME: Span = Span::days(7);
 
+/// Between two looks for a pause.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 /// How long the last slot may still wait for its closes when it is time to stop: whoever leads next comes too late for it.
 const LAST_WAIT: Duration = Duration::from_millis(500);
 
@@ -35,7 +39,7 @@ pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
     let mut slot = worker.context.clock.now().ceil_to(interval);
     record_downtime(&worker, slot);
     tracing::info!(first_slot = %slot, models = worker.status().running_models(), "asking");
-    while sleep_until(&worker, slot, &shutdown).await {
+    while until_slot(&worker, slot, &shutdown).await {
         worker.adopt_changes(slot);
         tokio::select! {
             _ = async { tokio::join!(await_closes(&worker, slot), worker.look_for_pause()) } => {}
@@ -57,6 +61,22 @@ pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
         shutdown.run_until_cancelled(worker.recorder.end()).await;
     }
     worker.recorder.finish().await;
+}
+
+/// Waits for the slot; false when there will be none. Looks for a pause meanwhile: at the slot itself a database that is busy
+/// may take too long to tell.
+async fn until_slot(worker: &PredictWorker, slot: Timestamp, shutdown: &CancellationToken) -> bool {
+    tokio::select! {
+        is_due = sleep_until(worker, slot, shutdown) => is_due,
+        never = keep_looking_for_pause(worker) => match never {},
+    }
+}
+
+async fn keep_looking_for_pause(worker: &PredictWorker) -> Infallible {
+    loop {
+        worker.look_for_pause().await;
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
 }
 
 /// False when it is time to stop.

@@ -7,9 +7,8 @@ use storage::{AuditEntry, Store};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
-/// How long a look may take, while prices are taken in. A database that is away holds up one slot so long, and none after
-/// it: what was known last holds on.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a look may take. A database that is slow or away holds no slot up: what was known last holds on.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 pub struct PauseWatch {
     store: Arc<dyn Store>,
