@@ -20,12 +20,14 @@ struct InForce {
     bounds: Option<LiveBounds>,
     /// The worker, while it leads.
     worker: Option<Reloadable>,
+    /// They have changed since a worker began to start with them.
+    is_changed: bool,
 }
 
 impl Reins {
     /// Begins with these settings.
     pub fn new(config: Config, prices: Prices) -> Self {
-        Reins(Mutex::new(InForce { config, prices, bounds: None, worker: None }))
+        Reins(Mutex::new(InForce { config, prices, bounds: None, worker: None, is_changed: false }))
     }
 
     /// Puts settings in force: bounds at once, all else with the next slot.
@@ -40,6 +42,7 @@ impl Reins {
             bounds.set(cluster_config(config, &config.orchestrator.url).bounds());
         }
         in_force.config = config.clone();
+        in_force.is_changed = true;
         Ok(())
     }
 
@@ -62,14 +65,17 @@ impl Reins {
     ) -> Result<(PredictSettings, Arc<dyn PriceFeed>), ConfigError> {
         let in_force = &mut *self.lock();
         in_force.prices.await_also(&in_force.config, awaited);
+        in_force.is_changed = false;
         Ok((settings(&in_force.config)?, in_force.prices.of(&in_force.config)?))
     }
 
     /// This worker follows from now on. What changed while it started is told at once.
     pub fn leads(&self, worker: Reloadable) -> Result<(), ConfigError> {
         let in_force = &mut *self.lock();
-        let (settings, feed) = (settings(&in_force.config)?, in_force.prices.of(&in_force.config)?);
-        worker.change(Change { settings, feed });
+        if in_force.is_changed {
+            let (settings, feed) = (settings(&in_force.config)?, in_force.prices.of(&in_force.config)?);
+            worker.change(Change { settings, feed });
+        }
         in_force.worker = Some(worker);
         Ok(())
     }
