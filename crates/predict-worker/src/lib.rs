@@ -7,6 +7,7 @@
 //!
 //! [`PredictWorker`] does one instant at a time and is driven by [`run`] live, and by a replay with a simulated clock.
 
+mod elsewhere;
 mod faults;
 mod fleet;
 mod intake;
@@ -20,7 +21,7 @@ mod round;
 mod worker;
 
 pub use live::run;
-pub use outcome::{RefusedAnswer, check_answer};
+pub use outcome::{RefusedAnswer, check_answer, pack_answer};
 pub use recorder::{JournalFault, MISSED};
 pub use round::ClosedRound;
 pub use worker::{OpenRound, PredictWorker, StartError, Status};
