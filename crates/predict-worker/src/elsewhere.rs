@@ -80,7 +80,7 @@ mod tests {
         let all_at_work = Arc::new(std::sync::Barrier::new(cores));
         let works = (0..cores).map(|_| {
             let all_at_work = Arc::clone(&all_at_work);
-            elsewhere(move || drop(all_at_work.wait()))
+            elsewhere(move || all_at_work.wait().is_leader())
         });
         for done in futures::future::join_all(works).await {
             done.unwrap();
