@@ -3,8 +3,6 @@
 //! A small answer is let in. A larger one waits outside until the [budget](crate::budget) has room for all of it, and then
 //! has a stated time to be complete. An answer that nobody waits for any more is read to its end without being kept.
 
-use std::pin::pin;
-
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue};
@@ -63,7 +61,8 @@ impl Reception<'_> {
             self.rest().await?;
             return Ok(Answer { message: self.message.finish()?, room: Room::default() });
         }
-        let room = self.until_room(budget, announced).await?;
+        // What comes meanwhile waits where it is.
+        let room = budget.take(announced).await;
         self.message.make_room();
         match timeout(budget.patience, self.rest()).await {
             Ok(read) => read?,
@@ -75,20 +74,6 @@ impl Reception<'_> {
             }
         }
         Ok(Answer { message: self.message.finish()?, room })
-    }
-
-    /// Takes the little that comes meanwhile, so that it lies here in one piece.
-    async fn until_room(&mut self, budget: &Budget, bytes: usize) -> Result<Room, Fault> {
-        let mut room = pin!(budget.take(bytes));
-        loop {
-            tokio::select! {
-                biased;
-                room = &mut room => return Ok(room),
-                more = self.next() => if !more? {
-                    return Ok(Room::default());
-                }
-            }
-        }
     }
 
     /// Reads to the end, of which only the status is of interest.
@@ -157,7 +142,7 @@ struct IncomingMessage {
     /// How much has come after the header.
     received: usize,
     /// What has come after the header; nothing once it is not wanted.
-    kept: Option<BytesMut>,
+    kept: Option<Kept>,
     limit: usize,
 }
 
@@ -168,7 +153,7 @@ impl IncomingMessage {
             header_bytes: 0,
             announced: None,
             received: 0,
-            kept: Some(BytesMut::new()),
+            kept: Some(Kept::Pieces(Vec::new())),
             limit,
         }
     }
@@ -186,7 +171,7 @@ impl IncomingMessage {
             return Err(Fault::Malformed("the answer goes on after its message".to_owned()));
         }
         if let Some(kept) = &mut self.kept {
-            kept.extend_from_slice(&data);
+            kept.push(data);
         }
         Ok(())
     }
@@ -212,10 +197,10 @@ impl IncomingMessage {
         Ok(Some(announced))
     }
 
-    /// Makes room for what is still to come at once, so that it is not moved as it grows.
+    /// Makes room for all of it at once, so that it is not moved as it grows.
     fn make_room(&mut self) {
         if let (Some(announced), Some(kept)) = (self.announced, &mut self.kept) {
-            kept.reserve(announced - self.received);
+            kept.gather(announced);
         }
     }
 
@@ -225,9 +210,37 @@ impl IncomingMessage {
     }
 
     fn finish(&mut self) -> Result<Bytes, Fault> {
+        self.make_room();
         match self.kept.take() {
-            Some(kept) if self.announced == Some(kept.len()) => Ok(kept.freeze()),
+            Some(Kept::Whole(kept)) if self.announced == Some(kept.len()) => Ok(kept.freeze()),
             _ => Err(Fault::Malformed("the answer is cut off".to_owned())),
+        }
+    }
+}
+
+/// What has come of a message.
+#[derive(Debug, PartialEq)]
+enum Kept {
+    /// As it came: while the message waits for room, nothing is copied and nothing takes memory twice.
+    Pieces(Vec<Bytes>),
+    /// In one, with room for the rest.
+    Whole(BytesMut),
+}
+
+impl Kept {
+    fn push(&mut self, data: Bytes) {
+        match self {
+            Kept::Pieces(pieces) => pieces.push(data),
+            Kept::Whole(whole) => whole.extend_from_slice(&data),
+        }
+    }
+
+    /// Puts the pieces together, where there is room for so many bytes in all.
+    fn gather(&mut self, bytes: usize) {
+        if let Kept::Pieces(pieces) = self {
+            let mut whole = BytesMut::with_capacity(bytes);
+            pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+            *self = Kept::Whole(whole);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How long after the beginning of a round the models' answers are there, parsed and checked.
+//! How long after the beginning of a round the models' answers are there, checked and packed.
 //!
 //! ```text
 //! cargo run -p predict-worker --release --example latencies -- ws://127.0.0.1:9091/condor --rounds 20 --hanging 1
@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use domain::{Asset, Method, Question, Span, Stopwatch, Target, Timestamp};
 use model_client::{CallOutcome, Cluster, ClusterConfig, ClusterEvent, EncodedCall, EncodedSetup, ModelNode};
-use predict_worker::check_answer;
+use predict_worker::pack_answer;
 use protocol::{Value, method};
 use scoring::Limits;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -128,12 +128,12 @@ impl Ask {
         Ok(Ask { call, question, limits: Limits::default() })
     }
 
-    /// Asks one model and checks what it answers.
+    /// Asks one model, and checks and packs what it answers.
     async fn ask(&self, node: &ModelNode) -> Result<(), Fault> {
         match node.call(&self.call, PATIENCE).await {
             CallOutcome::Answered { value, room: _room, .. } => {
-                let checked = check_answer(value, &self.question, &self.limits).await;
-                checked.map(drop).map_err(|refused| refused.reason.into())
+                let packed = pack_answer(value, &self.question, &self.limits).await;
+                packed.map(drop).map_err(|refused| refused.reason.into())
             }
             fault => Err(format!("{}: {}", node.model_id(), fault.cause()).into()),
         }

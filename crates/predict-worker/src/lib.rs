@@ -10,6 +10,7 @@
 //!
 //! [`PredictWorker`] does one instant at a time and is driven by [`run`] live, and by a replay with a simulated clock.
 
+mod elsewhere;
 mod faults;
 mod fleet;
 mod intake;
@@ -28,7 +29,7 @@ mod worker;
 pub use leadership::{Candidate, LEASE, Leadership};
 pub use live::run;
 pub use lobby::Lobby;
-pub use outcome::{RefusedAnswer, check_answer};
+pub use outcome::{RefusedAnswer, check_answer, pack_answer};
 pub use recorder::{JournalFault, MISSED};
 pub use round::ClosedRound;
 pub use settings::{Change, PredictSettings, Reloadable};

@@ -1,16 +1,13 @@
 //! From what came over the wire to a prediction.
 
-use std::num::NonZero;
-use std::sync::LazyLock;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use domain::{AnswerBytes, DeploymentId, ModelId, Prediction, PredictionStatus, Question, Timestamp};
 use model_client::CallOutcome;
 use protocol::Value;
-use scoring::{Expected, Limits, pack_answer};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinError, spawn_blocking};
+use scoring::{Expected, Limits, Refusal, parse_answer};
+
+use crate::elsewhere::elsewhere;
 
 /// Answers above this are checked outside the runtime's threads: they may take more than a tenth of a millisecond.
 const CHECK_ELSEWHERE_BYTES: usize = 8 * 1024;
@@ -130,7 +127,7 @@ struct Answer {
 
 impl Answer {
     async fn check(self, value: Value, question: &Question, limits: &Limits) -> Prediction {
-        let (status, answer, reason, refused) = match check_answer(value, question, limits).await {
+        let (status, answer, reason, refused) = match pack_answer(value, question, limits).await {
             Ok(answer) => (PredictionStatus::Success, Some(answer), None, None),
             Err(RefusedAnswer { reason, text }) => {
                 (PredictionStatus::Failed, None, Some(printable(&reason)), Some(kept_part(&text)))
@@ -158,15 +155,38 @@ pub struct RefusedAnswer {
     pub text: String,
 }
 
-/// Checks what a model answered to `question`, as every answer is checked, and packs it when it is valid: of its text nothing
-/// is kept. A large one is checked away from the runtime's threads.
-pub async fn check_answer(
+/// Checks what a model answered to `question`, as every answer is checked. A large one is checked away from the runtime's
+/// threads.
+pub async fn check_answer(value: Value, question: &Question, limits: &Limits) -> Result<(), RefusedAnswer> {
+    read_answer(value, question, limits, |text, expected, limits| {
+        parse_answer(text, expected, limits).map(drop)
+    })
+    .await
+}
+
+/// [`check_answer`], and what is stored of a valid answer: of its text nothing is kept.
+pub async fn pack_answer(
     value: Value,
     question: &Question,
     limits: &Limits,
 ) -> Result<AnswerBytes, RefusedAnswer> {
+    read_answer(value, question, limits, |text, expected, limits| {
+        scoring::pack_answer(text, expected, limits).map(|(_, packed)| packed.into())
+    })
+    .await
+}
+
+/// What is made of a text.
+type Reader<T> = fn(&[u8], &Expected, &Limits) -> Result<T, Refusal>;
+
+async fn read_answer<T: Send + 'static>(
+    value: Value,
+    question: &Question,
+    limits: &Limits,
+    read: Reader<T>,
+) -> Result<T, RefusedAnswer> {
     match value {
-        Value::Json(text) => check_text(text, question, limits).await,
+        Value::Json(text) => read_text(text, question, limits, read).await,
         other => {
             let reason = format!("answered {}, expected JSON", kind(&other));
             Err(RefusedAnswer { reason, text: String::new() })
@@ -174,39 +194,26 @@ pub async fn check_answer(
     }
 }
 
-async fn check_text(
+async fn read_text<T: Send + 'static>(
     text: String,
     question: &Question,
     limits: &Limits,
-) -> Result<AnswerBytes, RefusedAnswer> {
+    read: Reader<T>,
+) -> Result<T, RefusedAnswer> {
     let expected = Expected::from(question);
     let limits = *limits;
     let is_small = text.len() <= CHECK_ELSEWHERE_BYTES;
-    let check = move || match pack_answer(text.as_bytes(), &expected, &limits) {
-        Ok((_, packed)) => Ok(packed.into()),
-        Err(refusal) => Err(RefusedAnswer { reason: refusal.to_string(), text }),
+    let check = move || {
+        let result = read(text.as_bytes(), &expected, &limits);
+        result.map_err(|refusal| RefusedAnswer { reason: refusal.to_string(), text })
     };
     if is_small {
         return check();
     }
-    elsewhere(check).await.unwrap_or_else(|error| {
-        let reason = format!("the check of the answer failed: {error}");
+    elsewhere(check).await.unwrap_or_else(|_| {
+        let reason = "the check of the answer failed: a fault of ours, see the log".to_owned();
         Err(RefusedAnswer { reason, text: String::new() })
     })
-}
-
-/// Does work outside the runtime's threads, on as many others as there are cores: a thousand answers that come at once are no
-/// reason for hundreds of threads.
-async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
-    static CORES: LazyLock<Semaphore> =
-        LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
-    // nobody closes the semaphore
-    let core = CORES.acquire().await.ok();
-    spawn_blocking(move || {
-        let _core = core;
-        work()
-    })
-    .await
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -26,7 +26,7 @@ pub const EXPLANATION: &str = "\
 Phases, in this order; in each round all models are called at once, and the next begins when all have an outcome:
   connect       from opening the WebSocket until every model of the first list is connected and its Setup has ended
   tick_minute   one minute's closes of all assets
-  predict       --rounds questions; each answer is parsed and checked as the predict worker does
+  predict       --rounds questions; each answer is parsed and checked as the predict worker does, and thrown away
   tick_history  made-up history of --tick-mb, a round for each part of at most 3 MB
 
 A line for each phase when it ends: ok, failed and timeout count calls and add up to models times rounds; wall times are

@@ -48,7 +48,7 @@ impl Action {
             Action::Ask(ask) => {
                 let (answer, _room) = answered(node.call(&ask.call, patience).await)?;
                 let checked = check_answer(answer, &ask.question, &ask.limits).await;
-                checked.map(drop).map_err(|refused| Fault::failed(refused.reason))
+                checked.map_err(|refused| Fault::failed(refused.reason))
             }
         }
     }

@@ -90,16 +90,23 @@ impl Decimals {
         let kind = if is_trimmed { TRIMMED_DECIMALS } else { DECIMALS };
         out.push(kind | if is_signed { SIGNED } else { 0 });
         out.push(self.power as u8);
+        let mut coding = whole;
         if is_trimmed {
             zeros_coding.write(&zeros, out);
-            self.mantissas = trimmed;
+            (self.mantissas, coding) = (trimmed, short);
         }
         if is_signed {
-            let signed = self.mantissas.iter().zip(values);
-            self.mantissas =
-                signed.map(|(mantissa, value)| mantissa << 1 | u64::from(value.is_sign_negative())).collect();
+            self.sign(values);
+            coding = Coding::of(&self.mantissas);
         }
-        Coding::of(&self.mantissas).write(&self.mantissas, out);
+        coding.write(&self.mantissas, out);
+    }
+
+    /// Makes the sign of each value the lowest bit of its mantissa.
+    fn sign(&mut self, values: &[f64]) {
+        for (mantissa, value) in self.mantissas.iter_mut().zip(values) {
+            *mantissa = *mantissa << 1 | u64::from(value.is_sign_negative());
+        }
     }
 
     /// How many zeros each mantissa ends with, and what is left without them.
