@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::errors::failed;
 use crate::partitions::{limit_waiting, partitions};
-use crate::rows::stored;
+use crate::rows::{self, stored};
 
 /// True of a round that is still to be scored or that resolved after `$needed_after`: nothing of it may go.
 macro_rules! is_needed {
@@ -21,7 +21,6 @@ pub(crate) use is_needed;
 #[derive(Debug, FromRow)]
 pub(crate) struct OldPartition {
     name: String,
-    bytes: i64,
     lower: Uuid,
     upper: Uuid,
 }
@@ -52,11 +51,17 @@ pub(crate) async fn old(
 }
 
 impl OldPartition {
-    /// What it holds.
+    /// What it holds: nothing when others have dropped it.
     pub(crate) async fn amount(&self, pool: &PgPool) -> Result<Amount> {
-        let sql = format!("SELECT count(*) FROM {}", self.name);
-        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await.map_err(failed)?;
-        Ok(Amount { rows: rows.unsigned_abs(), bytes: self.bytes.unsigned_abs() })
+        let sql = format!(
+            "SELECT count(*) AS rows, pg_total_relation_size($1::text::regclass) AS bytes FROM {}",
+            self.name
+        );
+        match sqlx::query(AssertSqlSafe(sql)).bind(&self.name).fetch_one(pool).await.map_err(failed) {
+            Ok(row) => rows::amount(&row),
+            Err(error) if has_code(&error, UNDEFINED_TABLE) => Ok(Amount::default()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Drops it, unless others use it, have dropped it, or need it by now.

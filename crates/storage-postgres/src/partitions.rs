@@ -29,10 +29,11 @@ const AHEAD: u32 = 2;
 /// Whoever makes a partition has this advisory lock until it is there; any number would do.
 const LOCK: i64 = 0x636f_6e64_6f72;
 
-/// The partitions of the table $1: name, bounds, and the size in bytes. The default one has no upper bound.
+/// The partitions of the table $1: name and bounds. No upper bound have the default one and one that is gone since the
+/// statement began: by what the system tables' rows hold it is still there, functions that open it answer NULL.
 macro_rules! partitions {
     () => {
-        "(SELECT c.oid::regclass::text AS name, pg_total_relation_size(c.oid) AS bytes,
+        "(SELECT format('%s.%I', c.relnamespace::regnamespace, c.relname) AS name,
                  coalesce(substring(bound FROM 'FROM \\(''([0-9a-f-]+)''\\)')::uuid,
                           '00000000-0000-0000-0000-000000000000') AS lower,
                  substring(bound FROM 'TO \\(''([0-9a-f-]+)''\\)')::uuid AS upper
