@@ -180,7 +180,8 @@ struct Stubborn {
 impl BuiltinModel for Stubborn {
     fn tick(&mut self, _: &Prices) -> Result<(), ModelError> {
         self.entered.send(()).unwrap();
-        self.leave.recv().unwrap();
+        // No built-in model blocks; this one says so to the runtime, as its thread may be the one that watches the sockets.
+        tokio::task::block_in_place(|| self.leave.recv()).unwrap();
         Ok(())
     }
     fn predict(&self, _: &Asset, _: Span, _: Span) -> Result<String, ModelError> {
