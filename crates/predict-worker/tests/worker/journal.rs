@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::switched_store::{Mode, SwitchedStore};
-use crate::world::{World, at, closed, good, of, witness};
+use crate::world::{Worker, World, at, closed, good, of, witness};
 
 /// Room for the tables and little more.
 const TINY: u64 = 160 * 1024;
@@ -22,6 +22,17 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
         }
     };
     soon(what, wait).await;
+}
+
+/// Plays rounds that the database does not take until the journal has no room for more; returns the next minute.
+async fn play_until_full(worker: &Worker) -> i64 {
+    let mut minute = 0;
+    while worker.status().journal_fault().is_none() {
+        closed(worker.open(minute).await).await;
+        minute += 2;
+        assert!(minute < 2000, "the journal never fills");
+    }
+    minute
 }
 
 /// A runtime of its own is a process that can be killed: whatever runs in it ends wherever it is.
@@ -156,13 +167,7 @@ async fn with_a_full_disk_rounds_go_on_while_the_database_can_be_reached_and_are
     let store = SwitchedStore::new(world.store.clone());
     let worker = world.worker_with(store.clone(), world.journal(TINY).await).await;
     store.switch(Mode::Away);
-    let mut minute = 0;
-    while worker.status().journal_fault().is_none() {
-        closed(worker.open(minute).await).await;
-        minute += 2;
-        assert!(minute < 2000, "the journal never fills");
-    }
-    let full_at = minute;
+    let full_at = play_until_full(&worker).await;
     for minute in [full_at, full_at + 2] {
         assert!(worker.open(minute).await.is_empty(), "neither takes the mark");
     }
@@ -190,12 +195,7 @@ async fn while_neither_journal_nor_database_takes_anything_no_answer_waits_in_me
     let store = SwitchedStore::new(world.store.clone());
     let worker = world.worker_with(store.clone(), world.journal(TINY).await).await;
     store.switch(Mode::Away);
-    let mut minute = 0;
-    while worker.status().journal_fault().is_none() {
-        closed(worker.open(minute).await).await;
-        minute += 2;
-        assert!(minute < 2000, "the journal never fills");
-    }
+    let mut minute = play_until_full(&worker).await;
     let questions = || model.methods().iter().filter(|method| *method == "predict").count();
     let (asked, waiting) = (questions(), worker.status().writes_in_memory());
     for _ in 0..50 {
