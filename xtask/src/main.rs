@@ -2,9 +2,13 @@
 //! starts by itself what the tests need.
 
 mod bench;
+mod contract;
+mod http;
 mod install;
+mod page;
 mod postgres;
 mod python;
+mod served;
 mod shell;
 mod simulate;
 mod soak;
@@ -25,12 +29,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run everything that has to pass: formatting, tidy, clippy, the tests against both databases, the Python checks
+    /// Run everything that has to pass: formatting, tidy, clippy, the tests against both databases, the Python checks, the HTTP interface against its document, the page in a browser
     Test(test::Options),
     /// Check what the compiler does not: dependency arrows, the one clock, leftovers, lints, migrations
     Tidy,
     /// Play many generated sequences of operations over simulated time, on both databases, and check the invariants
     Simulate(simulate::Options),
+    /// Hold the report worker against its OpenAPI document with many generated requests
+    Contract(contract::Options),
     /// Run a throw-away PostgreSQL, print its URL, and remove it on Ctrl-C
     Pg,
     /// Kill and starve the workers for long, under load
@@ -46,6 +52,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Tidy => tidy::run(repository()),
         Command::Simulate(options) => simulate::run(&options),
+        Command::Contract(options) => contract::run(&options),
         Command::Pg => postgres::run_in_foreground(),
         Command::Soak(soak) => soak::run(&soak),
         Command::Bench(benchmark) => bench::run(&benchmark),

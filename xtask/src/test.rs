@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use domain::Stopwatch;
 use throwaway_postgres::Durability;
 
-use crate::{postgres, python, repository, shell, tidy};
+use crate::{contract, page, postgres, python, repository, shell, tidy};
 
 #[derive(Args)]
 pub struct Options {
@@ -29,6 +29,10 @@ enum Phase {
     Tests,
     /// The independent check of scores, checked itself; interoperation with the Python of the field
     Python,
+    /// The HTTP interface against its OpenAPI document, by schemathesis, over a replay
+    Contract,
+    /// The web page in Chromium, over a replay
+    Page,
 }
 
 /// Runs the phases in order and ends with the first that fails.
@@ -57,6 +61,8 @@ fn run_phase(phase: Phase, options: &Options) -> Result<()> {
         }
         Phase::Tests => run_tests(options),
         Phase::Python => python::check(),
+        Phase::Contract => contract::check(),
+        Phase::Page => page::check(),
     }
 }
 

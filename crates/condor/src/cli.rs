@@ -81,6 +81,9 @@ pub enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at the sources of prices
+    #[command(subcommand)]
+    Feeds(FeedsCommand),
 }
 
 /// Which configuration and database.
@@ -101,7 +104,7 @@ pub struct WorkerArgs {
     #[command(flatten)]
     pub settings: SettingsArgs,
 
-    /// Serve /healthz and /readyz on this address [default: off]
+    /// Serve /healthz, /readyz and /metrics on this address [default: off]
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
 }
@@ -161,6 +164,10 @@ pub struct ReportArgs {
     /// Address and port of the page and the API [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
+
+    /// Serve /healthz, /readyz and /metrics on this address too, to whoever reaches it [default: off]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
 }
 
 /// `condor orchestrator`
@@ -721,6 +728,21 @@ pub enum ConfigCommand {
     Check {
         #[command(flatten)]
         settings: SettingsArgs,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `condor feeds`
+#[derive(Debug, Subcommand)]
+pub enum FeedsCommand {
+    /// Ask each source for each asset, and tell how fresh, how fast and how much in agreement its prices are
+    #[command(after_help = crate::commands::feeds::EXPLANATION)]
+    Check {
+        /// Configuration file [default: condor.toml, if there is one]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// Print one JSON object per line
         #[arg(long)]
         json: bool,

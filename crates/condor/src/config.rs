@@ -1,6 +1,8 @@
 //! Settings: `condor.toml`, then the environment, then flags. Unknown keys are errors.
 
 mod live;
+mod report;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -8,9 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::{
-    Asset, Clock, CrunchId, Schedule, ScheduleError, Schedules, Span, SystemClock, Timestamp, Weights,
-};
+use domain::{Asset, Clock, CrunchId, Schedule, ScheduleError, Schedules, Span, SystemClock, Weights};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Profile};
 use model_client::{CredentialsError, FileChecks, Security};
@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use storage::{Prunable, Retention, without_secrets};
 
 pub use live::{Reloaded, Worker};
+pub use report::ReportConfig;
+pub use sources::PriceSource;
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "condor.toml";
@@ -149,29 +151,10 @@ pub struct PricesConfig {
     pub history: Span,
     /// How long a question waits for the closes of its slot.
     pub open_grace: Span,
+    /// Prices of sources that differ by more than this share contradict each other.
+    pub max_deviation: f64,
     /// In order of preference.
     pub sources: Vec<PriceSource>,
-}
-
-/// `[[prices.sources]]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, tag = "kind", rename_all = "snake_case")]
-pub enum PriceSource {
-    /// Recorded prices: `ASSET-….csv` or `.csv.gz` in a folder.
-    Files {
-        /// The folder.
-        dir: PathBuf,
-        /// Moved forward by this much; whole weeks keep the days of the week.
-        #[serde(default)]
-        shift: Span,
-    },
-    /// A market made up from a seed.
-    Simulated {
-        /// The same seed gives the same prices.
-        seed: u64,
-        /// When the market opened.
-        origin: Timestamp,
-    },
 }
 
 /// `[scoring]`
@@ -202,14 +185,6 @@ pub struct ScoringConfig {
     pub threads: Option<NonZeroUsize>,
     /// The grids of the rule `crps_grid`.
     pub crps_grid: GridSettings,
-}
-
-/// `[report]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ReportConfig {
-    /// Address and port of the page and the API.
-    pub listen: String,
 }
 
 impl Default for Config {
@@ -304,6 +279,7 @@ impl Default for PricesConfig {
             interval: Span::minutes(1),
             history: Span::days(30),
             open_grace: predict_worker::PredictSettings::OPEN_GRACE,
+            max_deviation: 0.02,
             sources: vec![PriceSource::Simulated {
                 seed: 1,
                 origin: "2026-01-01T00:00:00Z".parse().unwrap_or_default(),
@@ -328,12 +304,6 @@ impl Default for ScoringConfig {
             threads: None,
             crps_grid: GridSettings::default(),
         }
-    }
-}
-
-impl Default for ReportConfig {
-    fn default() -> Self {
-        ReportConfig { listen: "127.0.0.1:8000".into() }
     }
 }
 
@@ -415,17 +385,6 @@ impl Config {
         Weights { assets: self.scoring.asset_weights.clone(), horizons: self.scoring.horizon_weights.clone() }
     }
 
-    /// The price source. One is supported.
-    pub fn price_source(&self) -> Result<&PriceSource, ConfigError> {
-        match self.prices.sources.as_slice() {
-            [source] => Ok(source),
-            sources => Err(ConfigError::Value {
-                key: "prices.sources",
-                fault: format!("there are {}: name exactly one [[prices.sources]]", sources.len()),
-            }),
-        }
-    }
-
     /// The scoring rule.
     pub fn rule(&self) -> Result<Arc<dyn Rule>, ConfigError> {
         let settings = RuleSettings { crps_grid: self.scoring.crps_grid.clone() };
@@ -474,13 +433,14 @@ impl Config {
             return invalid("database.answer_timeout", "it is zero: write a span such as \"60s\"");
         }
         self.schedules()?;
-        self.price_source()?;
+        self.prices.check_sources(&self.schedules()?.assets())?;
         self.check_security()?;
         self.check_predict()?;
         self.check_models()?;
         self.check_scoring()?;
         self.check_rule()?;
         self.check_asked()?;
+        self.report.check()?;
         self.check_retention()
     }
 
@@ -653,6 +613,7 @@ impl Loaded {
         let mut config = self.config.clone();
         config.scoring.max_price_age = Some(config.settlement().max_price_age);
         config.predict.journal = Some(config.journal());
+        config.prices.sources = config.prices.sources.into_iter().map(PriceSource::masked).collect();
         config.scoring.threads = config.scoring.threads.or(std::thread::available_parallelism().ok());
         if let Ok(value) = toml::Value::try_from(&config) {
             collect_leaves("", &value, &mut leaves);

@@ -4,7 +4,11 @@ mod admin;
 mod cli;
 mod commands;
 mod config;
+#[cfg(test)]
+mod described;
 mod open_files;
+mod presence;
+mod price_feed;
 mod reload;
 mod signals;
 mod store;
@@ -93,6 +97,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let done = shutdown.run_until_cancelled(commands::db::run(command)).await;
             done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
         }
+        Command::Feeds(command) => {
+            let done = shutdown.run_until_cancelled(commands::feeds::run(command)).await;
+            done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
+        }
         Command::Config(ConfigCommand::Check { settings, json }) => commands::config::check(&settings, json),
     }
 }
@@ -106,6 +114,7 @@ fn default_log_filter(command: &Command) -> String {
         Command::Eval { .. }
         | Command::Db(_)
         | Command::Config(_)
+        | Command::Feeds(_)
         | Command::Models(_)
         | Command::Round(_)
         | Command::Pause(_)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use storage::{PatientStore, StorageError, Store, without_secrets};
+use storage::{InterceptedStore, Patience, ReportStore, StorageError, Store, without_secrets};
 use storage_postgres::PostgresStore;
 use storage_sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StorageError> {
 }
 
 /// Opens a database for reading only.
-pub async fn open_read_only(url: &str) -> Result<Arc<dyn Store>, StorageError> {
+pub async fn open_read_only(url: &str) -> Result<Arc<dyn ReportStore>, StorageError> {
     match scheme(url)? {
         Scheme::Sqlite => Ok(Arc::new(SqliteStore::open_read_only(url).await?)),
         Scheme::Postgres => Ok(Arc::new(PostgresStore::open_read_only(url).await?)),
@@ -40,7 +40,10 @@ pub async fn open_for_worker(config: &DatabaseConfig, wait: &DatabaseWait) -> an
     let (store, scheme) = (open(&config.url).await?, scheme(&config.url)?);
     let store: Arc<dyn Store> = match scheme {
         Scheme::Sqlite => store,
-        Scheme::Postgres => Arc::new(PatientStore::new(store, config.answer_timeout.as_duration())),
+        Scheme::Postgres => {
+            let patience = Patience(config.answer_timeout.as_duration());
+            Arc::new(InterceptedStore::new(store, patience))
+        }
     };
     match wait_for_schema(store.as_ref(), wait).await {
         Err(StorageError::SchemaTooOld { found: 0, .. }) if scheme == Scheme::Sqlite => {

@@ -1,6 +1,6 @@
 //! A worker whose database is not there yet: it waits, and says so.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use domain::{Clock, Stopwatch, SystemClock, Timestamp};
 use serde_json::{Value, json};
@@ -51,14 +51,14 @@ impl DatabaseWait {
 pub struct Startup {
     /// Says whether it waits.
     pub wait: DatabaseWait,
-    running: OnceLock<Box<dyn Readiness>>,
+    running: OnceLock<Arc<dyn Readiness>>,
 }
 
 impl Startup {
     /// From now on `readiness` tells.
-    pub fn is_over(&self, readiness: impl Readiness + 'static) {
+    pub fn is_over(&self, readiness: Arc<dyn Readiness>) {
         // A worker starts once.
-        let _ = self.running.set(Box::new(readiness));
+        let _ = self.running.set(readiness);
     }
 }
 
@@ -71,6 +71,12 @@ impl Readiness for Startup {
         let fault = self.wait.lock();
         let waiting = fault.as_ref().map(|fault| json!({ "since": fault.since, "why": fault.why }));
         (false, json!({ "started": false, "waits_for_database": waiting }))
+    }
+
+    fn look(&self) {
+        if let Some(running) = self.running.get() {
+            running.look();
+        }
     }
 }
 
@@ -99,7 +105,7 @@ mod tests {
         assert_eq!(startup.check().await.1["waits_for_database"]["since"], since);
         startup.wait.end();
         assert!(startup.check().await.1["waits_for_database"].is_null());
-        startup.is_over(Well);
+        startup.is_over(Arc::new(Well));
         assert_eq!(startup.check().await, (true, json!({ "started": true })));
     }
 }

@@ -161,9 +161,10 @@ impl RoundId {
     }
 }
 
-/// What ids begin with.
+/// What ids begin with; from the year 10889 on they are all of one instant.
 fn slot_millis(performed_at: Timestamp) -> [u8; 6] {
-    let [_, _, millis @ ..] = (performed_at.timestamp_millis().max(0) as u64).to_be_bytes();
+    const LAST: i64 = (1 << 48) - 1;
+    let [_, _, millis @ ..] = performed_at.timestamp_millis().clamp(0, LAST).to_be_bytes();
     millis
 }
 
@@ -220,6 +221,7 @@ mod tests {
         assert!(id(at - Span::seconds(1)) < RoundId::first_at(at));
         assert!(RoundId::first_at(at) < id(at));
         assert!(RoundId::first_at(Timestamp::MIN_UTC) < id(Timestamp::MIN_UTC));
+        assert!(id(at) < RoundId::first_at(Timestamp::MAX_UTC));
     }
 
     #[test]

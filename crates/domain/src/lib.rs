@@ -4,6 +4,7 @@
 pub mod clock;
 mod history;
 mod ids;
+mod missed;
 mod model;
 mod price;
 mod ranking;
@@ -17,6 +18,7 @@ pub use history::{
     ModelNumber, RollUp, RollUpChanges, RolledHour, RolledModel, RolledRound, ScoreHistory, Sums,
 };
 pub use ids::{Asset, CrunchId, DeploymentId, InvalidId, ModelId, RoundId};
+pub use missed::MissedCause;
 pub use model::{Cruncher, Model};
 pub use price::{InvalidPrice, LedgerEntry, LedgerPosition, Price, PricePoint};
 pub use ranking::{Leaderboard, LeaderboardEntry, RankingGroup, Rescoring, rank, rank_by_window};
@@ -24,6 +26,6 @@ pub use round::{AnswerBytes, Prediction, PredictionStatus, Question, RoundState,
 pub use schedule::{Method, Schedule, ScheduleError, Schedules, Target};
 pub use time::{InvalidSpan, Span, Timestamp, TimestampExt};
 pub use window::{
-    ModelStanding, Parameter, ParameterStanding, PerWindow, ScoredPrediction, ScoredRound, Standings,
-    Weights, Window, WindowScore,
+    ModelStanding, Parameter, ParameterStanding, PerWindow, ScoredPrediction, ScoredRound, Selection,
+    Standings, Weights, Window, WindowScore, mean_over_parameters,
 };

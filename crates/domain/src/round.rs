@@ -169,6 +169,9 @@ impl Prediction {
     /// How much of a refused answer is kept.
     pub const MAX_REFUSED_BYTES: usize = 16 * 1024;
 
+    /// How the reason begins where an answer was too large to be read: by this it is told from an error of the model's own.
+    pub const TOO_LARGE: &str = "too large: ";
+
     /// An outcome without an answer.
     pub fn unanswered(
         model_id: ModelId,

@@ -5,7 +5,7 @@ use std::ops::{Add, Sub};
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instant in UTC, exact to the microsecond in storage.
@@ -21,6 +21,8 @@ pub trait TimestampExt: Sized {
     fn ceil_to(self, span: Span) -> Self;
     /// How long after `earlier` this instant is; zero when it is not later.
     fn since(self, earlier: Self) -> Duration;
+    /// As JSON and people read it everywhere: RFC 3339 with `Z`, and as many digits below the second as it needs.
+    fn to_utc_string(self) -> String;
 }
 
 impl TimestampExt for Timestamp {
@@ -41,6 +43,10 @@ impl TimestampExt for Timestamp {
 
     fn since(self, earlier: Self) -> Duration {
         (self - earlier).to_std().unwrap_or(Duration::ZERO)
+    }
+
+    fn to_utc_string(self) -> String {
+        self.to_rfc3339_opts(SecondsFormat::AutoSi, true)
     }
 }
 
@@ -183,6 +189,13 @@ impl<'de> Deserialize<'de> for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instants_are_written_with_a_z_and_no_digits_that_say_nothing() {
+        for text in ["2025-05-20T00:02:00Z", "2025-05-20T00:02:00.125Z", "2025-05-20T00:02:00.000001Z"] {
+            assert_eq!(text.parse::<Timestamp>().unwrap().to_utc_string(), text);
+        }
+    }
 
     #[test]
     fn spans_are_read_and_written_alike() {

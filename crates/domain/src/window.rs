@@ -43,7 +43,7 @@ pub struct PerWindow<T> {
 }
 
 impl<T> PerWindow<T> {
-    /// One value from each window.
+    /// One value from each window, the shortest first.
     pub fn from_fn(mut value: impl FnMut(Window) -> T) -> Self {
         PerWindow {
             recent: value(Window::Recent),
@@ -95,6 +95,38 @@ pub struct Parameter {
     pub horizon: Span,
 }
 
+/// Some of the parameters: those of an asset, those of a horizon, or the one of both; all where neither is given.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Selection {
+    /// About this asset.
+    pub asset: Option<Asset>,
+    /// Over this horizon.
+    pub horizon: Option<Span>,
+}
+
+impl Selection {
+    /// True when no parameter is left out.
+    pub fn is_all(&self) -> bool {
+        *self == Selection::default()
+    }
+
+    /// How much a parameter counts in the mean over these; `None` for one that is not among them. What all of them have in
+    /// common weighs nothing: within one horizon only the assets' weights count.
+    pub fn weight(&self, parameter: &Parameter, weights: &Weights) -> Option<f64> {
+        let of_asset = match &self.asset {
+            None => weights.of_asset(&parameter.asset),
+            Some(asset) if *asset == parameter.asset => 1.0,
+            Some(_) => return None,
+        };
+        let of_horizon = match self.horizon {
+            None => weights.of_horizon(parameter.horizon),
+            Some(horizon) if horizon == parameter.horizon => 1.0,
+            Some(_) => return None,
+        };
+        Some(of_asset * of_horizon)
+    }
+}
+
 /// A model's means for one asset and horizon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ParameterStanding {
@@ -119,12 +151,14 @@ pub struct ModelStanding {
 }
 
 impl ModelStanding {
-    /// The means over the assets of one horizon, weighted by asset alone; `full` as over all parameters.
-    pub fn over_assets(&self, horizon: Span, weights: &Weights) -> PerWindow<WindowScore> {
+    /// The means over some of the parameters; `full` as over all.
+    pub fn over(&self, selection: &Selection, weights: &Weights) -> PerWindow<WindowScore> {
         PerWindow::from_fn(|window| {
-            let parameters = self.parameters.iter().filter(|s| s.parameter.horizon == horizon);
-            let scores = parameters.map(|s| (weights.of_asset(&s.parameter.asset), s.windows.get(window)));
-            WindowScore { full: self.windows.get(window).full, ..mean_over_parameters(scores) }
+            let chosen = self.parameters.iter().filter_map(|standing| {
+                let weight = selection.weight(&standing.parameter, weights)?;
+                Some((weight, standing.windows.get(window)))
+            });
+            WindowScore { full: self.windows.get(window).full, ..mean_over_parameters(chosen) }
         })
     }
 }
@@ -136,6 +170,20 @@ pub struct Standings {
     pub as_of: Timestamp,
     /// In the order of model ids.
     pub models: Vec<ModelStanding>,
+}
+
+impl Standings {
+    /// The means over some of the parameters, in the place of those over all: of the models with a prediction in them.
+    pub fn over(&self, selection: &Selection, weights: &Weights) -> Standings {
+        let models = self.models.iter().map(|model| ModelStanding {
+            model_id: model.model_id.clone(),
+            first_scored_at: model.first_scored_at,
+            windows: model.over(selection, weights),
+            parameters: Vec::new(),
+        });
+        let models = models.filter(|model| model.windows.anchor.predictions > 0).collect();
+        Standings { as_of: self.as_of, models }
+    }
 }
 
 /// How much each asset and horizon counts in the mean over parameters; 1 unless set.
@@ -152,13 +200,17 @@ pub struct Weights {
 impl Weights {
     /// The product of the asset's and the horizon's weight.
     pub fn of(&self, parameter: &Parameter) -> f64 {
-        let horizon = self.horizons.get(&parameter.horizon).copied().unwrap_or(1.0);
-        self.of_asset(&parameter.asset) * horizon
+        self.of_asset(&parameter.asset) * self.of_horizon(parameter.horizon)
     }
 
     /// The asset's weight.
     pub fn of_asset(&self, asset: &Asset) -> f64 {
         self.assets.get(asset).copied().unwrap_or(1.0)
+    }
+
+    /// The horizon's weight.
+    pub fn of_horizon(&self, horizon: Span) -> f64 {
+        self.horizons.get(&horizon).copied().unwrap_or(1.0)
     }
 }
 
@@ -189,7 +241,7 @@ pub struct ScoredRound {
 }
 
 /// The weighted mean over the parameters in which the model was in the field of at least one round. `full` is left false.
-pub(crate) fn mean_over_parameters<'a>(scores: impl Iterator<Item = (f64, &'a WindowScore)>) -> WindowScore {
+pub fn mean_over_parameters<'a>(scores: impl Iterator<Item = (f64, &'a WindowScore)>) -> WindowScore {
     let mut mean = WindowScore::default();
     let (mut score, mut score_weight, mut raw, mut raw_weight) = (0.0, 0.0, 0.0, 0.0);
     for (weight, window) in scores.filter(|(_, window)| window.predictions > 0) {

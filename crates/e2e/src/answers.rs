@@ -6,64 +6,58 @@ use std::time::Duration;
 
 use domain::{Timestamp, TimestampExt};
 use serde_json::Value;
-use testkit::Answered;
 
-use crate::{Crowd, Game};
+use crate::{Crowd, Game, Question};
 
 /// An answer that was complete so long before a kill, or a deadline, is not lost.
 const JOURNALED_AFTER: Duration = Duration::from_millis(100);
 
-/// Answers that were complete in time, to a worker that lived for 100 ms after.
-#[derive(Debug, Clone, Copy)]
-pub struct Answers {
-    /// All of them.
-    pub complete: usize,
-    /// Those that the worker timed out all the same: it had no time to read them, on a machine that is too busy.
-    pub timed_out: usize,
-}
-
-/// Every answer in time to a worker that lived for 100 ms after it is stored, once. The worker was killed within each of the
-/// ranges.
-pub fn check_answers(game: &Game, crowd: &Crowd, kills: &[Range<Timestamp>]) -> Answers {
-    let ids = game.round_ids();
+/// Every answer in time to a worker that lived for 100 ms after it is stored, once; returns how many there were. The worker was
+/// killed within each of the ranges.
+pub fn check_answers(game: &Game, crowd: &Crowd, kills: &[Range<Timestamp>]) -> usize {
+    let rounds = game.rounds_by_slot();
     let mut stored = BTreeMap::new();
     for row in game.export("predictions") {
-        let twice = stored.insert(prediction_key(&row), row["status"].clone());
-        assert!(twice.is_none(), "stored twice: {row}");
+        let (key, status) = (prediction_key(&row), row["status"].clone());
+        assert!(stored.insert(key, status).is_none(), "stored twice: {row}");
     }
-    let (mut answers, mut late, mut lost) = (0, 0, Vec::new());
-    for (model, answered) in crowd.answers() {
-        if !counts(&answered, kills) {
+    let (mut complete, mut lost) = (0, Vec::new());
+    for (model, question) in crowd.questions() {
+        if !counts(&question, kills) {
             continue;
         }
-        answers += 1;
-        let id = &ids[&(Game::asset_of(&answered), Game::slot_of(&answered))];
-        match stored.get(&format!("{id}/{model}")).and_then(Value::as_str) {
-            Some("SUCCESS") => {}
-            Some("TIMEOUT") => late += 1,
-            _ => lost.push((model, answered)),
+        complete += 1;
+        let round = rounds.get(&(question.asset.clone(), question.slot));
+        let round = round.unwrap_or_else(|| panic!("asked, and not on record: {question:?}"));
+        let key = format!("{}/{model}", round["round_id"].as_str().unwrap());
+        let status = stored.get(&key).and_then(Value::as_str);
+        if status != Some("SUCCESS") {
+            lost.push(format!("{key}: {status:?}, {question:?}, {round}"));
         }
     }
     println!(
-        "{answers} answers were complete 100 ms before a kill: {} are lost, {late} were timed out",
+        "{complete} answers were complete 100 ms before a kill or the deadline: {} are lost",
         lost.len()
     );
-    assert!(lost.is_empty(), "killed at {kills:?}: {lost:?}");
-    Answers { complete: answers, timed_out: late }
+    assert!(lost.is_empty(), "killed at {kills:?}: {lost:#?}");
+    complete
 }
 
-/// True for an answer in time, unless the worker was killed meanwhile or too soon after.
-fn counts(answered: &Answered, kills: &[Range<Timestamp>]) -> bool {
+/// True for an answer in time, unless the worker that asked was killed before or too soon after.
+fn counts(question: &Question, kills: &[Range<Timestamp>]) -> bool {
     let was_killed =
-        |kill: &Range<Timestamp>| answered.asked_at < kill.end && answered.at + JOURNALED_AFTER > kill.start;
-    let deadline = Game::slot_of(answered) + Game::CALL_TIMEOUT;
-    answered.at + JOURNALED_AFTER < deadline && !kills.iter().any(was_killed)
+        |kill: &Range<Timestamp>| question.set_up_at < kill.end && question.at + JOURNALED_AFTER > kill.start;
+    question.at + JOURNALED_AFTER < deadline(question) && !kills.iter().any(was_killed)
+}
+
+fn deadline(question: &Question) -> Timestamp {
+    question.slot + Game::CALL_TIMEOUT
 }
 
 /// How long after its slot the last question of all came to its model.
 pub fn latest_question(crowd: &Crowd) -> Duration {
-    let late = |(_, answered): &(&str, Answered)| answered.asked_at.since(Game::slot_of(answered));
-    crowd.answers().iter().map(late).max().unwrap_or_default()
+    let late = |(_, question): &(&str, Question)| question.asked_at.since(question.slot);
+    crowd.questions().iter().map(late).max().unwrap_or_default()
 }
 
 /// Which prediction a row is about.

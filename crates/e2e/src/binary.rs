@@ -13,16 +13,17 @@ use nix::unistd::Pid;
 
 use crate::eventually;
 
-/// The binary, built once for each test program.
+/// The binary, built once for each test program and as that was: with optimisations or without.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let build = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--workspace", "--bin", "condor"])
-            .status()
-            .unwrap();
-        assert!(build.success(), "cargo build --workspace --bin condor failed");
-        // target/debug/deps/TEST → target/debug/condor
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--workspace", "--bin", "condor"]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success(), "cargo build --workspace --bin condor failed");
+        // target/PROFILE/deps/TEST → target/PROFILE/condor
         let test = std::env::current_exe().unwrap();
         test.parent().and_then(Path::parent).unwrap().join("condor")
     })

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use testkit::{Answered, Behaviour, FakeModel, FakeOrchestrator};
+use testkit::{Behaviour, FakeModel, FakeOrchestrator};
+
+use crate::{Question, questions};
 
 /// Long enough that many a kill hits a round in flight without any answer.
 const QUICKEST: Duration = Duration::from_millis(500);
@@ -38,14 +40,9 @@ impl Crowd {
         self.orchestrator.url()
     }
 
-    /// Every answer to a question so far, and which model gave it.
-    pub fn answers(&self) -> Vec<(&str, Answered)> {
-        let mut answers = Vec::new();
-        for (id, model) in &self.models {
-            let answered = model.answered().into_iter();
-            let to_questions = answered.filter(|answered| answered.call.method == protocol::method::PREDICT);
-            answers.extend(to_questions.map(|answered| (id.as_str(), answered)));
-        }
-        answers
+    /// Every question that was answered so far, and by which model.
+    pub fn questions(&self) -> Vec<(&str, Question)> {
+        let by_model = self.models.iter().map(|(id, model)| (id.as_str(), questions(model)));
+        by_model.flat_map(|(id, questions)| questions.into_iter().map(move |it| (id, it))).collect()
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use domain::{Clock, Span, SystemClock, Timestamp, TimestampExt};
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::Answered;
 
 use crate::{Process, condor, condor_output, json_lines};
 
@@ -57,6 +56,11 @@ impl Game {
         self.folder.path()
     }
 
+    /// The predict worker's journal.
+    pub fn journal(&self) -> PathBuf {
+        self.folder.path().join("journal.db")
+    }
+
     /// The address of its database.
     pub fn database(&self) -> &str {
         &self.database
@@ -95,12 +99,11 @@ impl Game {
         condor_output(["score", "--once", "--config", self.config_text()]);
     }
 
-    /// The id of each round on record by its asset and slot.
-    pub fn round_ids(&self) -> BTreeMap<(String, Timestamp), String> {
-        let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
-        let slot_and_id =
-            |round: &Value| ((text(round, "asset"), instant(round, "performed_at")), text(round, "round_id"));
-        self.export("rounds").iter().map(slot_and_id).collect()
+    /// Each round on record by its asset and slot.
+    pub fn rounds_by_slot(&self) -> BTreeMap<(String, Timestamp), Value> {
+        let slot =
+            |round: &Value| (round["asset"].as_str().unwrap().to_owned(), instant(round, "performed_at"));
+        self.export("rounds").into_iter().map(|round| (slot(&round), round)).collect()
     }
 
     /// Between the first and the last slot on record each slot of each asset is there once.
@@ -113,18 +116,10 @@ impl Game {
         }
     }
 
-    /// The asset that a question was about.
-    pub fn asset_of(answered: &Answered) -> String {
-        match &answered.call.arguments[0] {
-            protocol::Value::String(asset) => asset.clone(),
-            other => panic!("no asset: {other:?}"),
-        }
-    }
-
-    /// The slot of a question: the assets are asked every two seconds, the second one a second after the first.
-    pub fn slot_of(answered: &Answered) -> Timestamp {
-        let phase = Span::seconds(if Self::asset_of(answered) == Self::ASSETS[0] { 0 } else { 1 });
-        (answered.asked_at - phase).floor_to(Span::seconds(2)) + phase
+    /// The newest slot of an asset up to `at`: the assets are asked every two seconds, the second one a second after the first.
+    pub fn slot_by(asset: &str, at: Timestamp) -> Timestamp {
+        let phase = Span::seconds(if asset == Self::ASSETS[0] { 0 } else { 1 });
+        (at - phase).floor_to(Span::seconds(2)) + phase
     }
 
     /// The instant of the newest price in the ledger.
@@ -151,7 +146,7 @@ impl Game {
             join_grace = "3s"
             [prices]
             interval = "1s"
-            history = "10m"
+            history = "2m"
             open_grace = "1s"
             [[prices.sources]]
             kind = "files"
@@ -166,7 +161,7 @@ impl Game {
             "#,
             database = self.database,
             patience = Self::ANSWER_TIMEOUT,
-            journal = self.folder.path().join("journal.db").display(),
+            journal = self.journal().display(),
             timeout = Self::CALL_TIMEOUT,
             prices = self.prices().display(),
         )

@@ -6,17 +6,23 @@
 mod afresh;
 mod answers;
 mod binary;
+mod busy_disk;
 mod crowd;
 mod database;
+mod diary;
 mod game;
+mod port;
 mod random;
 
 pub use afresh::check_afresh;
-pub use answers::{Answers, check_answers, latest_question, prediction_key};
+pub use answers::{check_answers, latest_question, prediction_key};
 pub use binary::{Memory, Process, condor, condor_output, json_lines, told_of_full_disks};
+pub use busy_disk::BusyDisk;
 pub use crowd::Crowd;
 pub use database::{Database, databases};
+pub use diary::{Question, questions};
 pub use game::{Game, instant};
+pub use port::free_port;
 pub use random::Random;
 
 use std::str::FromStr;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::{Clock, SystemClock};
 use e2e::{Game, databases, instant};
 use serde_json::Value;
 use testkit::{Behaviour, FakeModel, FakeOrchestrator};
@@ -46,16 +47,20 @@ async fn bad_models_never_touch_the_others() {
     }
 }
 
-/// Runs the game for a while and gives each closed round with its predictions.
+/// Runs the game for a while and gives each round that had its whole time, with its predictions.
 fn play(database: &str, orchestrator_url: &str) -> Vec<(Value, BTreeMap<String, Value>)> {
     let base = orchestrator_url.trim_end_matches("/condor");
     let game = Game::new(tempfile::tempdir().unwrap(), database, base);
     let predict = game.start("predict");
     std::thread::sleep(Duration::from_secs(20));
+    // A worker that is told to stop puts no more questions: who was busy until then has no part in the rounds in flight.
+    let stopped = SystemClock.now();
     assert!(predict.terminate(Duration::from_secs(20)).success());
     let predictions = game.export("predictions");
-    let closed = game.export("rounds").into_iter().filter(|round| round["state"] == "closed");
-    closed
+    let had_its_time = |round: &Value| instant(round, "performed_at") + Game::CALL_TIMEOUT < stopped;
+    let rounds = game.export("rounds").into_iter();
+    rounds
+        .filter(|round| round["state"] == "closed" && had_its_time(round))
         .map(|round| {
             let of_round =
                 predictions.iter().filter(|prediction| prediction["round_id"] == round["round_id"]);

@@ -23,6 +23,7 @@ fn every_command_explains_itself() {
         "probe",
         "db",
         "config",
+        "feeds",
     ];
     let overview = condor_output(["--help"]);
     for command in commands {

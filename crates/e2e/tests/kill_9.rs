@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use domain::{Clock, SystemClock};
 use e2e::{
-    Crowd, Database, Game, Process, Random, check_afresh, check_answers, databases, instant, prediction_key,
-    setting,
+    BusyDisk, Crowd, Database, Game, Process, Random, check_afresh, check_answers, databases, instant,
+    prediction_key, setting,
 };
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ impl Scale {
         }
     }
 
-    /// True for more models than a machine may have time for: some then time out by no fault of theirs.
+    /// True for more models than a machine may have time for: some are asked so late then that they time out.
     fn may_overload(self) -> bool {
         self.models > 20
     }
@@ -61,6 +61,7 @@ fn play(database: &Database, crowd: &Crowd, scale: Scale) -> Game {
         }
         worker => game.start(worker),
     };
+    let _busy_disk = setting("E2E_BUSY_DISK", false).then(|| BusyDisk::start(game.folder()));
     let mut workers: Vec<Process> = WORKERS.iter().map(|worker| start(worker)).collect();
     let mut seen = Seen::default();
     let mut predict_kills = Vec::new();
@@ -88,8 +89,7 @@ fn play(database: &Database, crowd: &Crowd, scale: Scale) -> Game {
     game.score_the_rest();
     check(&game, &seen, scale, database.kind);
     let answers = check_answers(&game, crowd, &predict_kills);
-    assert!(answers.complete > 50, "{}: {answers:?}", database.kind);
-    assert!(scale.may_overload() || answers.timed_out == 0, "{}: {answers:?}", database.kind);
+    assert!(answers > 50, "{}: {answers}", database.kind);
     game
 }
 

@@ -6,14 +6,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use domain::{Clock, Span, SystemClock, Timestamp, TimestampExt};
-use e2e::{Database, Game, Process, condor, databases, eventually, instant};
-use testkit::{Answered, Behaviour, FakeModel, FakeOrchestrator};
+use domain::{Clock, SystemClock, Timestamp, TimestampExt};
+use e2e::{Database, Game, Process, condor, databases, eventually, instant, questions, setting};
+use testkit::{Behaviour, FakeModel, FakeOrchestrator};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-const TAKEOVERS: usize = 20;
-const MODELS: [&str; 3] = ["one", "two", "three"];
 const PATIENT: Duration = Duration::from_secs(30);
 
 /// From a kill to the first question of the next leader.
@@ -29,7 +27,7 @@ const IS_DEPOSED: &str = "another predict worker leads by now";
 /// Models, and who announces them.
 struct Fleet {
     orchestrator: FakeOrchestrator,
-    models: Vec<FakeModel>,
+    models: BTreeMap<String, FakeModel>,
 }
 
 /// What a model was asked: about which asset, in which slot.
@@ -40,26 +38,21 @@ impl Fleet {
         let density = r#"{"type": "builtin", "name": "norm", "params": {"loc": 0.0, "scale": 0.001}}"#;
         let answer = format!("[{}]", [density; 4].join(", "));
         let orchestrator = FakeOrchestrator::start().await;
-        let mut models = Vec::new();
-        for _ in MODELS {
+        let mut models = BTreeMap::new();
+        for number in 0..setting("E2E_MODELS", 3) {
             let thinking = Duration::from_millis(100);
-            models.push(FakeModel::start(Behaviour::answer_late(thinking, answer.as_str())).await);
+            let model = FakeModel::start(Behaviour::answer_late(thinking, answer.as_str())).await;
+            models.insert(format!("model-{number:03}"), model);
         }
-        orchestrator.announce(
-            MODELS.iter().zip(&models).map(|(name, model)| model.running(name, &format!("start-of-{name}"))),
-        );
+        let running = |(id, model): (&String, &FakeModel)| model.running(id, &format!("start-of-{id}"));
+        orchestrator.announce(models.iter().map(running));
         Fleet { orchestrator, models }
-    }
-
-    /// The questions that a model has answered.
-    fn questions(model: &FakeModel) -> Vec<Answered> {
-        model.answered().into_iter().filter(|answered| answered.call.method == "predict").collect()
     }
 
     /// When the first model was asked first after `at`.
     fn first_question_after(&self, at: Timestamp) -> Timestamp {
         eventually("a question", PATIENT, || {
-            Self::questions(&self.models[0]).iter().map(|it| it.asked_at).find(|asked| *asked > at)
+            questions(&self.models["model-000"]).iter().map(|it| it.asked_at).find(|asked| *asked > at)
         })
     }
 
@@ -67,28 +60,21 @@ impl Fleet {
     fn times_asked(&self) -> Vec<BTreeMap<Slot, usize>> {
         let count = |model| {
             let mut times = BTreeMap::new();
-            Self::questions(model).iter().for_each(|it| *times.entry(slot_of(it)).or_default() += 1);
+            for question in questions(model) {
+                *times.entry((question.asset, question.slot)).or_default() += 1;
+            }
             times
         };
-        self.models.iter().map(count).collect()
+        self.models.values().map(count).collect()
     }
 
     fn check_nothing_was_asked_twice(&self) {
-        for (name, times) in MODELS.iter().zip(self.times_asked()) {
+        for (name, times) in self.models.keys().zip(self.times_asked()) {
             assert!(!times.is_empty());
             let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
             assert!(twice.is_empty(), "{name} was asked again: {twice:?}");
         }
     }
-}
-
-/// The assets are asked every two seconds, the second one a second after the first.
-fn slot_of(answered: &Answered) -> Slot {
-    let protocol::Value::String(asset) = &answered.call.arguments[0] else {
-        panic!("no asset: {answered:?}")
-    };
-    let phase = Span::seconds(if asset == Game::ASSETS[0] { 0 } else { 1 });
-    (asset.clone(), (answered.asked_at - phase).floor_to(Span::seconds(2)) + phase)
 }
 
 /// A predict worker with a journal of its own.
@@ -150,10 +136,10 @@ fn play_takeovers(database: &str, fleet: &Fleet) {
     let mut leader = began;
     let mut standby = Worker::start(&game, "right", database);
     let mut takeovers = Vec::new();
-    for number in 0..TAKEOVERS {
+    for number in 0..setting("E2E_TAKEOVERS", 20) {
         standby.says(STANDS_BY, 0);
         // At another place between two slots each time.
-        std::thread::sleep(Duration::from_millis(1000 + 370 * number as u64 % 1000));
+        std::thread::sleep(Duration::from_millis(1000 + 370 * number % 1000));
         let is_kill = number % 2 == 0;
         let takeover = take_over(is_kill, &mut leader, &standby, fleet);
         println!("{takeover:?}");
@@ -308,9 +294,9 @@ fn check_contested(game: &Game, fleet: &Fleet, cut_at: Timestamp) {
         // The leader that is cut off went on: no slot was missed.
         assert_eq!(round["state"], "closed", "{round}");
         let models = &outcomes[round["round_id"].as_str().unwrap()];
-        let expected: BTreeSet<&str> = MODELS.into();
-        assert_eq!(models.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected, "{round}");
-        assert_eq!(models.len(), MODELS.len(), "one outcome of each: {round}");
+        let expected: BTreeSet<&String> = fleet.models.keys().collect();
+        assert_eq!(models.iter().collect::<BTreeSet<_>>(), expected, "{round}");
+        assert_eq!(models.len(), expected.len(), "one outcome of each: {round}");
     }
     println!("{contested} rounds were asked by both");
     assert!(contested >= 3);

@@ -7,12 +7,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use domain::{Clock, Span, SystemClock};
 use e2e::{
-    Crowd, Game, Process, check_afresh, check_answers, condor, databases, eventually, latest_question,
-    setting, told_of_full_disks,
+    Crowd, Game, Process, check_afresh, check_answers, condor, databases, eventually, instant,
+    latest_question, setting, told_of_full_disks,
 };
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use testkit::{Line, Proxy};
 use throwaway_postgres::{Durability, Server};
 use tokio::task::block_in_place;
@@ -20,6 +21,8 @@ use tokio::time::sleep;
 
 /// How long most outages last.
 const OUTAGE: Duration = Duration::from_secs(6);
+/// How long after the journal is free again slots may still be missed.
+const AFTERMATH: Span = Span::seconds(2);
 /// How long it takes until all is stored that waited.
 const RECOVERY: Duration = Duration::from_secs(180);
 /// What waits for the database waits on disk: an outage takes no more memory than this.
@@ -83,10 +86,7 @@ async fn a_full_disk_is_told_loudly_and_costs_no_answer() {
         let mut place = Place::start(&database.url).await;
         place.predict.fill_disk(true);
         sleep(OUTAGE).await;
-        let fault = place.readiness()["details"]["journal_fault"].clone();
-        let fault = fault.as_str().unwrap_or_else(|| panic!("{}: no fault", database.kind));
-        assert!(fault.starts_with("the journal cannot be written: ") && fault.contains("since"), "{fault}");
-        assert_eq!(place.count_logged("THE JOURNAL CANNOT BE WRITTEN"), 1, "{}", database.kind);
+        place.check_journal_fault();
         place.predict.fill_disk(false);
         place.recover().await;
         assert_eq!(place.count_logged("the journal can be written again"), 1, "{}", database.kind);
@@ -95,6 +95,35 @@ async fn a_full_disk_is_told_loudly_and_costs_no_answer() {
             .check_nothing_lost(|round| {
                 let reason = round["reason"].as_str().unwrap();
                 assert!(can_be_missed && reason.starts_with("the journal cannot be written"), "{round}");
+            })
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_somebody_holds_up_may_cost_slots_and_says_why_but_costs_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    for database in databases(folder.path(), "held_journal").await {
+        let mut place = Place::start(&database.url).await;
+        let mut holder = SqliteConnection::connect(place.game.journal().to_str().unwrap()).await.unwrap();
+        sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut holder).await.unwrap();
+        sleep(OUTAGE).await;
+        place.check_journal_fault();
+        sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+        let released_at = SystemClock.now();
+        place.recover().await;
+        assert_eq!(place.count_logged("the journal can be written again"), 1, "{}", database.kind);
+        let rounds = place.game.export("rounds");
+        let mut afterwards =
+            rounds.iter().filter(|round| instant(round, "performed_at") > released_at + AFTERMATH).peekable();
+        assert!(
+            afterwards.peek().is_some() && afterwards.all(|round| round["state"] != "missed"),
+            "{rounds:?}"
+        );
+        place
+            .check_nothing_lost(|round| {
+                let reason = round["reason"].as_str().unwrap();
+                assert!(reason.starts_with("the journal cannot be written"), "{round}");
             })
             .await;
     }
@@ -155,18 +184,32 @@ impl Place {
         self.score.check_runs();
     }
 
+    /// The journal cannot be written, which is told, and once.
+    fn check_journal_fault(&self) {
+        let fault = self.readiness()["details"]["journal_fault"].clone();
+        let fault = fault.as_str().unwrap_or_else(|| panic!("{}: no fault", self.game.database()));
+        assert!(fault.starts_with("the journal cannot be written: ") && fault.contains("since"), "{fault}");
+        assert_eq!(self.count_logged("THE JOURNAL CANNOT BE WRITTEN"), 1, "{}", self.game.database());
+        assert!(self.asked("/metrics").lines().any(|line| line == "condor_predict_journal_fault 1.0"));
+    }
+
     fn count_logged(&self, words: &str) -> usize {
         self.predict.log().iter().filter(|line| line.contains(words)).count()
     }
 
     /// What `/readyz` of the predict worker says.
     fn readiness(&self) -> Value {
+        serde_json::from_str(&self.asked("/readyz")).unwrap()
+    }
+
+    /// What the predict worker's admin interface answers.
+    fn asked(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.admin).unwrap();
-        write!(stream, "GET /readyz HTTP/1.0\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap()
+        body.to_owned()
     }
 
     /// Stops the workers and looks at what they have stored; `missed` judges slots that were not asked since the first was.
@@ -185,7 +228,7 @@ impl Place {
                     "scored" => {}
                     // On a machine that is too busy for its models.
                     "void" => assert_eq!(round["success"], 0, "{round}"),
-                    "closed" => assert!(e2e::instant(round, "resolves_at") > newest, "{round}"),
+                    "closed" => assert!(instant(round, "resolves_at") > newest, "{round}"),
                     "missed" => missed(round),
                     state => panic!("no round ends as {state}: {round}"),
                 }
@@ -194,7 +237,7 @@ impl Place {
             println!("{} rounds; the last question came {late:?} after its slot", rounds.len());
             assert!(late < Game::CALL_TIMEOUT.as_duration(), "{late:?}");
             let answers = check_answers(&game, &crowd, &[]);
-            assert!(answers.complete > 50 && answers.timed_out * 10 < answers.complete, "{answers:?}");
+            assert!(answers > 50, "{answers}");
         });
         check_afresh(&game).await;
     }

@@ -2,23 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "test code: a failure is to end the test")]
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use e2e::{Process, condor, condor_output, eventually, json_lines};
+use e2e::{Process, condor, condor_output, eventually, free_port, json_lines};
 use serde_json::Value;
 
 /// Builds are slow here: the warm-up is a day, which fills the recent window.
 const WARM_UP: &str = "1d";
-
-/// A port that nobody listens on and that the system gives to nobody: those are above 32768 on Linux, and the nodes of other
-/// tests take them all the time. No port is given out twice.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + (std::process::id() % 1_000 * 10) as u16;
-    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
-    ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
-}
 
 fn up(folder: &Path, port: u16, more: &[&str]) -> Process {
     let [port, orchestrator, deploy] = [port, free_port(), free_port()].map(|port| port.to_string());
@@ -64,7 +54,8 @@ fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
         let is_live = |round: &&Value| round["success"] == 3 && round["closed_at"] != round["performed_at"];
         rounds.iter().rev().find(is_live).cloned()
     });
-    change_settings_under(&process, folder.path(), &database);
+    every_worker_is_listed(port);
+    change_settings_under(&process, folder.path());
     let log = process.log().join("\n");
     assert!(!log.contains("cannot be heard"), "the predict worker waits for the orchestrator: {log}");
     let before = total().unwrap();
@@ -78,8 +69,24 @@ fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
     assert!(again.terminate(Duration::from_secs(90)).success());
 }
 
+/// What the page says of the machinery.
+fn every_worker_is_listed(port: u16) {
+    let states = eventually("three workers at work", Duration::from_secs(30), || {
+        let system = get(port, "/api/v1/system")?;
+        let workers = system["workers"].as_array().unwrap();
+        let state = |worker: &Value| format!("{} {} {}", worker["role"], worker["state"], worker["alive"]);
+        Some(workers.iter().map(state).collect::<Vec<_>>()).filter(|states| states.len() == 3)
+    });
+    let expected = [
+        "\"predict\" \"leading\" true",
+        "\"score\" \"scoring and ranking\" true",
+        "\"report\" \"answering\" true",
+    ];
+    assert_eq!(states, expected);
+}
+
 /// A SIGHUP for all is one for each worker; a file that cannot be read is told of once and reaches none.
-fn change_settings_under(process: &Process, folder: &Path, database: &str) {
+fn change_settings_under(process: &Process, folder: &Path) {
     let file = folder.join("data/condor.toml");
     let settings = std::fs::read_to_string(&file).unwrap();
     let lines_with = |words: &str| process.log().iter().filter(|line| line.contains(words)).count();
@@ -90,13 +97,15 @@ fn change_settings_under(process: &Process, folder: &Path, database: &str) {
     let changes = "[models]\nmax_consecutive_failures = 3\n[scoring]\nasset_weights = { BTC = 2.0 }\n";
     std::fs::write(&file, format!("{settings}\n{changes}")).unwrap();
     process.hang_up();
-    let audit = || condor_output(["audit", "--database", database]);
+    let config = file.display().to_string();
+    let audit = || condor_output(["audit", "--config", &config]);
     let on_record = eventually("both changes on record", patience, || {
         Some(audit()).filter(|text| text.lines().count() == 2)
     });
     for change in ["models.max_consecutive_failures: from 10 to 3", "scoring.asset_weights: from {} to"] {
         assert!(on_record.contains(change), "{on_record}");
     }
+    assert!(!on_record.contains("+00:00"), "instants end with Z, as everywhere: {on_record}");
     assert_eq!(lines_with("no_such_key"), 1, "one process says it");
 }
 

@@ -11,7 +11,7 @@ use domain::{Asset, Price, PricePoint, Span, Timestamp, TimestampExt};
 use flate2::read::MultiGzDecoder;
 
 use crate::error::LineFault;
-use crate::{FeedError, PriceFeed};
+use crate::{Close, FeedError, PriceFeed, Wanted};
 
 const NAME: &str = "recorded";
 const HEADER: &str = "timestamp,price";
@@ -120,21 +120,18 @@ impl RecordedPrices {
 
 #[async_trait]
 impl PriceFeed for RecordedPrices {
-    async fn closes(
-        &self,
-        asset: &Asset,
-        after: Timestamp,
-        up_to: Timestamp,
-    ) -> Result<Vec<PricePoint>, FeedError> {
+    async fn closes(&self, wanted: Wanted<'_>) -> Result<Vec<Close>, FeedError> {
+        let Wanted { asset, after, up_to, .. } = wanted;
         let points = self.closes.get(asset).ok_or_else(|| FeedError::UnknownAsset {
             asset: asset.clone(),
-            feed: NAME,
+            feed: NAME.into(),
             known: self.assets().cloned().collect(),
         })?;
         let count_up_to =
             |instant: Timestamp| points.partition_point(|point| point.at + self.shift <= instant);
         let range = count_up_to(after)..count_up_to(up_to).max(count_up_to(after));
-        Ok(points[range].iter().map(|point| PricePoint { at: point.at + self.shift, ..*point }).collect())
+        let shifted = points[range].iter().map(|point| PricePoint { at: point.at + self.shift, ..*point });
+        Ok(Close::all_of(&NAME.into(), shifted))
     }
 
     fn name(&self) -> &str {
@@ -300,8 +297,9 @@ mod tests {
     }
 
     async fn all(prices: &RecordedPrices, name: &str) -> Vec<(i64, f64)> {
-        let closes = prices.closes(&asset(name), Timestamp::MIN_UTC, Timestamp::MAX_UTC).await.unwrap();
-        closes.iter().map(|point| (point.at.timestamp(), point.price.value())).collect()
+        let closes =
+            prices.closes(Wanted::new(&asset(name), Timestamp::MIN_UTC, Timestamp::MAX_UTC)).await.unwrap();
+        closes.iter().map(|close| (close.point.at.timestamp(), close.point.price.value())).collect()
     }
 
     #[tokio::test]
@@ -324,10 +322,15 @@ mod tests {
         let prices = load(&dir, &["BTC"]).unwrap().shifted_by(WEEK);
         let week = i64::from(WEEK.as_secs());
         let instant = |seconds| Timestamp::from_unix_seconds(week + seconds).unwrap();
-        let closes = prices.closes(&asset("BTC"), instant(60), instant(180)).await.unwrap();
-        assert_eq!(closes.iter().map(|p| p.at).collect::<Vec<_>>(), [instant(120), instant(180)]);
-        assert!(prices.closes(&asset("BTC"), instant(180), instant(60)).await.unwrap().is_empty());
-        let error = prices.closes(&asset("ETH"), instant(0), instant(60)).await.unwrap_err();
+        let closes = prices.closes(Wanted::new(&asset("BTC"), instant(60), instant(180))).await.unwrap();
+        assert_eq!(
+            closes.iter().map(|close| close.point.at).collect::<Vec<_>>(),
+            [instant(120), instant(180)]
+        );
+        assert!(
+            prices.closes(Wanted::new(&asset("BTC"), instant(180), instant(60))).await.unwrap().is_empty()
+        );
+        let error = prices.closes(Wanted::new(&asset("ETH"), instant(0), instant(60))).await.unwrap_err();
         assert_eq!(error.to_string(), "the recorded prices have no ETH: choose among BTC");
     }
 

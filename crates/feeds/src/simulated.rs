@@ -16,7 +16,7 @@ use domain::{Asset, Price, PricePoint, Span, Timestamp, TimestampExt};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::{FeedError, PriceFeed};
+use crate::{Close, FeedError, PriceFeed, Wanted};
 
 const NAME: &str = "simulated";
 const INTERVAL: Span = Span::minutes(1);
@@ -103,14 +103,10 @@ impl SimulatedMarket {
 
 #[async_trait]
 impl PriceFeed for SimulatedMarket {
-    async fn closes(
-        &self,
-        asset: &Asset,
-        after: Timestamp,
-        up_to: Timestamp,
-    ) -> Result<Vec<PricePoint>, FeedError> {
+    async fn closes(&self, wanted: Wanted<'_>) -> Result<Vec<Close>, FeedError> {
+        let Wanted { asset, after, up_to, .. } = wanted;
         let place = self.assets.iter().position(|known| known == asset).ok_or_else(|| {
-            FeedError::UnknownAsset { asset: asset.clone(), feed: NAME, known: self.assets.clone() }
+            FeedError::UnknownAsset { asset: asset.clone(), feed: NAME.into(), known: self.assets.clone() }
         })?;
         let end = self.origin + LIFE;
         if up_to > end {
@@ -125,7 +121,7 @@ impl PriceFeed for SimulatedMarket {
         let closes = path.assets[place].closes[first..=last].iter();
         let instants = (first..).map(|index| self.origin + INTERVAL.times(index as u32));
         let point = |(at, &close)| Price::new(close).ok().map(|price| PricePoint { at, price });
-        Ok(instants.zip(closes).filter_map(point).collect())
+        Ok(Close::all_of(&NAME.into(), instants.zip(closes).filter_map(point)))
     }
 
     fn name(&self) -> &str {
@@ -299,10 +295,10 @@ mod tests {
     async fn closes(market: &SimulatedMarket, name: &str, from: u32, to: u32) -> Vec<f64> {
         let after = market.origin + Span::minutes(from) - Span::seconds(1);
         let points = market
-            .closes(&Asset::new(name).unwrap(), after, market.origin + Span::minutes(to))
+            .closes(Wanted::new(&Asset::new(name).unwrap(), after, market.origin + Span::minutes(to)))
             .await
             .unwrap();
-        points.iter().map(|point| point.price.value()).collect()
+        points.iter().map(|close| close.point.price.value()).collect()
     }
 
     fn log_returns(closes: &[f64]) -> Vec<f64> {
@@ -326,23 +322,30 @@ mod tests {
         let market = SimulatedMarket::new(1, origin() + Span::seconds(59), &assets(&["BTC"]));
         let btc = Asset::new("BTC").unwrap();
         let up_to = origin() + Span::seconds(179);
-        let points = market.closes(&btc, origin() - Span::days(1), up_to).await.unwrap();
+        let points = market.closes(Wanted::new(&btc, origin() - Span::days(1), up_to)).await.unwrap();
         let expected = [0, 1, 2].map(|minute| origin() + Span::minutes(minute));
-        assert_eq!(points.iter().map(|point| point.at).collect::<Vec<_>>(), expected);
-        assert!(market.closes(&btc, up_to, up_to + Span::seconds(0)).await.unwrap().is_empty());
+        assert_eq!(points.iter().map(|close| close.point.at).collect::<Vec<_>>(), expected);
+        assert!(market.closes(Wanted::new(&btc, up_to, up_to + Span::seconds(0))).await.unwrap().is_empty());
         assert!(
-            market.closes(&btc, origin() - Span::days(2), origin() - Span::days(1)).await.unwrap().is_empty()
+            market
+                .closes(Wanted::new(&btc, origin() - Span::days(2), origin() - Span::days(1)))
+                .await
+                .unwrap()
+                .is_empty()
         );
-        assert_eq!(market.closes(&btc, origin(), origin() + Span::minutes(1)).await.unwrap().len(), 1);
+        assert_eq!(
+            market.closes(Wanted::new(&btc, origin(), origin() + Span::minutes(1))).await.unwrap().len(),
+            1
+        );
     }
 
     #[tokio::test]
     async fn what_the_market_does_not_have_is_refused_in_words() {
         let market = market(1, &["BTC", "ETH"]);
         let [btc, doge] = ["BTC", "DOGE"].map(|name| Asset::new(name).unwrap());
-        let error = market.closes(&doge, origin(), origin()).await.unwrap_err();
+        let error = market.closes(Wanted::new(&doge, origin(), origin())).await.unwrap_err();
         assert_eq!(error.to_string(), "the simulated prices have no DOGE: choose among BTC, ETH");
-        let error = market.closes(&btc, origin(), Timestamp::MAX_UTC).await.unwrap_err();
+        let error = market.closes(Wanted::new(&btc, origin(), Timestamp::MAX_UTC)).await.unwrap_err();
         assert!(error.to_string().contains("start it again from a later origin"), "{error}");
     }
 

@@ -4,11 +4,15 @@
 
 mod stall;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,10 +29,24 @@ pub struct Limits {
     pub connections: usize,
     /// A connection is closed when a request's head is not complete this long after it could begin.
     pub head: Duration,
+    /// The size of a request's line and headers together, in bytes; what is larger is answered with 431. Whatever it is, a path
+    /// with its query has 65,534 bytes at most.
+    pub head_bytes: usize,
     /// A connection is closed when its peer reads nothing for so long.
     pub stall: Duration,
     /// What requests in progress get when the server stops.
     pub drain: Duration,
+}
+
+impl Limits {
+    /// For an operator and a few probes.
+    pub const FOR_OPERATORS: Limits = Limits {
+        connections: 64,
+        head: Duration::from_secs(20),
+        head_bytes: 32 * 1024,
+        stall: Duration::from_secs(20),
+        drain: Duration::from_secs(1),
+    };
 }
 
 impl Default for Limits {
@@ -36,17 +54,19 @@ impl Default for Limits {
         Limits {
             connections: 4096,
             head: Duration::from_secs(20),
+            head_bytes: 32 * 1024,
             stall: Duration::from_secs(20),
             drain: Duration::from_secs(5),
         }
     }
 }
 
-/// A request's line and headers together.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
-
 /// After a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The address that a request came from; with every request, as an extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
 
 /// Decides who is served, before anything that they send is read.
 pub trait Door: Clone + Send + Sync + 'static {
@@ -127,12 +147,20 @@ impl Connection {
         if let Err(error) = self.stream.set_nodelay(true) {
             tracing::debug!(%error, "{name}: cannot set TCP_NODELAY: {error}");
         }
+        let peer = self.stream.peer_addr().map(|address| Peer(address.ip())).ok();
+        let router = TowerToHyperService::new(self.router);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            router.call(request)
+        });
         let io = TokioIo::new(StallGuard::new(self.stream, self.limits.stall));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.head)
-            .max_header_size(MAX_HEAD_BYTES)
-            .serve_connection(io, TowerToHyperService::new(self.router));
+            .max_header_size(self.limits.head_bytes)
+            .serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -171,6 +199,7 @@ mod tests {
     async fn start_behind(door: impl Door, limits: Limits) -> Server {
         let router = Router::new()
             .route("/", get(|| async { "hello" }))
+            .route("/peer", get(|peer: axum::Extension<Peer>| async move { peer.0.0.to_string() }))
             .route("/hang", get(std::future::pending::<&'static str>));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -196,11 +225,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn requests_say_where_they_come_from() {
+        let server = start(Limits::default()).await;
+        let answer = exchange(&server, "GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.ends_with("127.0.0.1"), "{answer}");
+    }
+
+    #[tokio::test]
     async fn a_client_with_an_endless_head_is_refused() {
         let server = start(Limits { head: LONG, stall: LONG, drain: LONG, ..Limits::default() }).await;
-        let head = format!("GET / HTTP/1.1\r\nx-long: {}\r\n\r\n", "x".repeat(MAX_HEAD_BYTES));
+        let head = format!("GET / HTTP/1.1\r\nx-long: {}\r\n\r\n", "x".repeat(Limits::default().head_bytes));
         let answer = exchange(&server, &head).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_path_may_be_as_long_as_the_head_allows_up_to_64_kilobytes() {
+        let large = Limits { head_bytes: 96 * 1024, ..Limits::default() };
+        for (limits, length, status) in
+            [(Limits::default(), 40_000, "431"), (large, 65_000, "200"), (large, 66_000, "414")]
+        {
+            let server = start(limits).await;
+            let path = "x".repeat(length);
+            let answer =
+                exchange(&server, &format!("GET /?{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
+                    .await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{length}: {answer}");
+        }
     }
 
     #[tokio::test]
@@ -231,7 +282,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_is_served_beyond_the_number_of_connections_until_one_of_them_ends() {
-        let limits = Limits { connections: 1, head: LONG, stall: LONG, drain: LONG };
+        let limits = Limits { connections: 1, head: LONG, stall: LONG, drain: LONG, ..Limits::default() };
         let server = start(limits).await;
         let mut first = TcpStream::connect(server.address).await.unwrap();
         first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();

@@ -1,16 +1,19 @@
 //! The predict worker's journal: everything that it has to store goes here first, and from here in order into the
 //! database. So nothing that was committed is lost in a kill, and nothing waits in memory while the database is away.
 //!
-//! It is an SQLite file of its own. What is committed survives a kill and a power cut at any time: each transaction is synced,
-//! which costs milliseconds (docs/benchmarks.md), and what arrives meanwhile shares the next one. Its size is bounded; a journal at its bound fails as one on a full disk does. Pages that
-//! become free are used again, and given back when there are many.
+//! It is an SQLite file of its own. What is committed survives a kill at any time. The disk gets it at once too, but nobody waits
+//! for that: a power cut costs what was committed while the last sync was under way, milliseconds or what a busy disk makes of
+//! them. The file's size is bounded; a journal at its bound fails as one on a full disk does. Pages that become free are used
+//! again, and given back when there are many.
 
 mod error;
 mod open;
 mod record;
+mod syncer;
 mod writer;
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::{Prediction, RoundId, Timestamp};
@@ -22,7 +25,8 @@ use uuid::Uuid;
 pub use error::{JournalError, Result};
 pub use open::{DEFAULT_MAX_BYTES, Owner};
 pub use record::{Entry, Record, Seq};
-use writer::Writer;
+use syncer::Syncer;
+use writer::{Turn, Writer};
 
 /// How many outcomes one statement inserts at most.
 const ROWS_PER_STATEMENT: usize = 1000;
@@ -35,9 +39,11 @@ const SPARE_PAGES: i64 = 16_384;
 pub struct Journal(Arc<Inner>);
 
 struct Inner {
-    writer: Writer,
+    writer: Arc<Writer>,
+    syncer: Syncer,
     /// Reads do not hold up writes.
     reader: Mutex<SqliteConnection>,
+    path: PathBuf,
     _lock: File,
 }
 
@@ -50,6 +56,7 @@ impl Journal {
         records: &[&Record],
         outcomes: &[(RoundId, &Prediction)],
     ) -> Result<Vec<Seq>> {
+        self.0.syncer.check()?;
         let mut transaction = self.0.writer.begin().await?;
         for outcomes in outcomes.chunks(ROWS_PER_STATEMENT) {
             insert_outcomes(&mut transaction, outcomes).await?;
@@ -63,7 +70,7 @@ impl Journal {
                 .await?;
             places.push(Seq(inserted.last_insert_rowid()));
         }
-        transaction.finish().await?;
+        self.finish(transaction).await?;
         Ok(places)
     }
 
@@ -110,7 +117,7 @@ impl Journal {
         for round in rounds {
             delete_outcomes(&mut transaction, *round).await?;
         }
-        transaction.finish().await
+        self.finish(transaction).await
     }
 
     /// Sets a record aside that the database refuses for good; with a closed round goes what `round` holds.
@@ -125,14 +132,14 @@ impl Journal {
         if let Some(round) = round {
             set_outcomes_aside(&mut transaction, round, why).await?;
         }
-        transaction.finish().await
+        self.finish(transaction).await
     }
 
     /// Sets the outcomes of a round aside that cannot be stored.
     pub async fn set_round_aside(&self, round: RoundId, why: &str) -> Result<()> {
         let mut transaction = self.0.writer.begin().await?;
         set_outcomes_aside(&mut transaction, round, why).await?;
-        transaction.finish().await
+        self.finish(transaction).await
     }
 
     /// Notes under which lease records are written from now on.
@@ -140,7 +147,7 @@ impl Journal {
         let mut transaction = self.0.writer.begin().await?;
         sqlx::query("DELETE FROM lease").execute(&mut *transaction).await?;
         sqlx::query("INSERT INTO lease (token) VALUES (?1)").bind(token).execute(&mut *transaction).await?;
-        transaction.finish().await
+        self.finish(transaction).await
     }
 
     /// The lease that was noted last; `None` in the journal of a worker that needed none.
@@ -156,6 +163,18 @@ impl Journal {
         Ok(count.unsigned_abs())
     }
 
+    /// What its files take of the disk, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        let files = [self.0.path.clone(), open::beside(&self.0.path, "-wal")];
+        files.iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+
+    async fn finish(&self, turn: Turn<'_>) -> Result<()> {
+        turn.finish().await?;
+        self.0.syncer.note_committed();
+        Ok(())
+    }
+
     /// Gives the room of an outage back once it is over.
     pub async fn give_room_back(&self) -> Result<()> {
         let mut writer = self.0.writer.turn().await?;
@@ -164,7 +183,7 @@ impl Journal {
             // In parts, so that no outcome waits long for its turn.
             sqlx::query("PRAGMA incremental_vacuum(2048)").fetch_all(&mut *writer).await?;
         }
-        writer.finish().await
+        self.finish(writer).await
     }
 }
 

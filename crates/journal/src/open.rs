@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::Mutex;
 
+use crate::syncer::{Care, Syncer};
 use crate::writer::Writer;
 use crate::{Inner, Journal, JournalError, Result};
 
@@ -22,8 +23,9 @@ const VERSION: i64 = 1;
 
 const PAGE_BYTES: u64 = 4096;
 
-/// Somebody who looks into the file may hold it up for so long.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Somebody who writes to the file by hand may hold it up for so long. Short, so that a slot can still be asked when its mark has
+/// to go into the database instead.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Rows that a connection reads ahead; with less, its thread and the reader wake each other all the time.
 const ROWS_AHEAD: usize = 1000;
@@ -41,6 +43,10 @@ impl Journal {
     /// Opens the journal at `path` for `owner`; makes the file and its folder when they are missing. Refused while
     /// another process has it, and when it holds records of another owner. It grows to `max_bytes` at most.
     pub async fn open(path: &Path, owner: &Owner, max_bytes: u64) -> Result<Self> {
+        Self::open_with(path, owner, max_bytes, Care::default()).await
+    }
+
+    pub(crate) async fn open_with(path: &Path, owner: &Owner, max_bytes: u64, care: Care) -> Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder)
                 .map_err(|source| JournalError::NoFile { path: folder.to_owned(), source })?;
@@ -53,17 +59,16 @@ impl Journal {
         take_over(path, &mut writer, owner).await?;
         let reader =
             options(path, max_bytes).row_buffer_size(ROWS_AHEAD).connect().await.map_err(not_opened)?;
-        let (writer, reader) = (Writer::new(options(path, max_bytes), writer), Mutex::new(reader));
-        Ok(Journal(Arc::new(Inner { writer, reader, _lock: lock })))
+        let (writer, reader) = (Arc::new(Writer::new(options(path, max_bytes), writer)), Mutex::new(reader));
+        let syncer = Syncer::start(open_log(path)?, care, Arc::clone(&writer));
+        Ok(Journal(Arc::new(Inner { writer, syncer, reader, path: path.to_owned(), _lock: lock })))
     }
 }
 
 /// The operating system takes the lock back when the process ends. It has a file of its own: SQLite locks parts of the
 /// journal itself.
 fn lock(path: &Path) -> Result<File> {
-    let mut name = OsString::from(path);
-    name.push(".lock");
-    let lock_path = PathBuf::from(name);
+    let lock_path = beside(path, ".lock");
     let no_file = |source| JournalError::NoFile { path: lock_path.clone(), source };
     let file = File::create(&lock_path).map_err(no_file)?;
     match file.try_lock() {
@@ -73,6 +78,18 @@ fn lock(path: &Path) -> Result<File> {
     }
 }
 
+/// The write-ahead log, to sync it: it stays the same file while there is a connection, and SQLite holds no lock on it.
+fn open_log(path: &Path) -> Result<File> {
+    let path = beside(path, "-wal");
+    File::open(&path).map_err(|source| JournalError::NoFile { path, source })
+}
+
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
 fn options(path: &Path, max_bytes: u64) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -80,9 +97,11 @@ fn options(path: &Path, max_bytes: u64) -> SqliteConnectOptions {
         .busy_timeout(PATIENCE)
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        // The syncer brings to the disk what is committed, and shortens the log.
+        .synchronous(SqliteSynchronous::Normal)
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("journal_size_limit", "0")
         .pragma("max_page_count", (max_bytes / PAGE_BYTES).max(1).to_string())
-        .pragma("journal_size_limit", "67108864")
 }
 
 async fn check_version(path: &Path, connection: &mut SqliteConnection) -> Result<()> {

@@ -20,6 +20,11 @@ impl Writer {
         Writer { options, connection: Mutex::new(Some(connection)) }
     }
 
+    /// How a connection to the same file is made.
+    pub fn options(&self) -> &SqliteConnectOptions {
+        &self.options
+    }
+
     /// Waits for its turn to run statements that are transactions of their own.
     pub async fn turn(&self) -> Result<Turn<'_>> {
         let mut slot = self.connection.lock().await;

@@ -191,6 +191,7 @@ async fn the_room_of_an_outage_is_given_back() {
     for _ in 0..10 {
         journal.append(at(0), &[], &[(id, &long)]).await.unwrap();
     }
+    assert!(journal.size_bytes() > 100_000_000, "{}", journal.size_bytes());
     journal.remove(Seq(0), &[id]).await.unwrap();
     for _ in 0..20 {
         journal.give_room_back().await.unwrap();

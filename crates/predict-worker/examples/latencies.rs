@@ -5,8 +5,9 @@
 //! ```
 //!
 //! In each round all models are asked at once. A round ends when all have answered but `--hanging` of them; those are asked
-//! again in the next round, as a worker does it. It prints the 99th percentile of each round over those that answered, as
-//! JSON. Use it on test fleets: it takes each model's one call.
+//! again in the next round, as a worker does it. It prints the 99th percentile of each round over those that answered, and
+//! when the last answer was there, as JSON. With `--unread` answers are thrown away as they come: what is left is what models
+//! and wire take. Use it on test fleets: it takes each model's one call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +22,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
-
-const HORIZON: Span = Span::hours(24);
-const STEP: Span = Span::minutes(5);
 
 /// Longer than any measurement takes: what hangs shall hang.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -41,6 +39,15 @@ struct Options {
     /// How many models are known never to answer
     #[arg(long, value_name = "N", default_value_t = 0)]
     hanging: usize,
+    /// Seconds that are forecast
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    horizon: u32,
+    /// Seconds between the densities of an answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    step: u32,
+    /// Throw answers away instead of checking and packing them
+    #[arg(long)]
+    unread: bool,
 }
 
 /// What every model is asked.
@@ -48,6 +55,7 @@ struct Ask {
     call: EncodedCall,
     question: Question,
     limits: Limits,
+    is_unread: bool,
 }
 
 #[tokio::main]
@@ -59,14 +67,20 @@ async fn main() -> Result<(), Fault> {
     let (cluster, mut events) = Cluster::start(config);
     let nodes = listed(&mut events).await?;
     set_up(&nodes).await?;
-    let ask = Arc::new(Ask::a_day_ahead(crunch_id)?);
+    let ask = Arc::new(Ask::new(crunch_id, &options)?);
     let answering = nodes.len().saturating_sub(options.hanging);
-    let mut percentiles = Vec::new();
+    let (mut percentiles, mut lasts) = (Vec::new(), Vec::new());
     for _ in 0..WARM_UP + options.rounds {
         let latencies = round(&nodes, &ask, answering).await?;
+        lasts.extend(latencies.last().map(|last| last.as_secs_f64() * 1e3));
         percentiles.push(percentile_99(latencies).ok_or("no model answers")?.as_secs_f64() * 1e3);
     }
-    println!("{}", serde_json::json!({ "models": nodes.len(), "p99_ms": percentiles[WARM_UP..] }));
+    let line = serde_json::json!({
+        "models": nodes.len(),
+        "p99_ms": percentiles[WARM_UP..],
+        "last_ms": lasts[WARM_UP..],
+    });
+    println!("{line}");
     cluster.shutdown().await;
     Ok(())
 }
@@ -117,20 +131,22 @@ async fn round(nodes: &[Arc<ModelNode>], ask: &Arc<Ask>, answering: usize) -> Re
 }
 
 impl Ask {
-    fn a_day_ahead(crunch_id: &str) -> Result<Self, Fault> {
+    fn new(crunch_id: &str, options: &Options) -> Result<Self, Fault> {
         let asset = Asset::new("BTC")?;
+        let (horizon, step) = (Span::seconds(options.horizon), Span::seconds(options.step));
         let seconds = |span: Span| Value::Int(i64::from(span.as_secs()));
-        let arguments = [Value::String(asset.to_string()), seconds(HORIZON), seconds(STEP)];
+        let arguments = [Value::String(asset.to_string()), seconds(horizon), seconds(step)];
         let call = EncodedCall::new(method::PREDICT, &arguments);
         let (target, asked_at) = (Target::default(), Timestamp::UNIX_EPOCH);
         let question =
-            Question::new(&crunch_id.parse()?, asset, HORIZON, vec![STEP], Method::Predict, target, asked_at);
-        Ok(Ask { call, question, limits: Limits::default() })
+            Question::new(&crunch_id.parse()?, asset, horizon, vec![step], Method::Predict, target, asked_at);
+        Ok(Ask { call, question, limits: Limits::default(), is_unread: options.unread })
     }
 
-    /// Asks one model, and checks and packs what it answers.
+    /// Asks one model, and checks and packs what it answers, unless it is not to be read.
     async fn ask(&self, node: &ModelNode) -> Result<(), Fault> {
         match node.call(&self.call, PATIENCE).await {
+            CallOutcome::Answered { .. } if self.is_unread => Ok(()),
             CallOutcome::Answered { value, room: _room, .. } => {
                 let packed = pack_answer(value, &self.question, &self.limits).await;
                 packed.map(drop).map_err(|refused| refused.reason.into())

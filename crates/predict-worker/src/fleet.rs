@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use domain::{
     Cruncher, DeploymentId, LedgerPosition, Model, ModelId, Prediction, PredictionStatus, Timestamp,
+    TimestampExt,
 };
 use model_client::{ClusterEvent, ModelNode};
+use protocol::method;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, oneshot};
 
@@ -19,6 +21,54 @@ use crate::round::Collector;
 
 /// How often it is stored that a model is still connected.
 const SEEN_EVERY: Duration = Duration::from_secs(3600);
+
+/// How far a model of the field can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ModelState {
+    /// It takes questions.
+    Ready,
+    /// It has hung so often that it rests for a while.
+    CoolingDown,
+    /// Its constructor runs.
+    SettingUp,
+    /// Its set-up has failed and is tried again.
+    Broken,
+    /// The orchestrator does not run it.
+    NotRunning,
+}
+
+impl ModelState {
+    /// Every state.
+    pub const ALL: [ModelState; 5] = [
+        ModelState::Ready,
+        ModelState::CoolingDown,
+        ModelState::SettingUp,
+        ModelState::Broken,
+        ModelState::NotRunning,
+    ];
+
+    /// In one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ModelState::Ready => "ready",
+            ModelState::CoolingDown => "cooling_down",
+            ModelState::SettingUp => "setting_up",
+            ModelState::Broken => "broken",
+            ModelState::NotRunning => "not_running",
+        }
+    }
+
+    fn of(lane: &Lane) -> Self {
+        let is_cooling_down =
+            || [method::PREDICT, method::PREDICT_ALL].iter().any(|method| lane.node.is_cooling_down(method));
+        match lane.stage() {
+            Stage::Ready if is_cooling_down() => ModelState::CoolingDown,
+            Stage::Ready => ModelState::Ready,
+            Stage::SettingUp { .. } => ModelState::SettingUp,
+            Stage::Broken(_) => ModelState::Broken,
+        }
+    }
+}
 
 impl Running {
     /// The lane that takes questions.
@@ -133,7 +183,7 @@ impl Fleet {
         let in_field = |model: &&Model| model.is_in_field(now, leave_after);
         for model in state.known.values().filter(in_field) {
             match state.running.get(&model.id) {
-                Some(running) => self.ask_one(running, model, rounds),
+                Some(running) => self.ask_one(running, model, rounds, now),
                 None => {
                     let mut reason = "the orchestrator does not run it".to_owned();
                     if let Some(why) = state.gone.get(&model.id) {
@@ -173,8 +223,7 @@ impl Fleet {
                 model.last_connected_at = model.last_connected_at.max(now);
             }
         }
-        let is_due =
-            seen_stored_at.is_none_or(|stored| domain::TimestampExt::since(now, stored) >= SEEN_EVERY);
+        let is_due = seen_stored_at.is_none_or(|stored| now.since(stored) >= SEEN_EVERY);
         if is_due {
             *seen_stored_at = Some(now);
             self.recorder.models(running.keys().filter_map(|id| known.get(id).cloned()).collect());
@@ -186,7 +235,20 @@ impl Fleet {
         self.lock().running.len()
     }
 
-    fn ask_one(&self, running: &Running, model: &Model, rounds: &mut [Collector]) {
+    /// How many models of the field at `now` are in which state.
+    pub fn count(&self, now: Timestamp) -> BTreeMap<ModelState, usize> {
+        let state = self.lock();
+        let leave_after = self.context.settings().leave_after;
+        let mut counts = BTreeMap::new();
+        for model in state.known.values().filter(|model| model.is_in_field(now, leave_after)) {
+            let running = state.running.get(&model.id);
+            let its = running.map_or(ModelState::NotRunning, |running| ModelState::of(running.answering()));
+            *counts.entry(its).or_default() += 1;
+        }
+        counts
+    }
+
+    fn ask_one(&self, running: &Running, model: &Model, rounds: &mut [Collector], now: Timestamp) {
         let lane = running.answering();
         let deployment = lane.node.deployment_id();
         match lane.stage() {
@@ -201,7 +263,7 @@ impl Fleet {
             }
             Stage::SettingUp { .. } if running.is_newcomer && self.is_joining(lane) => {}
             Stage::SettingUp { since } => {
-                let reason = format!("its set-up has not finished after {:.0?}", since.elapsed());
+                let reason = format!("its set-up has not finished after {:.0?}", now.since(since));
                 note_all(rounds, model, Some(deployment), PredictionStatus::Absent, &reason);
             }
         }
@@ -209,7 +271,8 @@ impl Fleet {
 
     fn is_joining(&self, lane: &Lane) -> bool {
         let grace = self.context.settings().join_grace.as_duration();
-        matches!(lane.stage(), Stage::SettingUp { since } if since.elapsed() < grace)
+        let now = self.context.clock.now();
+        matches!(lane.stage(), Stage::SettingUp { since } if now.since(since) < grace)
     }
 
     fn initialise(&self) {
@@ -239,14 +302,22 @@ impl Fleet {
         if state.running.get(id).is_some_and(|running| is_gone(&running.lane.node)) {
             state.running.remove(id);
             state.gone.insert(id.clone(), reason);
+            self.store_last_sight(state.known.get(id));
         }
+    }
+
+    /// That a model is still connected is stored now and then only: of one that goes, when it was last.
+    fn store_last_sight(&self, gone: Option<&Model>) {
+        self.recorder.models(gone.cloned().into_iter().collect());
     }
 
     /// Takes what the orchestrator says about a model; true when it was not in the field before.
     fn note_model(&self, state: &mut State, node: &ModelNode) -> bool {
         let now = self.context.clock.now();
         let leave_after = self.context.settings().leave_after;
-        let known = state.known.get(node.model_id()).filter(|model| model.is_in_field(now, leave_after));
+        let known = state.known.get(node.model_id());
+        self.store_last_sight(known.filter(|model| model.deployment_id != *node.deployment_id()));
+        let known = known.filter(|model| model.is_in_field(now, leave_after));
         let infos = node.infos();
         let clean = |text: Option<String>| text.map(|text| printable(&text));
         let model = Model {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::{Asset, PricePoint, Timestamp};
-use feeds::{FeedError, PriceFeed};
+use domain::{Asset, Stopwatch, Timestamp};
+use feeds::{Close, FeedError, PriceFeed, Wanted};
 use futures::future::join_all;
 
 use crate::lane::LaneContext;
@@ -64,7 +64,7 @@ impl Intake {
         let fetches = assets.iter().map(|asset| self.fetch(asset, up_to, patience));
         let mut closes = join_all(fetches).await.concat();
         // In the order of time, so that a long history is told in that order too.
-        closes.sort_by_key(|(_, point)| point.at);
+        closes.sort_by_key(|(_, close)| close.point.at);
         self.append(closes, up_to);
     }
 
@@ -80,20 +80,37 @@ impl Intake {
         self.context.ledger.newest(asset).is_some_and(|newest| newest.at + interval > at)
     }
 
-    /// What the feed has after the newest known close, or after the beginning of the history.
-    async fn fetch(&self, asset: &Asset, up_to: Timestamp, patience: Duration) -> Vec<(Asset, PricePoint)> {
+    /// What the feed has after the newest known close, or after the beginning of the history; of a long span in as many
+    /// answers as it takes, and what has come when patience runs out.
+    async fn fetch(&self, asset: &Asset, up_to: Timestamp, patience: Duration) -> Vec<(Asset, Close)> {
         let settings = self.context.settings();
         let oldest = up_to - settings.history - settings.schedules.interval();
-        let after = self.context.ledger.newest(asset).map_or(oldest, |newest| newest.at.max(oldest));
-        if after >= up_to {
-            return Vec::new();
+        let mut known = self.context.ledger.newest(asset);
+        let mut after = known.map_or(oldest, |newest| newest.at.max(oldest));
+        let begun = Stopwatch::start();
+        let mut taken = Vec::new();
+        while after < up_to {
+            let wanted = Wanted { asset, after, up_to, known };
+            let closes = self.ask(wanted, patience.saturating_sub(begun.elapsed())).await;
+            let Some(last) = closes.last().map(|close| close.point) else { break };
+            (after, known) = (last.at, Some(last));
+            taken.extend(closes.into_iter().map(|close| (asset.clone(), close)));
         }
-        let source = self.feed();
+        taken
+    }
+
+    /// One answer of the feed; empty, and the reason in the log, when it fails or does not come in time.
+    async fn ask(&self, wanted: Wanted<'_>, patience: Duration) -> Vec<Close> {
+        let (source, asset) = (self.feed(), wanted.asset);
         let feed = source.name();
-        match tokio::time::timeout(patience, source.closes(asset, after, up_to)).await {
-            Ok(Ok(points)) => {
-                let valid = points.into_iter().filter(|point| point.at > after && point.at <= up_to);
-                return valid.map(|point| (asset.clone(), point)).collect();
+        match tokio::time::timeout(patience, source.closes(wanted)).await {
+            Ok(Ok(mut closes)) => {
+                closes.retain(|Close { point, .. }| point.at > wanted.after && point.at <= wanted.up_to);
+                return closes;
+            }
+            // Each of several sources has told by itself why it fails, when it did.
+            Ok(Err(error @ FeedError::NoneUsable { .. })) => {
+                tracing::debug!(%asset, %error, feed, "no prices")
             }
             Ok(Err(error)) => {
                 tracing::warn!(%asset, %error, feed, "no prices from the feed");
@@ -106,9 +123,9 @@ impl Intake {
         Vec::new()
     }
 
-    fn append(&self, closes: Vec<(Asset, PricePoint)>, up_to: Timestamp) {
+    fn append(&self, closes: Vec<(Asset, Close)>, up_to: Timestamp) {
         let ledger = &self.context.ledger;
-        self.recorder.prices(ledger.append(self.feed().name(), closes));
+        self.recorder.prices(ledger.append(closes));
         ledger.forget_before(up_to - self.context.settings().history);
     }
 

@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::{Clock, LedgerPosition, Prediction, PredictionStatus, Stopwatch, TimestampExt};
+use domain::{Clock, LedgerPosition, Prediction, PredictionStatus, Timestamp, TimestampExt};
 use model_client::{CallOutcome, EncodedSetup, ModelNode, Oversized};
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::ledger::Ledger;
 use crate::outcome::{Reply, SetupFault};
@@ -31,6 +32,8 @@ pub struct LaneContext {
     pub setup: EncodedSetup,
     pub ledger: Ledger,
     pub clock: Arc<dyn Clock>,
+    /// Cancelled when this worker may ask no more.
+    pub asking_is_over: CancellationToken,
 }
 
 impl LaneContext {
@@ -44,7 +47,7 @@ impl LaneContext {
 #[derive(Clone)]
 pub enum Stage {
     /// Its constructor runs.
-    SettingUp { since: Stopwatch },
+    SettingUp { since: Timestamp },
     /// It takes ticks and questions.
     Ready,
     /// It cannot be asked; set-up is tried again after a pause.
@@ -91,7 +94,7 @@ impl Lane {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             arrived: Notify::new(),
-            stage: Mutex::new(Stage::SettingUp { since: Stopwatch::start() }),
+            stage: Mutex::new(Stage::SettingUp { since: context.clock.now() }),
         });
         let task = LaneTask {
             node: Arc::clone(&node),
@@ -313,14 +316,15 @@ impl LaneTask {
     }
 
     async fn answer(&mut self, ask: Ask) {
-        let mut outcome = self.ask(&ask).await;
+        let Some(mut outcome) = self.ask(&ask).await else { return ask.settle(None) };
         if let CallOutcome::NotSetUp { .. } = outcome {
             if let Err(fault) = self.set_up().await {
                 // Before the recovery, in which it may be told later prices.
                 ask.settle(self.without_it(&fault));
                 return self.recover(fault).await;
             }
-            outcome = self.ask(&ask).await;
+            let Some(again) = self.ask(&ask).await else { return ask.settle(None) };
+            outcome = again;
         }
         ask.arrived();
         let was_answered = matches!(outcome, CallOutcome::Answered { .. });
@@ -339,11 +343,12 @@ impl LaneTask {
     }
 
     /// Puts the question, after what the model may know and has not acknowledged. When its time passes before that, the
-    /// question counts as not answered in time.
-    async fn ask(&mut self, ask: &Ask) -> CallOutcome {
+    /// question counts as not answered in time. `None` when it may not be put any more: whoever leads now may have told the model
+    /// later prices, and that is not the model's fault.
+    async fn ask(&mut self, ask: &Ask) -> Option<CallOutcome> {
         match self.try_to_ask(ask).await {
-            Some(outcome) => outcome,
-            None => self.node.missed_call(ask.call.method()),
+            None if self.context.asking_is_over.is_cancelled() => None,
+            outcome => Some(outcome.unwrap_or_else(|| self.node.missed_call(ask.call.method()))),
         }
     }
 
@@ -361,9 +366,10 @@ impl LaneTask {
         Some(self.node.call(&ask.call, patience).await)
     }
 
-    /// `None` when the round has closed or its deadline has come.
+    /// `None` when the round has closed, its deadline has come, or this worker may ask no more.
     fn time_left(&self, ask: &Ask) -> Option<Duration> {
         let left = ask.deadline.since(self.context.clock.now());
-        Some(left).filter(|left| !left.is_zero() && ask.is_open())
+        let may_ask = ask.is_open() && !self.context.asking_is_over.is_cancelled();
+        Some(left).filter(|left| !left.is_zero() && may_ask)
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::{Clock, Span, Stopwatch};
+use domain::{Clock, Span, Stopwatch, TimestampExt};
 use journal::Journal;
 use storage::{Hold, HolderId, Lease, LeaseHolder, LeaseName, Result, StorageError, Store};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -95,6 +95,7 @@ impl Candidate {
             lease,
             is_held: tokio::sync::Mutex::new(true),
             renewal: Mutex::new(Renewal { at: Stopwatch::start(), is_out_of_reach: false }),
+            over: CancellationToken::new(),
             lost: CancellationToken::new(),
         })
     }
@@ -133,7 +134,7 @@ impl Watch {
         }
         if let Some(leader) = leader.filter(|leader| self.leader.as_ref() != Some(leader)) {
             let LeaseHolder { holder, since } = &leader;
-            tracing::info!(leader = %holder, since = %since.to_rfc3339(), "standing by: another predict worker leads");
+            tracing::info!(leader = %holder, since = since.to_utc_string(), "standing by: another predict worker leads");
             self.leader = Some(leader);
         }
     }
@@ -179,6 +180,11 @@ impl Leadership {
         }
     }
 
+    /// Cancelled as soon as another worker leads or may lead.
+    pub(crate) fn over(&self) -> CancellationToken {
+        self.tenure.as_ref().map(|tenure| tenure.over.clone()).unwrap_or_default()
+    }
+
     /// The database, as far as the lead allows to write to it.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
@@ -218,6 +224,8 @@ struct Tenure {
     /// Locked by who tells the database, so that nothing is renewed after it was given back.
     is_held: tokio::sync::Mutex<bool>,
     renewal: Mutex<Renewal>,
+    /// It is lost, or about to be given back.
+    over: CancellationToken,
     lost: CancellationToken,
 }
 
@@ -266,6 +274,7 @@ impl Tenure {
     }
 
     async fn give_back(&self) {
+        self.over.cancel();
         let mut is_held = self.is_held.lock().await;
         if !std::mem::replace(&mut *is_held, false) || self.lost.is_cancelled() {
             return;
@@ -287,6 +296,7 @@ impl Tenure {
 
     fn note_lost(&self) {
         if !self.lost.is_cancelled() {
+            self.over.cancel();
             self.lost.cancel();
             tracing::warn!(worker = %self.id, token = self.lease.token, "another predict worker leads by now: this one asks no more");
         }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Timestamp};
+use feeds::Close;
 use model_client::EncodedCall;
 
 /// How many different ticks are kept encoded. Models are at one of very few positions: up to date, one tick behind, new.
@@ -38,14 +39,14 @@ impl Ledger {
     }
 
     /// Numbers and takes new closes; returns them as they are to be stored.
-    pub fn append(&self, source: &str, closes: Vec<(Asset, PricePoint)>) -> Vec<LedgerEntry> {
+    pub fn append(&self, closes: Vec<(Asset, Close)>) -> Vec<LedgerEntry> {
         let mut inner = self.lock();
         let entries: Vec<LedgerEntry> = closes
             .into_iter()
-            .map(|(asset, point)| {
+            .map(|(asset, Close { point, source })| {
                 inner.end = inner.end.next();
                 note_newest(&mut inner.newest, &asset, point);
-                LedgerEntry { position: inner.end, asset, point, source: source.to_owned() }
+                LedgerEntry { position: inner.end, asset, point, source: source.to_string() }
             })
             .collect();
         inner.entries.extend(entries.iter().cloned());
@@ -68,6 +69,11 @@ impl Ledger {
     /// The newest close of an asset.
     pub fn newest(&self, asset: &Asset) -> Option<PricePoint> {
         self.lock().newest.get(asset).copied()
+    }
+
+    /// When the newest close of all is of.
+    pub fn newest_close_at(&self) -> Option<Timestamp> {
+        self.lock().newest.values().map(|newest| newest.at).max()
     }
 
     /// The tick with at most `max_entries` of what lies after `after` up to `up_to`, and the position that it reaches;
@@ -167,9 +173,11 @@ mod tests {
 
     fn ledger() -> Ledger {
         let ledger = Ledger::default();
-        ledger.append("test", vec![(asset("ETH"), point(1, 10.0)), (asset("BTC"), point(1, 100.5))]);
-        ledger.append("test", vec![(asset("BTC"), point(3, 102.0)), (asset("BTC"), point(2, 101.0))]);
-        ledger.append("test", vec![(asset("BTC"), point(1, 100.0))]);
+        let close =
+            |name, minute, price| (asset(name), Close { point: point(minute, price), source: "test".into() });
+        ledger.append(vec![close("ETH", 1, 10.0), close("BTC", 1, 100.5)]);
+        ledger.append(vec![close("BTC", 3, 102.0), close("BTC", 2, 101.0)]);
+        ledger.append(vec![close("BTC", 1, 100.0)]);
         ledger
     }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::faults::FaultLog;
-use crate::worker::PredictWorker;
+use crate::worker::{Before, PredictWorker};
 
 /// How often the feed is asked again for a close that is not there yet, and how long it has at least to answer.
 const FEED_PAUSE: Duration = Duration::from_millis(250);
@@ -31,7 +31,7 @@ const HANDOVER: Duration = Duration::from_millis(500);
 
 /// Asks slot after slot until `shutdown`, or until another worker leads; then the rounds in flight are closed and everything
 /// is stored. The lead is given back as soon as nothing more is asked, so that another worker need not wait for the rounds in
-/// flight.
+/// flight; a question that waits for its model to be free is not put any more.
 pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
     let interval = worker.context.settings().schedules.interval();
     let rounds = TaskTracker::new();
@@ -139,15 +139,21 @@ fn next_slot(worker: &PredictWorker, slot: Timestamp) -> Timestamp {
     next
 }
 
+/// Records the slots since the newest on record as missed. What is done in a slot is stored before the closes of the next one: of
+/// slots before the newest close a worker that ran would have left a trace, had its schedules had them.
 fn record_downtime(worker: &PredictWorker, first_slot: Timestamp) {
     let interval = worker.context.settings().schedules.interval();
-    let Some(newest) = worker.newest_recorded_slot() else { return };
-    let mut slot = (newest + interval).max(first_slot - LONGEST_DOWNTIME);
-    let mut missed = Vec::new();
+    let Before { newest_slot, newest_close } = worker.before();
+    let Some(newest_slot) = *newest_slot else { return };
+    let mut slot = (newest_slot + interval).max(first_slot - LONGEST_DOWNTIME);
+    let (mut unscheduled, mut missed) = (Vec::new(), Vec::new());
     while slot < first_slot {
-        missed.extend(worker.questions_at(slot));
+        let ran = newest_close.is_some_and(|newest| slot < newest);
+        let questions = if ran { &mut unscheduled } else { &mut missed };
+        questions.extend(worker.questions_at(slot));
         slot = slot + interval;
     }
+    worker.recorder.missed(unscheduled, "not scheduled: the schedules in force then did not have this slot");
     worker.recorder.missed(missed, "the predict worker was not running");
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{AnswerBytes, DeploymentId, ModelId, Prediction, PredictionStatus, Question, Timestamp};
-use model_client::CallOutcome;
+use model_client::{CallOutcome, Oversized};
 use protocol::Value;
 use scoring::{Expected, Limits, Refusal, parse_answer};
 
@@ -42,7 +42,11 @@ impl Reply {
             }
             CallOutcome::Raised { code, message } => (Failed, format!("raised ({code}): {message}")),
             CallOutcome::BadImplementation { message } => (Failed, format!("bad implementation: {message}")),
-            CallOutcome::TooLarge { message, .. } | CallOutcome::BadAnswer { message } => (Failed, message),
+            CallOutcome::TooLarge { what: Oversized::Answer, message } => {
+                (Failed, format!("{}{message}", Prediction::TOO_LARGE))
+            }
+            CallOutcome::TooLarge { what: Oversized::Request, message }
+            | CallOutcome::BadAnswer { message } => (Failed, message),
             CallOutcome::NotSetUp { message, excused } => {
                 let status = if excused { Absent } else { Failed };
                 (status, format!("its process is fresh and not set up: {message}"))

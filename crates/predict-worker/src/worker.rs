@@ -1,9 +1,10 @@
 //! The predict worker, one instant at a time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, Prediction, Question, Timestamp, TimestampExt};
+use domain::{Asset, Clock, Prediction, Question, Timestamp, TimestampExt};
 use feeds::PriceFeed;
 use journal::Journal;
 use model_client::{ClusterEvent, EncodedSetup};
@@ -11,11 +12,12 @@ use storage::{StorageError, Store};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, ModelState};
 use crate::intake::Intake;
 use crate::lane::LaneContext;
 use crate::leadership::Leadership;
 use crate::ledger::Ledger;
+use crate::metrics::Metrics;
 use crate::pause::PauseWatch;
 use crate::recorder::{JournalFault, Recorder};
 use crate::round::{ClosedRound, Collector};
@@ -49,8 +51,17 @@ pub struct PredictWorker {
     pub(crate) intake: Intake,
     pub(crate) leadership: Leadership,
     pause: PauseWatch,
+    metrics: Metrics,
     follower: JoinHandle<()>,
-    newest_slot: Option<Timestamp>,
+    before: Before,
+}
+
+/// What is on record of earlier runs.
+pub(crate) struct Before {
+    /// The newest slot.
+    pub(crate) newest_slot: Option<Timestamp>,
+    /// The newest close: some worker ran when it came.
+    pub(crate) newest_close: Option<Timestamp>,
 }
 
 impl PredictWorker {
@@ -63,7 +74,7 @@ impl PredictWorker {
         feed: Arc<dyn PriceFeed>,
         events: UnboundedReceiver<ClusterEvent>,
     ) -> Result<Self, StartError> {
-        Self::lead(Leadership::sole(store), settings, journal, clock, feed, events).await
+        Self::lead(Leadership::sole(store), settings, journal, clock, feed, events, Metrics::default()).await
     }
 
     /// Resumes from what is stored: what an earlier run left in the journal, the ledger, the known models. Rounds that
@@ -71,7 +82,7 @@ impl PredictWorker {
     /// marked as interrupted.
     ///
     /// A replay needs no journal: its database is on the same machine and may be slow, its clock waits for everything to
-    /// be stored, and a replay that was killed is run again.
+    /// be stored, and a replay that was killed is run again. `metrics` go on from an earlier term of leading.
     pub async fn lead(
         leadership: Leadership,
         settings: PredictSettings,
@@ -79,6 +90,7 @@ impl PredictWorker {
         clock: Arc<dyn Clock>,
         feed: Arc<dyn PriceFeed>,
         events: UnboundedReceiver<ClusterEvent>,
+        metrics: Metrics,
     ) -> Result<Self, StartError> {
         let (now, store) = (clock.now(), leadership.store());
         if let Some(journal) = &journal {
@@ -96,18 +108,22 @@ impl PredictWorker {
             Ledger::resume(store.ledger_since(now - settings.history).await?, store.ledger_end().await?);
         let known = store.models().await?;
         let newest_slot = store.newest_slot().await?;
+        let before = Before { newest_slot, newest_close: ledger.newest_close_at() };
         let awaited = store.awaited_assets().await?;
         let pause = PauseWatch::start(Arc::clone(&store)).await?;
-        let recorder = Recorder::start(leadership.clone(), journal, Arc::clone(&clock), newest_slot).await;
+        let recorder =
+            Recorder::start(leadership.clone(), journal, Arc::clone(&clock), newest_slot, metrics.clone())
+                .await;
         let setup = EncodedSetup::new(&settings.base_class);
         let settings = Arc::new(SettingsInForce::new(settings));
-        let context = Arc::new(LaneContext { settings, setup, ledger, clock });
+        let asking_is_over = leadership.over();
+        let context = Arc::new(LaneContext { settings, setup, ledger, clock, asking_is_over });
         let fleet = Arc::new(Fleet::new(Arc::clone(&context), recorder.clone(), known));
         let intake = Intake::new(Arc::clone(&context), recorder.clone(), feed, awaited);
         // Before any model joins, so that each is told the history at once and not with its first question.
         intake.take_all(now, HISTORY_PATIENCE).await;
         let follower = tokio::spawn(Arc::clone(&fleet).follow(events));
-        Ok(PredictWorker { context, fleet, recorder, intake, leadership, pause, follower, newest_slot })
+        Ok(PredictWorker { context, fleet, recorder, intake, leadership, pause, metrics, follower, before })
     }
 
     /// Waits until the orchestrator has announced its models and each is set up, has failed, or had its time.
@@ -155,6 +171,7 @@ impl PredictWorker {
             .map(|question| Collector::new(question, deadline))
             .collect();
         self.fleet.ask(&mut rounds, now);
+        self.metrics.asked(rounds.len(), self.late_by(at));
         rounds.into_iter().map(|round| self.watch(round)).collect()
     }
 
@@ -191,9 +208,9 @@ impl PredictWorker {
         }
     }
 
-    /// The newest slot that an earlier run recorded.
-    pub(crate) fn newest_recorded_slot(&self) -> Option<Timestamp> {
-        self.newest_slot
+    /// What was on record of earlier runs when this one began.
+    pub(crate) fn before(&self) -> &Before {
+        &self.before
     }
 
     /// The questions of the slot at `at` about assets that are asked here.
@@ -271,6 +288,11 @@ impl Status {
         self.fleet.running()
     }
 
+    /// How many models of the field are in which state.
+    pub fn models(&self) -> BTreeMap<ModelState, usize> {
+        self.fleet.count(self.context.clock.now())
+    }
+
     /// False until the orchestrator's models are set up, have failed, or had their time.
     pub fn is_started(&self) -> bool {
         self.fleet.is_started()
@@ -291,6 +313,11 @@ impl Status {
         self.recorder.oldest_at()
     }
 
+    /// How long ago the database took something last, or how long it has taken nothing since the start.
+    pub fn database_silence(&self) -> Duration {
+        self.recorder.database_silence()
+    }
+
     /// How many writes the database has refused for good; they are kept in the journal.
     pub fn refused_writes(&self) -> u64 {
         self.recorder.refused()
@@ -306,6 +333,14 @@ impl Status {
         let settings = self.context.settings();
         let assets = settings.asked_assets().into_iter();
         assets.map(|asset| self.context.ledger.newest(&asset).map(|newest| newest.at)).min().flatten()
+    }
+
+    /// The newest close of each asset that is asked about and has any.
+    pub fn newest_prices(&self) -> Vec<(Asset, Timestamp)> {
+        let assets = self.context.settings().asked_assets().into_iter();
+        assets
+            .filter_map(|asset| self.context.ledger.newest(&asset).map(|newest| (asset, newest.at)))
+            .collect()
     }
 }
 

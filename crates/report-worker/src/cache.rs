@@ -11,6 +11,8 @@ use domain::Stopwatch;
 use tokio::sync::MutexGuard as Turn;
 use tokio::time::timeout;
 
+use crate::stamp::Stamp;
+
 /// How long one reading may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -26,6 +28,15 @@ pub(crate) struct Reading<T> {
     value: Arc<T>,
     /// True when the latest attempt to read it again failed.
     pub(crate) stale: bool,
+    /// Of the value and of whether it is stale.
+    pub(crate) stamp: Stamp,
+}
+
+impl<T> Reading<T> {
+    /// The value, for who keeps it.
+    pub(crate) fn value(&self) -> Arc<T> {
+        Arc::clone(&self.value)
+    }
 }
 
 impl<T> Deref for Reading<T> {
@@ -55,11 +66,14 @@ struct Held<T> {
     value: Option<(Arc<T>, Stopwatch)>,
     tried: Option<Stopwatch>,
     failing: bool,
+    stamp: Stamp,
+    /// How often it was said that the value is out of date.
+    expiries: u64,
 }
 
-impl<T> Cached<T> {
+impl<T: PartialEq> Cached<T> {
     pub(crate) fn new(name: &'static str, every: Duration) -> Self {
-        let held = Held { value: None, tried: None, failing: false };
+        let held = Held { value: None, tried: None, failing: false, stamp: Stamp::fresh(), expiries: 0 };
         Cached { name, every, held: Mutex::new(held), refreshing: tokio::sync::Mutex::new(()) }
     }
 
@@ -73,11 +87,13 @@ impl<T> Cached<T> {
         }
         let Some(_turn) = self.take_turn().await else { return self.held() };
         if !self.was_tried_lately() {
+            let expiries = self.lock().expiries;
             match timeout(PATIENCE, read).await {
                 Ok(Ok(value)) => self.note_value(value),
                 Ok(Err(error)) => self.note_failure(&error),
                 Err(_) => self.note_failure(&format_args!("no answer within {} s", PATIENCE.as_secs())),
             }
+            self.note_expiry_since(expiries);
         }
         self.held()
     }
@@ -91,6 +107,23 @@ impl<T> Cached<T> {
         }
     }
 
+    /// The value is out of date: who asks next reads it again.
+    pub(crate) fn expire(&self) {
+        let mut held = self.lock();
+        held.expiries += 1;
+        if !held.failing {
+            held.tried = None;
+        }
+    }
+
+    /// What was being read while it changed may be from before the change.
+    fn note_expiry_since(&self, expiries: u64) {
+        let mut held = self.lock();
+        if held.expiries != expiries && !held.failing {
+            held.tried = None;
+        }
+    }
+
     fn was_tried_lately(&self) -> bool {
         let held = self.lock();
         let pause = if held.failing { self.every.min(RETRY_AFTER) } else { self.every };
@@ -101,17 +134,23 @@ impl<T> Cached<T> {
         let held = self.lock();
         match &held.value {
             Some((value, age)) if age.elapsed() < KEEP_FOR => {
-                Ok(Reading { value: value.clone(), stale: held.failing })
+                Ok(Reading { value: value.clone(), stale: held.failing, stamp: held.stamp })
             }
             _ => Err(Unavailable),
         }
     }
 
+    /// A value equal to the one that is held is the same one, only younger: nothing that was made from it is made again.
     fn note_value(&self, value: T) {
         let mut held = self.lock();
-        held.value = Some((Arc::new(value), Stopwatch::start()));
+        let known = held.value.take().map(|(known, _)| known).filter(|known| **known == value);
+        if known.is_none() {
+            held.stamp = Stamp::fresh();
+        }
+        held.value = Some((known.unwrap_or_else(|| Arc::new(value)), Stopwatch::start()));
         held.tried = Some(Stopwatch::start());
         if std::mem::replace(&mut held.failing, false) {
+            held.stamp = Stamp::fresh();
             tracing::info!(what = self.name, "report worker: {} can be read again", self.name);
         }
     }
@@ -120,6 +159,7 @@ impl<T> Cached<T> {
         let mut held = self.lock();
         held.tried = Some(Stopwatch::start());
         if !std::mem::replace(&mut held.failing, true) {
+            held.stamp = Stamp::fresh();
             tracing::warn!(what = self.name, %error, "report worker: cannot read {}: {error}", self.name);
         }
     }
@@ -165,6 +205,34 @@ mod tests {
         assert_eq!((*kept, kept.stale), (2, true));
         let again = cached.get(async { Ok(3) }).await.unwrap();
         assert_eq!((*again, again.stale), (3, false));
+    }
+
+    #[tokio::test]
+    async fn a_value_that_is_said_to_be_out_of_date_is_read_again_also_when_it_was_just_being_read() {
+        let cached = Cached::new("it", Duration::from_secs(60));
+        assert_eq!(*cached.get(async { Ok(1) }).await.unwrap(), 1);
+        cached.expire();
+        let changing = async {
+            cached.expire();
+            Ok(2)
+        };
+        assert_eq!(*cached.get(changing).await.unwrap(), 2);
+        assert_eq!(*cached.get(async { Ok(3) }).await.unwrap(), 3);
+        assert_eq!(*cached.get(async { panic!("read for no reason") }).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn the_stamp_changes_with_the_value_and_with_whether_it_is_stale_and_only_then() {
+        let cached = Cached::new("it", Duration::ZERO);
+        let stamp = async |value: Result<u32, StorageError>| cached.get(async { value }).await.unwrap().stamp;
+        let first = stamp(Ok(1)).await;
+        assert_eq!(stamp(Ok(1)).await, first);
+        let stale = stamp(Err(away())).await;
+        assert_ne!(stale, first);
+        assert_eq!(stamp(Err(away())).await, stale);
+        let fresh = stamp(Ok(1)).await;
+        assert_ne!(fresh, stale);
+        assert_ne!(stamp(Ok(2)).await, fresh);
     }
 
     #[tokio::test]

@@ -3,6 +3,8 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use storage::StorageError;
+use utoipa::ToSchema;
 
 use crate::cache::Unavailable;
 
@@ -41,6 +43,14 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Something that is not read ahead cannot be read. The cause goes to the log.
+    pub(crate) fn unreadable(error: &StorageError) -> Self {
+        tracing::warn!(%error, "report worker: what a request asks for cannot be read: {error}");
+        Unavailable.into()
+    }
+}
+
 impl From<Unavailable> for Problem {
     fn from(_: Unavailable) -> Self {
         Problem::unavailable(
@@ -49,11 +59,17 @@ impl From<Unavailable> for Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// RFC 9457.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Body<'a> {
+    /// `about:blank`: the status says what kind of problem it is.
     r#type: &'a str,
+    /// The status in words.
     title: &'a str,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// A sentence that says what to do.
     detail: &'a str,
 }
 
@@ -69,7 +85,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&self.status) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         response

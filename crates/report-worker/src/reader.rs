@@ -1,25 +1,44 @@
-//! What the routes read, each value at most once a second.
+//! What the routes read, each value again when it has changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::{Clock, Leaderboard, Model, ModelId, Span, Standings, Timestamp};
+use domain::{Asset, Clock, Leaderboard, LedgerEntry, Model, ModelId, RoundId, Span, Standings, Timestamp};
 use serde::Serialize;
-use storage::{AuditEntry, Counts, FeedStatus, StorageError};
+use storage::{
+    AuditEntry, Counts, FeedStatus, ScoredOutcome, ScoredQuestion, SnapshotMark, StorageError, Topic,
+};
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
+use crate::boards;
+use crate::browse;
 use crate::cache::{Cached, Reading, Unavailable};
+use crate::charts::snapshots::{Snapshot, Snapshots};
+use crate::operations::Operations;
 use crate::params::Limit;
+use crate::problem::Problem;
 use crate::source::Source;
+use crate::stamp::Stamp;
 
 /// Models that answered, and predictions of rounds asked, within this span are counted as recent.
 const RECENT: Span = Span::hours(24);
 
-const EVERY: Duration = Duration::from_secs(1);
+/// How old a reading may be of which no change was told: changes are told, unless the database is away.
+const EVERY: Duration = Duration::from_secs(15);
 
-/// Counting is the one reading whose cost may grow with the database.
+/// Counting is the one reading whose cost may grow with the database, so that no change makes it be done sooner.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
+
+/// Whether the database is there.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Workers give their signs without a word to anybody.
+const OPERATIONS_EVERY: Duration = Duration::from_secs(2);
+
+/// A snapshot may come without a leaderboard, and then nobody tells.
+const MARK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long one check of readiness may take; two fit into a reading.
 const CHECK_PATIENCE: Duration = Duration::from_millis(900);
@@ -30,19 +49,31 @@ pub(crate) struct Reader {
     clock: Arc<dyn Clock>,
     leaderboard: Cached<Option<Leaderboard>>,
     standings: Cached<Option<Standings>>,
+    earlier_leaderboard: Cached<Option<Leaderboard>>,
+    earlier_standings: Cached<Option<Standings>>,
     models: Cached<Models>,
     overview: Cached<Overview>,
+    operations: Cached<Operations>,
     audit: Cached<Record>,
     readiness: Cached<Readiness>,
+    snapshot_mark: Cached<Option<SnapshotMark>>,
+    snapshots: Snapshots,
+    /// Another one since the last change that was told.
+    changes: Mutex<Stamp>,
 }
 
 /// Every model ever seen.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Models(BTreeMap<ModelId, Model>);
 
 impl Models {
     pub(crate) fn get(&self, id: &ModelId) -> Option<&Model> {
         self.0.get(id)
+    }
+
+    /// In the order of ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Model> {
+        self.0.values()
     }
 
     /// The name to show; the id for a model that is not on record.
@@ -61,7 +92,7 @@ impl Models {
 }
 
 /// What is stored, counted.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Overview {
     /// When it was counted.
     pub(crate) as_of: Timestamp,
@@ -76,7 +107,7 @@ impl Overview {
 }
 
 /// What operators did, and what of it is in force.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Record {
     pub(crate) pause: Option<AuditEntry>,
     pub(crate) excluded_models: BTreeSet<ModelId>,
@@ -85,9 +116,11 @@ pub(crate) struct Record {
 }
 
 /// Whether this worker can do its work; each check says `ok` or what is wrong.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Readiness {
+    /// The database answers.
     pub(crate) database: String,
+    /// Its schema is the one this program was made for.
     pub(crate) schema: String,
 }
 
@@ -110,11 +143,56 @@ impl Reader {
             clock,
             leaderboard: Cached::new("the leaderboard", EVERY),
             standings: Cached::new("the window scores", EVERY),
+            earlier_leaderboard: Cached::new("the leaderboard of a day before", EVERY),
+            earlier_standings: Cached::new("the window scores of a day before", EVERY),
             models: Cached::new("the models", EVERY),
             overview: Cached::new("the counts", COUNT_EVERY),
+            operations: Cached::new("the state of the workers", OPERATIONS_EVERY),
             audit: Cached::new("what operators did", EVERY),
-            readiness: Cached::new("the readiness", EVERY),
+            readiness: Cached::new("the readiness", CHECK_EVERY),
+            snapshot_mark: Cached::new("the mark of the snapshots", MARK_EVERY),
+            snapshots: Snapshots::default(),
+            changes: Mutex::new(Stamp::fresh()),
         }
+    }
+
+    /// What these changes are about is read again by who asks for it next.
+    pub(crate) fn expire(&self, topics: &BTreeSet<Topic>) {
+        if !topics.is_empty() {
+            *self.changes.lock().unwrap_or_else(PoisonError::into_inner) = Stamp::fresh();
+        }
+        for topic in topics {
+            match topic {
+                Topic::Rounds | Topic::Scores => {}
+                Topic::Leaderboard => {
+                    self.leaderboard.expire();
+                    self.standings.expire();
+                    self.earlier_leaderboard.expire();
+                    self.earlier_standings.expire();
+                    self.snapshot_mark.expire();
+                }
+                Topic::Models => self.models.expire(),
+                Topic::Audit => self.audit.expire(),
+            }
+        }
+    }
+
+    /// The same until the next change is told, whatever it is about.
+    pub(crate) fn changes(&self) -> Stamp {
+        *self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What there is to read, for those who read for themselves.
+    pub(crate) fn source(&self) -> &dyn Source {
+        self.source.as_ref()
+    }
+
+    /// Reads what few ask for, anew each time.
+    pub(crate) async fn read<'s, T, F>(&'s self, read: impl FnOnce(&'s dyn Source) -> F) -> Result<T, Problem>
+    where
+        F: Future<Output = storage::Result<T>>,
+    {
+        browse::read(self.source(), read).await
     }
 
     pub(crate) async fn leaderboard(&self) -> Result<Reading<Option<Leaderboard>>, Unavailable> {
@@ -125,12 +203,37 @@ impl Reader {
         self.standings.get(self.source.latest_standings()).await
     }
 
+    /// The leaderboard as of `then`, which moves with the newest one.
+    pub(crate) async fn earlier_leaderboard(
+        &self,
+        then: Timestamp,
+    ) -> Result<Reading<Option<Leaderboard>>, Unavailable> {
+        self.earlier_leaderboard.get(boards::leaderboard_at(self.source(), then)).await
+    }
+
+    /// The window scores as of the last full hour up to `then`, which moves with the newest leaderboard.
+    pub(crate) async fn earlier_standings(
+        &self,
+        then: Timestamp,
+    ) -> Result<Reading<Option<Standings>>, Unavailable> {
+        self.earlier_standings.get(boards::standings_at(self.source(), then)).await
+    }
+
     pub(crate) async fn models(&self) -> Result<Reading<Models>, Unavailable> {
         self.models.get(self.read_models()).await
     }
 
     pub(crate) async fn overview(&self) -> Result<Reading<Overview>, Unavailable> {
         self.overview.get(self.read_overview()).await
+    }
+
+    pub(crate) async fn operations(&self) -> Result<Reading<Operations>, Unavailable> {
+        self.operations.get(Operations::read(self.source(), self.clock.now())).await
+    }
+
+    /// The newest migration that this program knows.
+    pub(crate) fn known_schema(&self) -> i64 {
+        self.source.known_schema()
     }
 
     pub(crate) async fn audit(&self) -> Result<Reading<Record>, Unavailable> {
@@ -142,6 +245,48 @@ impl Reader {
             Ok(readiness) if !readiness.stale => readiness.clone(),
             _ => Readiness::unknown(),
         }
+    }
+
+    /// Which snapshots there are.
+    pub(crate) async fn snapshot_mark(&self) -> Result<Reading<Option<SnapshotMark>>, Unavailable> {
+        self.snapshot_mark.get(self.source.snapshot_mark()).await
+    }
+
+    /// The snapshots as of these instants, where there is one, in their order; `mark` is the newest that is known.
+    pub(crate) async fn snapshots(
+        &self,
+        mark: SnapshotMark,
+        instants: &[Timestamp],
+    ) -> Result<Vec<Arc<Snapshot>>, Problem> {
+        self.snapshots.get(&*self.source, mark, instants).await
+    }
+
+    /// The first `limit` scored rounds of a span.
+    pub(crate) async fn scored_questions(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ScoredQuestion>, Problem> {
+        self.source.scored_questions(from, to, limit).await.map_err(|error| Problem::unreadable(&error))
+    }
+
+    /// How these models did in these rounds.
+    pub(crate) async fn scored_outcomes(
+        &self,
+        rounds: &[RoundId],
+        models: &[ModelId],
+    ) -> Result<Vec<ScoredOutcome>, Problem> {
+        self.source.scored_outcomes(rounds, models).await.map_err(|error| Problem::unreadable(&error))
+    }
+
+    /// The latest closes of an asset, the latest first.
+    pub(crate) async fn latest_prices(
+        &self,
+        asset: &Asset,
+        limit: usize,
+    ) -> Result<Vec<LedgerEntry>, Problem> {
+        self.source.latest_prices(asset, limit).await.map_err(|error| Problem::unreadable(&error))
     }
 
     async fn read_models(&self) -> storage::Result<Models> {

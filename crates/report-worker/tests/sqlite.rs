@@ -6,9 +6,9 @@ use std::sync::Arc;
 use domain::{
     Asset, Clock, CrunchId, Cruncher, DeploymentId, Method, Model, ModelId, ModelStanding, Parameter,
     ParameterStanding, PerWindow, Prediction, PredictionStatus, Question, Schedules, SimulatedClock, Span,
-    Standings, Target, Timestamp, Weights, WindowScore, rank,
+    Standings, Stopwatch, Target, Timestamp, WindowScore, rank,
 };
-use report_worker::{ReportSettings, run};
+use report_worker::{PriceOrigin, Process, ReportSettings, run};
 use serde_json::{Value, json};
 use storage::{
     ChangeNumber, Hold, HolderId, LeaseName, LeaseRepository, ModelRepository, RoundRepository,
@@ -42,10 +42,8 @@ fn model() -> Model {
     }
 }
 
-async fn fill(store: &SqliteStore) {
-    store.save_models(&[model()]).await.unwrap();
-    let at = "2025-05-28T20:00:00Z".parse().unwrap();
-    let question = Question::new(
+fn question(at: Timestamp) -> Question {
+    Question::new(
         &crunch(),
         btc(),
         Span::HOUR,
@@ -53,7 +51,13 @@ async fn fill(store: &SqliteStore) {
         Method::Predict,
         Target::LogReturn,
         at,
-    );
+    )
+}
+
+async fn fill(store: &SqliteStore) {
+    store.save_models(&[model()]).await.unwrap();
+    let at = "2025-05-28T20:00:00Z".parse().unwrap();
+    let question = question(at);
     let mut prediction = Prediction::unanswered(model().id, None, PredictionStatus::Success, "");
     prediction.reason = None;
     prediction.answer = Some(vec![1].into());
@@ -76,6 +80,29 @@ async fn fill(store: &SqliteStore) {
     store.save_leaderboard(&rank(&standings, "crps/1"), &standings, ChangeNumber(0), &lease).await.unwrap();
 }
 
+/// A stream of events, frame by frame.
+struct Frames {
+    stream: reqwest::Response,
+    /// What is not a whole frame yet.
+    received: String,
+}
+
+impl Frames {
+    /// The next frame but for heartbeats, which come when they come; `None` at the end.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            while let Some((frame, rest)) = self.received.split_once("\n\n") {
+                let (frame, rest) = (frame.to_owned(), rest.to_owned());
+                self.received = rest;
+                if !frame.starts_with(':') {
+                    return Some(frame);
+                }
+            }
+            self.received.push_str(std::str::from_utf8(&self.stream.chunk().await.unwrap()?).unwrap());
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_worker_serves_what_is_stored_and_stops_when_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -83,16 +110,15 @@ async fn a_worker_serves_what_is_stored_and_stops_when_told() {
         SqliteStore::open(&format!("sqlite://{}", folder.path().join("t.db").display())).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
+    let schedules = Schedules::new(Schedules::standard(&[btc()]), Span::minutes(1)).unwrap();
     let settings = tokio::sync::watch::Sender::new(Arc::new(ReportSettings {
-        crunch_id: crunch(),
-        schedules: Schedules::new(Schedules::standard(&[btc()]), Span::minutes(1)).unwrap(),
-        weights: Weights::default(),
-        prices: report_worker::PriceOrigin::Recorded(Span::days(7)),
+        prices: PriceOrigin::Recorded(Span::days(7)),
+        ..ReportSettings::new(crunch(), schedules)
     }));
     let shutdown = CancellationToken::new();
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::at(now()));
-    let worker =
-        tokio::spawn(run(listener, Arc::new(store.clone()), clock, settings.subscribe(), shutdown.clone()));
+    let (reading, in_force) = (Arc::new(store.clone()), settings.subscribe());
+    let worker = tokio::spawn(run(listener, reading, clock, in_force, Process::unnamed(), shutdown.clone()));
     let client = reqwest::Client::new();
     let get = async |path: &str| {
         let response = client.get(format!("{base}{path}")).send().await.unwrap();
@@ -129,7 +155,26 @@ async fn a_worker_serves_what_is_stored_and_stops_when_told() {
                "as_of": "2025-05-29T00:00:07Z", "stale": false})
     );
 
+    let stream = client.get(format!("{base}/api/v1/events")).send().await.unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let mut frames = Frames { stream, received: String::new() };
+    assert_eq!(frames.next().await.unwrap(), "retry: 2000");
+    let newcomer = Model { id: ModelId::new("8").unwrap(), name: None, ..model() };
+    let since = Stopwatch::start();
+    store.save_models(&[newcomer]).await.unwrap();
+    assert_eq!(
+        frames.next().await.unwrap(),
+        "event: model\ndata: {\"model_id\":\"8\",\"model_name\":\"8\",\"change\":\"joined\"}"
+    );
+    assert!(since.elapsed() < std::time::Duration::from_secs(2), "{:?}", since.elapsed());
+    assert_eq!(get("/model/8/metrics").await.0, 200, "what is told is there");
+    let at = "2025-05-28T21:00:00Z".parse().unwrap();
+    store.mark_asked(&[question(at)], at).await.unwrap();
+    let event = frames.next().await.unwrap();
+    assert!(event.starts_with("event: round\n") && event.contains("\"state\":\"asked\""), "{event}");
+
     shutdown.cancel();
+    assert_eq!(frames.next().await, None, "streams end with the worker");
     worker.await.unwrap().unwrap();
     assert!(client.get(format!("{base}/healthz")).send().await.is_err());
 }

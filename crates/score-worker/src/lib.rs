@@ -9,6 +9,7 @@
 
 mod holdings;
 mod in_force;
+mod metrics;
 mod prices;
 mod pruner;
 mod ranker;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use holdings::Holdings;
 pub use holdings::LEASE;
 use in_force::InForce;
+pub use metrics::Metrics;
 use pruner::Pruner;
 use ranker::{Ranker, first_in_windows};
 pub use reload::Reloadable;
@@ -100,6 +102,7 @@ pub struct ScoreWorker {
     outdated: Option<OutdatedRounds>,
     tally: Tally,
     meter: Arc<Meter>,
+    metrics: Metrics,
     weights: Reloadable,
     /// Tells when there are others.
     weights_changed: watch::Receiver<Weights>,
@@ -117,6 +120,7 @@ impl ScoreWorker {
             tally: Tally::new(settings.stamp()),
             scorer: Scorer::new(Arc::clone(&store), Arc::clone(&holdings), settings, Arc::clone(&meter)),
             meter,
+            metrics: Metrics::default(),
             holdings,
             pruner: None,
             store,
@@ -142,6 +146,13 @@ impl ScoreWorker {
         self.meter.read()
     }
 
+    /// Has `metrics` count what it does.
+    pub fn counted_by(mut self, metrics: Metrics) -> Self {
+        self.scorer.count_with(metrics.clone());
+        self.metrics = metrics;
+        self
+    }
+
     /// Has [`run`] remove what is older than `retention` says, while it is this worker that ranks.
     pub fn pruning(mut self, retention: Retention) -> Self {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
@@ -156,7 +167,8 @@ impl ScoreWorker {
 
     /// What the worker says of itself, also while it runs.
     pub fn status(&self) -> Status {
-        Status { others: self.in_force.watch_others(), ranking: self.holdings.watch_ranking() }
+        let meter = Arc::clone(&self.meter);
+        Status { others: self.in_force.watch_others(), ranking: self.holdings.watch_ranking(), meter }
     }
 
     /// Scores every round that is due and that no other worker has claimed. Then, while it is this worker that ranks, writes
@@ -338,10 +350,13 @@ async fn keep_pruning(pruner: Option<Arc<Pruner>>) -> Infallible {
 }
 
 async fn work(worker: &mut ScoreWorker, shutdown: &CancellationToken) -> Result<()> {
-    let mut away: Option<Stopwatch> = None;
-    while let Some(result) = shutdown.run_until_cancelled(worker.run_once()).await {
+    let (mut away, metrics): (Option<Stopwatch>, _) = (None, worker.metrics.clone());
+    loop {
+        let cycle = Stopwatch::start();
+        let Some(result) = shutdown.run_until_cancelled(worker.run_once()).await else { return Ok(()) };
         let pause = match result {
             Ok(progress) => {
+                metrics.cycle(cycle.elapsed(), &progress);
                 if let Some(away) = away.take() {
                     tracing::info!(away_s = away.elapsed().as_secs(), "the database is back");
                 }
@@ -349,6 +364,7 @@ async fn work(worker: &mut ScoreWorker, shutdown: &CancellationToken) -> Result<
                 IDLE
             }
             Err(error) if error.is_transient() => {
+                metrics.failed_cycle();
                 let away_s = away.get_or_insert_with(Stopwatch::start).elapsed().as_secs();
                 tracing::warn!(%error, away_s, "cannot score now, trying again");
                 AFTER_ERROR
@@ -357,7 +373,6 @@ async fn work(worker: &mut ScoreWorker, shutdown: &CancellationToken) -> Result<
         };
         shutdown.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
-    Ok(())
 }
 
 fn log(progress: &Progress) {

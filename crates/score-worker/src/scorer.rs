@@ -12,6 +12,7 @@ use scoring::{
 use storage::{Contender, OutdatedRounds, Result, RoundScores, ScoreRecord, StepScore, StorageError, Store};
 
 use crate::holdings::Holdings;
+use crate::metrics::Metrics;
 use crate::prices::Prices;
 use crate::spent::Meter;
 use crate::{Progress, ScoreSettings};
@@ -40,6 +41,7 @@ pub struct Scorer {
     /// Those threads; `None` while they are as many as the process has for such work.
     pool: Option<Arc<ThreadPool>>,
     meter: Arc<Meter>,
+    metrics: Metrics,
 }
 
 enum Verdict {
@@ -57,7 +59,13 @@ impl Scorer {
     ) -> Self {
         let rule = settings.stamp();
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Scorer { store, holdings, settings: Arc::new(settings), rule, threads, pool: None, meter }
+        let (settings, metrics) = (Arc::new(settings), Metrics::default());
+        Scorer { store, holdings, settings, rule, threads, pool: None, meter, metrics }
+    }
+
+    /// Has `metrics` count what it judges.
+    pub fn count_with(&mut self, metrics: Metrics) {
+        self.metrics = metrics;
     }
 
     /// Works with so many threads from now on.
@@ -74,7 +82,9 @@ impl Scorer {
             let hold = self.holdings.hold(now);
             let claim = self.store.claim_ready(&hold, self.claim_size());
             let claimed = self.meter.time(|spent| &mut spent.claiming, claim).await?;
-            *progress += self.judge_all(&claimed, now).await?;
+            let judged = self.judge_all(&claimed, now).await?;
+            self.metrics.judged(&judged);
+            *progress += judged;
             if claimed.len() < self.claim_size() {
                 return Ok(());
             }
@@ -94,7 +104,9 @@ impl Scorer {
             let hold = self.holdings.hold(now);
             let claim = self.store.claim_outdated(&hold, &self.rule, resolved_after, self.claim_size());
             let claimed = self.meter.time(|spent| &mut spent.claiming, claim).await?;
-            again += self.judge_all(&claimed, now).await?;
+            let judged = self.judge_all(&claimed, now).await?;
+            self.metrics.judged_again(judged.scored + judged.void);
+            again += judged;
             taken += claimed.len();
             if claimed.len() < self.claim_size() {
                 break;

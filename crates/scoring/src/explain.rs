@@ -3,6 +3,7 @@
 use domain::{PricePoint, Question, Span, Timestamp};
 use serde::{Serialize, Serializer};
 
+use crate::round::score_alone;
 use crate::{
     Aggregation, Density, Distribution, Expected, PredictionScore, RelativeScores, RoundOutcome,
     ScoreSettings, SettledStep, SettlementSettings, StepAnswer, StoredAnswer, UnreadableAnswer,
@@ -109,6 +110,33 @@ pub fn explain<A: StoredAnswer>(
     settlement: &SettlementSettings,
     settings: &ScoreSettings,
 ) -> Explanation {
+    let explanation = without_scores(round, index, settlement, settings);
+    match score_round(round.question, round.answers, round.steps, settings) {
+        RoundOutcome::Void { reason } => Explanation { void: Some(reason), ..explanation },
+        RoundOutcome::Scored { predictions, .. } => explanation.with_score(index, &predictions, settings),
+    }
+}
+
+/// Explains the score of one prediction by itself: the only one in `round`. Its place is not known: see [`Place::among`].
+pub fn explain_alone<A: StoredAnswer>(
+    round: &SettledRound<'_, A>,
+    settlement: &SettlementSettings,
+    settings: &ScoreSettings,
+) -> Explanation {
+    let explanation = without_scores(round, 0, settlement, settings);
+    match score_alone(round.question, &round.answers[0], round.steps, settings) {
+        Ok(own) => explanation.with_own(&own),
+        Err(unreadable) => Explanation { left_out: Some(unreadable.to_string()), ..explanation },
+    }
+}
+
+/// The moves, and what the prediction at `index` says of them.
+fn without_scores<A: StoredAnswer>(
+    round: &SettledRound<'_, A>,
+    index: usize,
+    settlement: &SettlementSettings,
+    settings: &ScoreSettings,
+) -> Explanation {
     let expected = Expected::from(round.question);
     let answer = round.answers[index].as_ref().and_then(|answer| answer.answer(&expected).ok());
     let steps = round
@@ -120,7 +148,7 @@ pub fn explain<A: StoredAnswer>(
             StepView { round, settlement, settings, step, answered }.explain()
         })
         .collect();
-    let explanation = Explanation {
+    Explanation {
         aggregation: settings.aggregation,
         scale: settings.scale_of(&round.question.asset),
         raw: None,
@@ -129,16 +157,12 @@ pub fn explain<A: StoredAnswer>(
         place: None,
         void: None,
         steps,
-    };
-    match score_round(round.question, round.answers, round.steps, settings) {
-        RoundOutcome::Void { reason } => Explanation { void: Some(reason), ..explanation },
-        RoundOutcome::Scored { predictions, .. } => explanation.with_score(index, &predictions, settings),
     }
 }
 
 impl Explanation {
     fn with_score(
-        mut self,
+        self,
         index: usize,
         round: &[Result<PredictionScore, UnreadableAnswer>],
         settings: &ScoreSettings,
@@ -149,11 +173,22 @@ impl Explanation {
         };
         let raw: Vec<Option<f64>> = round.iter().flatten().map(|prediction| prediction.raw).collect();
         let index = round[..index].iter().flatten().count();
+        Explanation { place: Place::among(&raw, index, settings), ..self.with_own(own) }
+    }
+
+    fn with_own(mut self, own: &PredictionScore) -> Self {
         for step in &mut self.steps {
             step.mean = own.steps.iter().find(|scored| scored.step == step.step).map(|scored| scored.mean);
         }
-        let place = relative_scores(&raw, settings.cap()).map(|field| place(index, &raw, &field));
-        Explanation { raw: own.raw, failure: own.failure.clone(), place, ..self }
+        Explanation { raw: own.raw, failure: own.failure.clone(), ..self }
+    }
+}
+
+impl Place {
+    /// The place of the prediction at `index` among the raw scores of its round, `None` for those without; `None` where nobody
+    /// has one.
+    pub fn among(raw: &[Option<f64>], index: usize, settings: &ScoreSettings) -> Option<Self> {
+        relative_scores(raw, settings.cap()).map(|field| place(index, raw, &field))
     }
 }
 
@@ -366,6 +401,37 @@ mod tests {
         let absent = all[4].place.as_ref().unwrap();
         assert_eq!((all[4].raw, absent.relative), (None, 0.0));
         assert!(all[4].steps[0].increments.iter().all(|it| it.move_.is_some() && it.cdf.is_none()));
+    }
+
+    #[test]
+    fn a_prediction_explained_alone_is_explained_as_in_its_round_but_for_its_place() {
+        let question = question(&[Span::minutes(1), Span::minutes(2)]);
+        let texts = [1.0, 2.0, 1000.0].map(|scale| answer(&question, scale));
+        let infinite = texts[0].replace("norm\", \"params\": {", "t\", \"params\": {\"df\": 0.4, ");
+        let mut answers: Vec<Option<&str>> = texts.iter().map(|text| Some(text.as_str())).collect();
+        answers.extend([None, Some(infinite.as_str()), Some("no answer")]);
+        let closes = closes(&question, &[3]);
+        let late = question.resolves_at() + Span::days(1);
+        let Settlement::Settled(steps) = settle(&question, &closes, &SETTLEMENT, late, Some(late)) else {
+            panic!()
+        };
+        let settings = ScoreSettings::with_rule("crps").unwrap();
+        let together = explanations(&question, &[3], &answers);
+        let readable = &together[..together.len() - 1];
+        let raw: Vec<Option<f64>> = readable.iter().map(|explained| explained.raw).collect();
+        for (index, explained) in together.iter().enumerate() {
+            let round = SettledRound {
+                question: &question,
+                closes: &closes,
+                steps: &steps,
+                answers: &answers[index..=index],
+            };
+            let alone = explain_alone(&round, &SETTLEMENT, &settings);
+            assert_eq!(alone.place, None);
+            let place = readable.get(index).and_then(|_| Place::among(&raw, index, &settings));
+            assert_eq!(&Explanation { place, ..alone }, explained, "{index}");
+        }
+        assert_eq!(Place::among(&[None, None], 0, &settings), None);
     }
 
     #[test]

@@ -24,7 +24,9 @@ pub use answer::{
 };
 pub use batch::{UnequalLengths, normal_crps_batch, normal_crps_batch_with};
 pub use distribution::{Density, Distribution};
-pub use explain::{ExplainedIncrement, ExplainedStep, Explanation, Place, SettledRound, explain};
+pub use explain::{
+    ExplainedIncrement, ExplainedStep, Explanation, Place, SettledRound, explain, explain_alone,
+};
 pub use grid::{Grid, InvalidGrid, grid_crps};
 pub use raw::{Aggregation, RawScore, ScoreFailure, StepMean, raw_score};
 pub use relative::{RelativeScores, relative_scores};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::{Asset, Question};
 use rayon::prelude::*;
 
+use crate::rule::Crps;
 use crate::{
     Aggregation, Expected, InvalidRule, RawScore, Rule, RuleSettings, SettledStep, StepMean, StoredAnswer,
     UnreadableAnswer, raw_score, relative_scores, rule,
@@ -28,6 +29,13 @@ pub struct ScoreSettings {
     pub asset_scales: BTreeMap<Asset, f64>,
     /// Raw scores are capped at this many times their median, unless the rule can be negative.
     pub outlier_cap: f64,
+}
+
+impl Default for ScoreSettings {
+    /// By the exact CRPS.
+    fn default() -> Self {
+        ScoreSettings::new(Arc::new(Crps))
+    }
 }
 
 impl ScoreSettings {
@@ -121,6 +129,20 @@ pub fn score_round<A: StoredAnswer>(
         .map(|score| score.map(|score| PredictionScore::new(score, of_field.next().unwrap_or_default())))
         .collect();
     RoundOutcome::Scored { best: relative.best, q95: relative.q95, predictions }
+}
+
+/// One prediction's score by itself, as in its round; relative scores are 0 here.
+pub(crate) fn score_alone<A: StoredAnswer>(
+    question: &Question,
+    answer: &Option<A>,
+    settled: &[SettledStep],
+    settings: &ScoreSettings,
+) -> Result<PredictionScore, UnreadableAnswer> {
+    let score = match answer {
+        Some(answer) => score_answer(answer, &Expected::from(question), &question.asset, settled, settings)?,
+        None => Score::NoAnswer,
+    };
+    Ok(PredictionScore::new(score, 0.0))
 }
 
 /// What an outcome comes to by itself.

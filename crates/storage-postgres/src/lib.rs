@@ -4,15 +4,19 @@
 //! keys, so that no two writers wait for each other. Connections are made when they are needed, so that a worker starts
 //! while the database is away.
 
+mod browse;
+mod changes;
 mod claims;
 mod connect;
 mod errors;
 mod leases;
 mod models;
 mod old_partitions;
+mod operations;
 mod operator;
 mod partitions;
 mod prices;
+mod reports;
 mod retention;
 mod roll_ups;
 mod rounds;
@@ -116,6 +120,10 @@ impl Store for PostgresStore {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Greater => Err(StorageError::SchemaTooNew { found, known }),
         }
+    }
+
+    fn known_schema(&self) -> i64 {
+        newest_version()
     }
 
     fn led_by(&self, lease: &Lease) -> Arc<dyn Store> {

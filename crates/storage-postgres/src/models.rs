@@ -4,17 +4,18 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::{Model, ModelId, Timestamp};
+use domain::{DeploymentId, Model, ModelId, Timestamp};
 use sqlx::PgConnection;
-use storage::{ModelRepository, Result, storable_text};
+use storage::{Deployment, ModelRepository, Result, Topic, deployments_of, storable_text};
 
-use crate::PostgresStore;
 use crate::errors::failed;
-use crate::rows::{self, stored};
+use crate::rows::{self, limit_of, stored};
+use crate::{PostgresStore, changes};
 
 #[async_trait]
 impl ModelRepository for PostgresStore {
     async fn save_models(&self, models: &[Model]) -> Result<()> {
+        let deployments = deployments_of(models);
         // By id: PostgreSQL refuses to touch a row twice in one statement, and rows are locked in key order.
         let models: BTreeMap<&ModelId, &Model> = models.iter().map(|model| (&model.id, model)).collect();
         if models.is_empty() {
@@ -47,7 +48,8 @@ impl ModelRepository for PostgresStore {
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        note_deployments(&mut transaction, &deployments).await?;
+        changes::commit(transaction, &[Topic::Models]).await
     }
 
     async fn models(&self) -> Result<Vec<Model>> {
@@ -61,6 +63,48 @@ impl ModelRepository for PostgresStore {
         let row = sqlx::query(sql).bind(id.as_str()).fetch_optional(&self.pool).await.map_err(failed)?;
         row.as_ref().map(rows::model).transpose()
     }
+
+    async fn deployments(
+        &self,
+        model: &ModelId,
+        after: Option<&(Timestamp, DeploymentId)>,
+        limit: usize,
+    ) -> Result<Vec<Deployment>> {
+        let (before, id) = after.map_or((Timestamp::MAX_UTC, ""), |(at, id)| (*at, id.as_str()));
+        let sql =
+            "SELECT * FROM deployments WHERE model_id = $1 AND (first_seen_at, deployment_id) < ($2, $3)
+                   ORDER BY first_seen_at DESC, deployment_id DESC LIMIT $4";
+        let rows = sqlx::query(sql)
+            .bind(model.as_str())
+            .bind(stored(before))
+            .bind(id)
+            .bind(limit_of(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(rows::deployment).collect()
+    }
+}
+
+async fn note_deployments(
+    connection: &mut PgConnection,
+    deployments: &BTreeMap<(&ModelId, &DeploymentId), (Timestamp, Timestamp)>,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO deployments (model_id, deployment_id, first_seen_at, last_seen_at)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[])
+         ON CONFLICT (model_id, deployment_id) DO UPDATE
+         SET first_seen_at = least(deployments.first_seen_at, excluded.first_seen_at),
+             last_seen_at = greatest(deployments.last_seen_at, excluded.last_seen_at)",
+    )
+    .bind(deployments.keys().map(|(model, _)| model.as_str()).collect::<Vec<_>>())
+    .bind(deployments.keys().map(|(_, id)| id.as_str()).collect::<Vec<_>>())
+    .bind(deployments.values().map(|(first, _)| stored(*first)).collect::<Vec<_>>())
+    .bind(deployments.values().map(|(_, last)| stored(*last)).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .map_err(failed)
+    .map(drop)
 }
 
 /// Notes that models gave a valid answer at `performed_at`, unless they have answered later.

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use domain::{ModelId, RoundId, RoundState, Timestamp};
 use sqlx::PgConnection;
-use storage::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Result, Unchanged, storable_text};
+use storage::{
+    Action, AuditEntry, BY_HAND, OperatorRepository, Order, Result, Topic, Unchanged, storable_text,
+};
 
-use crate::PostgresStore;
 use crate::errors::failed;
 use crate::rounds::{count_change, delete_scores, mark_void, round_to_judge};
 use crate::rows::{self, Reader, limit_of, stored};
+use crate::{PostgresStore, changes};
 
 type Outcome = std::result::Result<(), Unchanged>;
 
@@ -24,7 +26,7 @@ impl OperatorRepository for PostgresStore {
             let (word, subject) = (order.action.word(), order.action.subject());
             record(&mut transaction, order.at, &order.by, word, subject.as_deref(), &order.reason).await?;
         }
-        transaction.commit().await.map_err(failed)?;
+        changes::commit(transaction, &[Topic::Audit, Topic::Scores]).await?;
         Ok(outcome)
     }
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use domain::{
     ModelNumber, Parameter, RollUp, RollUpChanges, RolledModel, RolledRound, RoundId, Span, Timestamp,
 };
+use futures::TryStreamExt;
 use sqlx::PgConnection;
 use storage::{Lease, Result, RollUpMark, RollUpRepository, StoredRollUps, encode_roll_up};
 
@@ -33,9 +34,13 @@ impl RollUpRepository for PostgresStore {
         let models = rows.iter().map(rows::rolled_model).collect::<Result<Vec<_>>>()?;
         let sql = "SELECT hour_end, asset, horizon_s, sums FROM roll_up_hours WHERE hour_end > $1
                    ORDER BY hour_end, asset, horizon_s";
-        let rows = sqlx::query(sql).bind(stored(after)).fetch_all(&mut *snapshot).await.map_err(failed)?;
-        let hours =
-            rows.iter().map(|row| rows::rolled_hour(row, models.len())).collect::<Result<Vec<_>>>()?;
+        // Some forty megabytes: they are unpacked while the database reads on.
+        let mut rows = sqlx::query(sql).bind(stored(after)).fetch(&mut *snapshot);
+        let mut hours = Vec::new();
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            hours.push(rows::rolled_hour(&row, models.len())?);
+        }
+
         Ok(Some(StoredRollUps { mark, models, hours }))
     }
 

@@ -12,13 +12,13 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{PgConnection, Postgres};
 use storage::{
     ChangeNumber, Contender, Counts, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes, Result,
-    RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, encode_steps, storable_text,
+    RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, Topic, encode_steps, storable_text,
 };
 use uuid::Uuid;
 
 use crate::errors::{failed, unstorable};
 use crate::rows::{self, Reader, limit_of, stored};
-use crate::{PostgresStore, models};
+use crate::{PostgresStore, changes, models};
 
 /// How a round comes on record.
 struct Entry<'a> {
@@ -64,7 +64,8 @@ impl RoundRepository for PostgresStore {
             closed_at: None,
             counts: StatusCounts::default(),
         };
-        self.record(questions, &entry).await
+        let sql = concat!(insert_rounds!(), " ON CONFLICT (round_id) DO NOTHING RETURNING round_id");
+        self.record(questions, &entry, sql).await
     }
 
     async fn close_round(
@@ -82,7 +83,7 @@ impl RoundRepository for PostgresStore {
         } else {
             note_contest(&mut transaction, question.id, &packed.outcomes).await?;
         }
-        transaction.commit().await.map_err(failed)
+        changes::commit(transaction, &[Topic::Rounds]).await
     }
 
     async fn record_missed(&self, questions: &[Question], reason: &str, at: Timestamp) -> Result<()> {
@@ -93,7 +94,13 @@ impl RoundRepository for PostgresStore {
             closed_at: Some(at),
             counts: StatusCounts::default(),
         };
-        self.record(questions, &entry).await.map(drop)
+        let sql = concat!(
+            insert_rounds!(),
+            " ON CONFLICT (round_id) DO UPDATE
+              SET state = excluded.state, reason = excluded.reason, asked_at = NULL, closed_at = excluded.closed_at
+              WHERE rounds.state = 'asked' RETURNING round_id"
+        );
+        self.record(questions, &entry, sql).await.map(drop)
     }
 
     async fn interrupt_open_rounds(&self, at: Timestamp, reason: &str) -> Result<Vec<RoundId>> {
@@ -107,7 +114,7 @@ impl RoundRepository for PostgresStore {
         .fetch_all(&mut *transaction)
         .await
         .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
+        changes::commit(transaction, &[Topic::Rounds]).await?;
         let mut ids = rows.iter().map(rows::round_id).collect::<Result<Vec<_>>>()?;
         ids.sort_unstable();
         Ok(ids)
@@ -154,7 +161,7 @@ impl RoundRepository for PostgresStore {
             replace_scores(&mut transaction, &rounds).await?;
             mark_scored(&mut transaction, &rounds).await?;
         }
-        transaction.commit().await.map_err(failed)
+        changes::commit(transaction, &[Topic::Scores]).await
     }
 
     async fn void_round(&self, id: RoundId, rule: &str, at: Timestamp, reason: &str) -> Result<()> {
@@ -165,7 +172,7 @@ impl RoundRepository for PostgresStore {
             count_change(&mut transaction).await?;
             mark_void(&mut transaction, id, rule, at, reason).await?;
         }
-        transaction.commit().await.map_err(failed)
+        changes::commit(transaction, &[Topic::Scores]).await
     }
 
     async fn score_changes(
@@ -273,18 +280,23 @@ impl RoundRepository for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Puts rounds on record; returns those that were not yet, in the order of `questions`.
-    async fn record(&self, questions: &[Question], entry: &Entry<'_>) -> Result<Vec<RoundId>> {
+    /// Puts rounds on record by `sql`; returns those that were not yet or that it changes, in the order of `questions`.
+    async fn record(
+        &self,
+        questions: &[Question],
+        entry: &Entry<'_>,
+        sql: &'static str,
+    ) -> Result<Vec<RoundId>> {
         if questions.is_empty() {
             return Ok(Vec::new());
         }
         let mut ordered: Vec<&Question> = questions.iter().collect();
         ordered.sort_by_key(|question| question.id);
-        let sql = concat!(insert_rounds!(), " ON CONFLICT (round_id) DO NOTHING RETURNING round_id");
+        ordered.dedup_by_key(|question| question.id);
         let mut transaction = self.begin_as_leader().await?;
         let query = bind_rounds(sqlx::query(sql), &ordered, entry);
         let rows = query.fetch_all(&mut *transaction).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
+        changes::commit(transaction, &[Topic::Rounds]).await?;
         let mut fresh = rows.iter().map(rows::round_id).collect::<Result<HashSet<_>>>()?;
         Ok(questions.iter().map(|question| question.id).filter(|id| fresh.remove(id)).collect())
     }

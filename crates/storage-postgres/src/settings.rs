@@ -2,28 +2,30 @@
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
-use storage::{CHANGE_SETTING, Result, SettingChange, SettingsNote, SettingsRepository, storable_text};
+use storage::{
+    CHANGE_SETTING, Result, SettingChange, SettingsNote, SettingsRepository, Topic, storable_text,
+};
 
-use crate::PostgresStore;
 use crate::errors::failed;
 use crate::operator::{lock, record};
+use crate::{PostgresStore, changes};
 
 #[async_trait]
 impl SettingsRepository for PostgresStore {
     async fn note_settings(&self, note: &SettingsNote) -> Result<Vec<SettingChange>> {
         let mut transaction = self.begin().await?;
         lock(&mut transaction).await?;
-        let mut changes = Vec::new();
+        let mut noted = Vec::new();
         for (key, value) in &note.settings {
-            changes.extend(set(&mut transaction, key, &storable_text(value)).await?);
+            noted.extend(set(&mut transaction, key, &storable_text(value)).await?);
         }
-        for change in &changes {
+        for change in &noted {
             let reason = change.reason();
             record(&mut transaction, note.at, &note.by, CHANGE_SETTING, Some(change.key.as_str()), &reason)
                 .await?;
         }
-        transaction.commit().await.map_err(failed)?;
-        Ok(changes)
+        changes::commit(transaction, &[Topic::Audit]).await?;
+        Ok(noted)
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Once};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-use storage::Store;
 use storage::conformance::TestDatabase;
+use storage::{ReportStore, Store};
 use storage_postgres::PostgresStore;
 use uuid::Uuid;
 
@@ -35,6 +35,10 @@ impl TestDatabase for PostgresDatabase {
     }
 
     async fn open_read_only(&self) -> Arc<dyn Store> {
+        Arc::new(PostgresStore::open_read_only(&self.url()).await.unwrap())
+    }
+
+    async fn open_for_report(&self) -> Arc<dyn ReportStore> {
         Arc::new(PostgresStore::open_read_only(&self.url()).await.unwrap())
     }
 

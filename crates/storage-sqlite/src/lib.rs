@@ -4,13 +4,17 @@
 //! one connection, in transactions that take the write lock when they begin (`BEGIN IMMEDIATE`), so that none fails half
 //! way; reads go through a few others and hold a snapshot no longer than one method takes.
 
+mod browse;
+mod changes;
 mod claims;
 mod connect;
 mod errors;
 mod leases;
 mod models;
+mod operations;
 mod operator;
 mod prices;
+mod reports;
 mod retention;
 mod roll_ups;
 mod rounds;
@@ -79,9 +83,15 @@ impl SqliteStore {
 
     /// The same for what the one leader may write.
     pub(crate) async fn turn_as_leader(&self, rows: usize) -> Result<Turn<'_>> {
-        let Some(lead) = &self.lead else { return self.turn_for(rows).await };
+        if self.lead.is_some() { self.begin_as_leader().await } else { self.turn_for(rows).await }
+    }
+
+    /// The same for several statements, as one transaction.
+    pub(crate) async fn begin_as_leader(&self) -> Result<Turn<'_>> {
         let mut turn = self.writer.begin().await?;
-        leases::guard(&mut turn, lead).await?;
+        if let Some(lead) = &self.lead {
+            leases::guard(&mut turn, lead).await?;
+        }
         Ok(turn)
     }
 
@@ -128,6 +138,10 @@ impl Store for SqliteStore {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Greater => Err(StorageError::SchemaTooNew { found, known }),
         }
+    }
+
+    fn known_schema(&self) -> i64 {
+        newest_version()
     }
 
     fn led_by(&self, lease: &Lease) -> Arc<dyn Store> {

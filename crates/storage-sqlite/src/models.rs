@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::{Model, ModelId, Timestamp};
+use domain::{DeploymentId, Model, ModelId, Timestamp};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
-use storage::{ModelRepository, Result, storable_text};
+use storage::{Deployment, ModelRepository, Result, deployments_of, storable_text};
 
 use crate::errors::{failed, unstorable};
-use crate::rows::{self, micros};
+use crate::rows::{self, limit_of, micros};
 use crate::{ROWS_PER_STATEMENT, SqliteStore};
 
 const COLUMNS: &str =
@@ -17,11 +17,15 @@ const COLUMNS: &str =
 #[async_trait]
 impl ModelRepository for SqliteStore {
     async fn save_models(&self, models: &[Model]) -> Result<()> {
+        let deployments: Vec<Seen> = deployments_of(models).into_iter().collect();
         let models: BTreeMap<&ModelId, &Model> = models.iter().map(|model| (&model.id, model)).collect();
         let models: Vec<&Model> = models.into_values().collect();
-        let mut turn = self.turn_as_leader(models.len()).await?;
+        let mut turn = self.begin_as_leader().await?;
         for chunk in models.chunks(ROWS_PER_STATEMENT) {
             save(&mut turn, chunk).await?;
+        }
+        for chunk in deployments.chunks(ROWS_PER_STATEMENT) {
+            note_deployments(&mut turn, chunk).await?;
         }
         turn.finish().await
     }
@@ -37,7 +41,31 @@ impl ModelRepository for SqliteStore {
         let row = sqlx::query(sql).bind(id.as_str()).fetch_optional(&self.readers).await.map_err(failed)?;
         row.as_ref().map(rows::model).transpose()
     }
+
+    async fn deployments(
+        &self,
+        model: &ModelId,
+        after: Option<&(Timestamp, DeploymentId)>,
+        limit: usize,
+    ) -> Result<Vec<Deployment>> {
+        let (before, id) = after.map_or((Timestamp::MAX_UTC, ""), |(at, id)| (*at, id.as_str()));
+        let sql =
+            "SELECT * FROM deployments WHERE model_id = ?1 AND (first_seen_at, deployment_id) < (?2, ?3)
+                   ORDER BY first_seen_at DESC, deployment_id DESC LIMIT ?4";
+        let rows = sqlx::query(sql)
+            .bind(model.as_str())
+            .bind(micros(before))
+            .bind(id)
+            .bind(limit_of(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(rows::deployment).collect()
+    }
 }
+
+/// A deployment of a model, and from when to when it was seen.
+type Seen<'m> = ((&'m ModelId, &'m DeploymentId), (Timestamp, Timestamp));
 
 async fn save(connection: &mut SqliteConnection, models: &[&Model]) -> Result<()> {
     let mut sql = QueryBuilder::<Sqlite>::new(format!("INSERT INTO models ({COLUMNS}) "));
@@ -57,6 +85,24 @@ async fn save(connection: &mut SqliteConnection, models: &[&Model]) -> Result<()
           joined_at = excluded.joined_at, last_connected_at = excluded.last_connected_at,
           first_scored_at = CASE WHEN joined_at = excluded.joined_at THEN first_scored_at END,
           is_baseline = excluded.is_baseline",
+    );
+    sql.build().execute(connection).await.map_err(failed).map(drop)
+}
+
+async fn note_deployments(connection: &mut SqliteConnection, deployments: &[Seen<'_>]) -> Result<()> {
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO deployments (model_id, deployment_id, first_seen_at, last_seen_at) ",
+    );
+    sql.push_values(deployments, |mut row, ((model, id), (first, last))| {
+        row.push_bind(model.as_str())
+            .push_bind(id.as_str())
+            .push_bind(micros(*first))
+            .push_bind(micros(*last));
+    });
+    sql.push(
+        " ON CONFLICT (model_id, deployment_id) DO UPDATE
+          SET first_seen_at = min(first_seen_at, excluded.first_seen_at),
+              last_seen_at = max(last_seen_at, excluded.last_seen_at)",
     );
     sql.build().execute(connection).await.map_err(failed).map(drop)
 }

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use domain::{
     ModelNumber, Parameter, RollUp, RollUpChanges, RolledModel, RolledRound, RoundId, Span, Timestamp,
 };
+use futures::TryStreamExt;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use storage::{Lease, Result, RollUpMark, RollUpRepository, StoredRollUps, encode_roll_up};
 
@@ -33,9 +34,13 @@ impl RollUpRepository for SqliteStore {
         let models = rows.iter().map(rows::rolled_model).collect::<Result<Vec<_>>>()?;
         let sql = "SELECT hour_end, asset, horizon_s, sums FROM roll_up_hours WHERE hour_end > ?1
                    ORDER BY hour_end, asset, horizon_s";
-        let rows = sqlx::query(sql).bind(micros(after)).fetch_all(&mut *snapshot).await.map_err(failed)?;
-        let hours =
-            rows.iter().map(|row| rows::rolled_hour(row, models.len())).collect::<Result<Vec<_>>>()?;
+        // Some forty megabytes: they are unpacked while the database reads on.
+        let mut rows = sqlx::query(sql).bind(micros(after)).fetch(&mut *snapshot);
+        let mut hours = Vec::new();
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            hours.push(rows::rolled_hour(&row, models.len())?);
+        }
+
         Ok(Some(StoredRollUps { mark, models, hours }))
     }
 
@@ -91,20 +96,37 @@ impl RollUpRepository for SqliteStore {
         turn.finish().await
     }
 
+    /// In portions, so that no other writer waits long. Nobody reads what is left without its mark: should this be cut off, the
+    /// next worker that ranks begins by it again.
     async fn clear_roll_ups(&self, lease: &Lease) -> Result<()> {
-        let mut turn = self.writer.begin().await?;
-        leases::guard(&mut turn, lease).await?;
-        for sql in [
-            "DELETE FROM roll_up_mark",
-            "DELETE FROM roll_up_models",
-            "DELETE FROM roll_up_hours",
-            "DELETE FROM roll_up_rounds",
-        ] {
-            sqlx::query(sql).execute(&mut *turn).await.map_err(failed)?;
-        }
-        turn.finish().await
+        while self.clear_portion(lease).await? {}
+        Ok(())
     }
 }
+
+impl SqliteStore {
+    /// Removes the mark and a portion of the rest, in one transaction; false when nothing is left.
+    async fn clear_portion(&self, lease: &Lease) -> Result<bool> {
+        let mut turn = self.writer.begin().await?;
+        leases::guard(&mut turn, lease).await?;
+        let mut removed = 0;
+        for sql in CLEAR {
+            removed += sqlx::query(sql).execute(&mut *turn).await.map_err(failed)?.rows_affected();
+        }
+        turn.finish().await?;
+        Ok(removed > 0)
+    }
+}
+
+/// Removes the mark, and so many rows with sums that it takes a few milliseconds with a thousand models; last the models, by
+/// whose numbers the sums are read.
+const CLEAR: [&str; 4] = [
+    "DELETE FROM roll_up_mark",
+    "DELETE FROM roll_up_hours WHERE rowid IN (SELECT rowid FROM roll_up_hours LIMIT 100)",
+    "DELETE FROM roll_up_rounds WHERE rowid IN (SELECT rowid FROM roll_up_rounds LIMIT 100)",
+    "DELETE FROM roll_up_models
+     WHERE NOT EXISTS (SELECT 1 FROM roll_up_hours) AND NOT EXISTS (SELECT 1 FROM roll_up_rounds)",
+];
 
 async fn save_models(
     connection: &mut SqliteConnection,

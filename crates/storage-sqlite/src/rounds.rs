@@ -50,7 +50,7 @@ impl RoundRepository for SqliteStore {
             closed_at: None,
             counts: StatusCounts::default(),
         };
-        self.record(questions, &entry).await
+        self.record(questions, &entry, " ON CONFLICT (round_id) DO NOTHING").await
     }
 
     async fn close_round(
@@ -78,7 +78,10 @@ impl RoundRepository for SqliteStore {
             closed_at: Some(at),
             counts: StatusCounts::default(),
         };
-        self.record(questions, &entry).await.map(drop)
+        let over_a_mark = " ON CONFLICT (round_id) DO UPDATE
+             SET state = excluded.state, reason = excluded.reason, asked_at = NULL, closed_at = excluded.closed_at
+             WHERE rounds.state = 'asked'";
+        self.record(questions, &entry, over_a_mark).await.map(drop)
     }
 
     async fn interrupt_open_rounds(&self, at: Timestamp, reason: &str) -> Result<Vec<RoundId>> {
@@ -260,13 +263,18 @@ impl RoundRepository for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Puts rounds on record; returns those that were not yet, in the order of `questions`.
-    async fn record(&self, questions: &[Question], entry: &Entry<'_>) -> Result<Vec<RoundId>> {
+    /// Puts rounds on record; returns those that were not yet or that `on_conflict` changes, in the order of `questions`.
+    async fn record(
+        &self,
+        questions: &[Question],
+        entry: &Entry<'_>,
+        on_conflict: &'static str,
+    ) -> Result<Vec<RoundId>> {
         let mut fresh = HashSet::new();
         let mut turn = self.turn_as_leader(questions.len()).await?;
         for chunk in questions.chunks(ROWS_PER_STATEMENT) {
             let mut sql = insert_rounds(chunk, entry);
-            sql.push(" ON CONFLICT (round_id) DO NOTHING RETURNING round_id");
+            sql.push(on_conflict).push(" RETURNING round_id");
             let rows = sql.build().fetch_all(&mut *turn).await.map_err(failed)?;
             for row in &rows {
                 fresh.insert(rows::round_id(row)?);

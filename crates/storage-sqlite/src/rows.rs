@@ -1,20 +1,23 @@
 //! From rows to domain types and back. What cannot be read is corrupt, and says where.
 
 use std::fmt::Display;
+use std::num::TryFromIntError;
 use std::time::Duration;
 
 use domain::{
     AnswerBytes, Asset, Cruncher, LedgerEntry, LedgerPosition, Model, ModelId, Parameter, Prediction, Price,
     PricePoint, Question, RollUp, RolledHour, RolledModel, RolledRound, RoundId, ScoredPrediction,
-    ScoredRound, Span, StatusCounts, Timestamp,
+    ScoredRound, Span, Standings, StatusCounts, Timestamp,
 };
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, SqliteConnection, Type};
 use storage::{
-    Amount, AuditEntry, ChangeNumber, Contender, FeedStatus, LeaseHolder, Place, Result, RollUpMark,
-    RoundRecord, ScoreChange, ScoreRecord, ScoringChange, StorageError, Unfinished, decode_document,
-    decode_roll_up, decode_steps, decode_text,
+    Amount, AuditEntry, ChangeNumber, Contender, Deployment, DueRounds, FeedStatus, LeaseHolder,
+    ModelActivity, ModelOutcome, Outcome, OutcomeScore, PackedSnapshot, Place, Result, RollUpMark,
+    RoundRecord, ScoreChange, ScoreRecord, ScoredOutcome, ScoredQuestion, ScoringChange, SeenWorker,
+    SnapshotMark, StorageError, Unfinished, WorkerFacts, WorkerIdentity, WorkerRole, WorkerSign,
+    decode_document, decode_roll_up, decode_standings, decode_steps, decode_text,
 };
 use uuid::Uuid;
 
@@ -47,6 +50,9 @@ impl<'r> Reader<'r> {
     pub(crate) fn models(row: &'r SqliteRow) -> Self {
         Reader { row, table: "models", key: model_key }
     }
+    pub(crate) fn deployments(row: &'r SqliteRow) -> Self {
+        Reader { row, table: "deployments", key: deployment_key }
+    }
     pub(crate) fn prices(row: &'r SqliteRow) -> Self {
         Reader { row, table: "prices", key: price_key }
     }
@@ -64,6 +70,9 @@ impl<'r> Reader<'r> {
     }
     pub(crate) fn leases(row: &'r SqliteRow) -> Self {
         Reader { row, table: "leases", key: name_key }
+    }
+    pub(crate) fn workers(row: &'r SqliteRow) -> Self {
+        Reader { row, table: "workers", key: instance_key }
     }
     pub(crate) fn audit(row: &'r SqliteRow) -> Self {
         Reader { row, table: "audit", key: number_key }
@@ -143,12 +152,20 @@ impl<'r> Reader<'r> {
         self.convert(column, |count: i64| u64::try_from(count))
     }
 
+    fn count_if_any(&self, column: &'static str) -> Result<Option<u64>> {
+        self.convert_some(column, |count: i64| u64::try_from(count))
+    }
+
     fn round_id(&self) -> Result<RoundId> {
         self.get("round_id").map(RoundId::from_uuid)
     }
 
     pub(crate) fn document<T: DeserializeOwned>(&self) -> Result<T> {
         self.convert("document", |bytes: &[u8]| decode_document(bytes))
+    }
+
+    pub(crate) fn standings(&self) -> Result<Standings> {
+        self.convert("document", |bytes: &[u8]| decode_standings(bytes))
     }
 
     fn parameter(&self) -> Result<Parameter> {
@@ -177,12 +194,20 @@ fn model_key(row: &SqliteRow) -> String {
     shown::<&str>(row, "model_id")
 }
 
+fn deployment_key(row: &SqliteRow) -> String {
+    format!("{} {}", model_key(row), shown::<&str>(row, "deployment_id"))
+}
+
 fn price_key(row: &SqliteRow) -> String {
     shown::<i64>(row, "position")
 }
 
 fn name_key(row: &SqliteRow) -> String {
     shown::<&str>(row, "name")
+}
+
+fn instance_key(row: &SqliteRow) -> String {
+    shown::<&str>(row, "instance")
 }
 
 fn number_key(row: &SqliteRow) -> String {
@@ -220,6 +245,15 @@ pub(crate) fn model(row: &SqliteRow) -> Result<Model> {
         joined_at: row.instant("joined_at")?,
         last_connected_at: row.instant("last_connected_at")?,
         is_baseline: row.get("is_baseline")?,
+    })
+}
+
+pub(crate) fn deployment(row: &SqliteRow) -> Result<Deployment> {
+    let row = Reader::deployments(row);
+    Ok(Deployment {
+        id: row.parse("deployment_id")?,
+        first_seen_at: row.instant("first_seen_at")?,
+        last_seen_at: row.instant("last_seen_at")?,
     })
 }
 
@@ -311,8 +345,54 @@ pub(crate) fn prediction(row: &SqliteRow) -> Result<Prediction> {
         answer: row.answer()?,
         refused,
         received_at: row.instant_if_any("received_at")?,
-        took: row.convert_some("took_us", |took: i64| u64::try_from(took).map(Duration::from_micros))?,
+        took: row.convert_some("took_us", duration)?,
     })
+}
+
+/// A prediction with its score, without answer; its reason is in `reason`.
+pub(crate) fn outcome(row: &SqliteRow) -> Result<Outcome> {
+    outcome_because(row, "reason")
+}
+
+/// A round with a model's outcome in it, whose reason is in `cause`.
+pub(crate) fn model_outcome(row: &SqliteRow) -> Result<ModelOutcome> {
+    Ok(ModelOutcome { round: round(row)?, outcome: outcome_because(row, "cause")? })
+}
+
+fn outcome_because(row: &SqliteRow, reason: &'static str) -> Result<Outcome> {
+    let score = outcome_score(row)?;
+    let row = Reader::predictions(row);
+    Ok(Outcome {
+        model_id: row.parse("model_id")?,
+        deployment_id: row.convert_some("deployment_id", |text: &str| text.parse())?,
+        status: row.parse("status")?,
+        reason: row.get(reason)?,
+        received_at: row.instant_if_any("received_at")?,
+        took: row.convert_some("took_us", duration)?,
+        score,
+    })
+}
+
+fn outcome_score(row: &SqliteRow) -> Result<Option<OutcomeScore>> {
+    let row = Reader::scores(row);
+    let Some(relative) = row.get("relative")? else { return Ok(None) };
+    Ok(Some(OutcomeScore { raw: row.get("raw")?, relative, failure: row.get("failure")? }))
+}
+
+pub(crate) fn model_activity(row: &SqliteRow) -> Result<ModelActivity> {
+    let counts = status_counts(row)?;
+    let row = Reader { row, table: "predictions", key: model_key };
+    Ok(ModelActivity {
+        model_id: row.parse("model_id")?,
+        counts,
+        timed: row.count("timed")?,
+        took: row.convert("took_us", duration)?,
+        longest: row.convert("longest_us", duration)?,
+    })
+}
+
+fn duration(micros: i64) -> Result<Duration, TryFromIntError> {
+    u64::try_from(micros).map(Duration::from_micros)
 }
 
 pub(crate) fn contender(row: &SqliteRow) -> Result<Contender> {
@@ -396,6 +476,35 @@ pub(crate) fn lease_holder(row: &SqliteRow) -> Result<LeaseHolder> {
     Ok(LeaseHolder { holder: row.get("holder")?, since: row.instant("since")? })
 }
 
+pub(crate) fn seen_worker(row: &SqliteRow) -> Result<SeenWorker> {
+    let row = Reader::workers(row);
+    let identity = WorkerIdentity {
+        instance: row.get("instance")?,
+        role: row.convert("role", WorkerRole::from_word)?,
+        host: row.get("host")?,
+        version: row.get("version")?,
+        started_at: row.instant("started_at")?,
+    };
+    let facts = WorkerFacts {
+        waiting_writes: row.count_if_any("waiting_writes")?,
+        journal_bytes: row.count_if_any("journal_bytes")?,
+        oldest_waiting_at: row.instant_if_any("oldest_waiting_at")?,
+        due_rounds: row.count_if_any("due_rounds")?,
+        scoring_lag_s: row.count_if_any("scoring_lag_s")?,
+    };
+    let (schema, state) = (row.get("schema_version")?, row.get("state")?);
+    Ok(SeenWorker {
+        sign: WorkerSign { identity, schema, state, facts },
+        seen_at: row.instant("seen_at")?,
+        silent_for: row.convert("silent_us", duration)?,
+    })
+}
+
+pub(crate) fn due_rounds(row: &SqliteRow) -> Result<DueRounds> {
+    let row = Reader::rounds(row);
+    Ok(DueRounds { rounds: row.count("count")?, oldest_resolved_at: row.instant_if_any("oldest")? })
+}
+
 pub(crate) fn audit_entry(row: &SqliteRow) -> Result<AuditEntry> {
     let row = Reader::audit(row);
     Ok(AuditEntry {
@@ -440,5 +549,42 @@ pub(crate) fn rolled_round(row: &SqliteRow, models: usize) -> Result<RolledRound
         parameter: row.parameter()?,
         resolves_at: row.instant("resolves_at")?,
         sums: row.roll_up(models)?,
+    })
+}
+
+/// `None` when there is no snapshot.
+pub(crate) fn snapshot_mark(row: &SqliteRow) -> Result<Option<SnapshotMark>> {
+    let row = Reader { row, table: "snapshots", key: |_| "all rows".to_owned() };
+    let (Some(oldest), Some(newest)) = (row.instant_if_any("oldest")?, row.instant_if_any("newest")?) else {
+        return Ok(None);
+    };
+    Ok(Some(SnapshotMark {
+        oldest,
+        newest,
+        ranked_as_of: row.instant_if_any("ranked_as_of")?,
+        ranked_up_to: ChangeNumber(row.get::<Option<i64>>("ranked_up_to")?.unwrap_or(0)),
+    }))
+}
+
+pub(crate) fn packed_snapshot(row: &SqliteRow) -> Result<PackedSnapshot> {
+    let row = Reader::documents(row, "snapshots");
+    Ok(PackedSnapshot { as_of: row.instant("as_of")?, document: row.get("document")? })
+}
+
+pub(crate) fn scored_question(row: &SqliteRow) -> Result<ScoredQuestion> {
+    let scored_at = Reader::rounds(row).instant_if_any("scored_at")?;
+    Ok(ScoredQuestion { question: question(row)?, scored_at })
+}
+
+pub(crate) fn scored_outcome(row: &SqliteRow) -> Result<ScoredOutcome> {
+    let row = Reader::scores(row);
+    Ok(ScoredOutcome {
+        round_id: row.round_id()?,
+        model_id: row.parse("model_id")?,
+        relative: row.get("relative")?,
+        raw: row.get("raw")?,
+        failure: row.get("failure")?,
+        status: row.convert_some("status", |word: &str| word.parse())?,
+        reason: row.get("reason")?,
     })
 }

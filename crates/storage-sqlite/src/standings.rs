@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use domain::{Leaderboard, Standings, Timestamp};
-use serde::Serialize;
-use storage::{ChangeNumber, Lease, Result, ScoringChange, StandingsRepository, encode_document};
+use storage::{
+    ChangeNumber, Lease, Result, ScoringChange, StandingsRepository, encode_document, encode_standings,
+};
 
 use crate::errors::{failed, unstorable};
 use crate::rows::{self, Reader, limit_of, micros};
@@ -18,7 +19,7 @@ impl StandingsRepository for SqliteStore {
         ranked_up_to: ChangeNumber,
         lease: &Lease,
     ) -> Result<()> {
-        let (leaderboard_document, standings_document) = (pack(leaderboard)?, pack(standings)?);
+        let leaderboard_document = encode_document(leaderboard).map_err(unstorable)?;
         let mut turn = self.writer.begin().await?;
         leases::guard(&mut turn, lease).await?;
         sqlx::query(
@@ -37,7 +38,7 @@ impl StandingsRepository for SqliteStore {
              WHERE excluded.as_of >= standings.as_of",
         )
         .bind(micros(standings.as_of))
-        .bind(standings_document)
+        .bind(encode_standings(standings))
         .bind(ranked_up_to.0)
         .execute(&mut *turn)
         .await
@@ -72,14 +73,31 @@ impl StandingsRepository for SqliteStore {
         rows.iter().rev().map(|row| Reader::documents(row, "leaderboards").document()).collect()
     }
 
+    async fn leaderboard_instants(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Timestamp>> {
+        let sql =
+            "SELECT as_of FROM leaderboards WHERE as_of >= ?1 AND as_of < ?2 ORDER BY as_of DESC LIMIT ?3";
+        let rows = sqlx::query(sql)
+            .bind(micros(from))
+            .bind(micros(to))
+            .bind(limit_of(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(|row| Reader::documents(row, "leaderboards").instant("as_of")).collect()
+    }
+
     async fn latest_standings(&self) -> Result<Option<Standings>> {
         let sql = "SELECT as_of, document FROM standings";
         let row = sqlx::query(sql).fetch_optional(&self.readers).await.map_err(failed)?;
-        row.map(|row| Reader::documents(&row, "standings").document()).transpose()
+        row.map(|row| Reader::documents(&row, "standings").standings()).transpose()
     }
 
     async fn save_snapshot(&self, standings: &Standings, lease: &Lease) -> Result<()> {
-        let document = pack(standings)?;
         let mut turn = self.writer.begin().await?;
         leases::guard(&mut turn, lease).await?;
         sqlx::query(
@@ -87,7 +105,7 @@ impl StandingsRepository for SqliteStore {
              ON CONFLICT (as_of) DO UPDATE SET document = excluded.document",
         )
         .bind(micros(standings.as_of))
-        .bind(document)
+        .bind(encode_standings(standings))
         .execute(&mut *turn)
         .await
         .map_err(failed)?;
@@ -108,7 +126,7 @@ impl StandingsRepository for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(failed)?;
-        rows.iter().map(|row| Reader::documents(row, "snapshots").document()).collect()
+        rows.iter().map(|row| Reader::documents(row, "snapshots").standings()).collect()
     }
 
     async fn record_scoring_change(&self, change: &ScoringChange) -> Result<()> {
@@ -136,7 +154,3 @@ const RECORD_CHANGE: &str = "INSERT INTO scoring_changes (number, at, rule, sett
      WHERE NOT EXISTS (SELECT 1 FROM scoring_changes
                        WHERE number = (SELECT max(number) FROM scoring_changes)
                          AND rule = ?2 AND settings = ?3)";
-
-fn pack(document: &impl Serialize) -> Result<Vec<u8>> {
-    encode_document(document).map_err(unstorable)
-}

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use sqlx::{Connection, SqliteConnection};
-use storage::Store;
 use storage::conformance::TestDatabase;
+use storage::{ReportStore, Store};
 use storage_sqlite::SqliteStore;
 use tempfile::TempDir;
 
@@ -24,6 +24,10 @@ impl TestDatabase for SqliteDatabase {
     }
 
     async fn open_read_only(&self) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open_read_only(&self.url()).await.unwrap())
+    }
+
+    async fn open_for_report(&self) -> Arc<dyn ReportStore> {
         Arc::new(SqliteStore::open_read_only(&self.url()).await.unwrap())
     }
 

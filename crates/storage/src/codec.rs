@@ -30,20 +30,27 @@ fn decompressor() -> Decompressor<'static> {
     Decompressor::new().expect("memory for a decompressor")
 }
 
-/// Packs a text.
+/// Packs bytes.
 #[allow(clippy::expect_used, reason = "compressing into a buffer that grows fails only when memory does")]
+pub(crate) fn pack(bytes: &[u8]) -> Vec<u8> {
+    COMPRESSOR.with_borrow_mut(|compressor| compressor.compress(bytes)).expect("memory for a packed text")
+}
+
+/// Unpacks bytes; the error says why it cannot be.
+pub(crate) fn unpack(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let size = Decompressor::upper_bound(bytes).unwrap_or(MAX_UNPACKED_BYTES).min(MAX_UNPACKED_BYTES);
+    let unpacked = DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.decompress(bytes, size));
+    unpacked.map_err(|error| error.to_string())
+}
+
+/// Packs a text.
 pub fn encode_text(text: &str) -> Vec<u8> {
-    COMPRESSOR
-        .with_borrow_mut(|compressor| compressor.compress(text.as_bytes()))
-        .expect("memory for a packed text")
+    pack(text.as_bytes())
 }
 
 /// Unpacks a text; the error says why it cannot be.
 pub fn decode_text(bytes: &[u8]) -> Result<String, String> {
-    let size = Decompressor::upper_bound(bytes).unwrap_or(MAX_UNPACKED_BYTES).min(MAX_UNPACKED_BYTES);
-    let text = DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.decompress(bytes, size));
-    let text = text.map_err(|error| error.to_string())?;
-    String::from_utf8(text).map_err(|error| error.to_string())
+    String::from_utf8(unpack(bytes)?).map_err(|error| error.to_string())
 }
 
 /// Packs a value as JSON. Numbers keep every bit.

@@ -5,12 +5,16 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 #![allow(missing_docs, reason = "the names of the tests say what the system promises")]
 
+mod browse;
+mod changes;
 mod claims;
 mod concurrency;
 mod leases;
 mod models;
+mod operations;
 mod operator;
 mod prices;
+mod reports;
 mod retention;
 mod roll_ups;
 mod rounds;
@@ -24,12 +28,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use browse::*;
+pub use changes::*;
 pub use claims::*;
 pub use concurrency::*;
 pub use leases::*;
 pub use models::*;
+pub use operations::*;
 pub use operator::*;
 pub use prices::*;
+pub use reports::*;
 pub use retention::*;
 pub use roll_ups::*;
 pub use rounds::*;
@@ -38,7 +46,7 @@ pub use settings::*;
 pub use standings::*;
 pub use store::*;
 
-use crate::Store;
+use crate::{ReportStore, Store};
 
 /// An empty database for one test.
 #[async_trait]
@@ -48,6 +56,9 @@ pub trait TestDatabase: Send + Sync {
 
     /// Opens it for reading.
     async fn open_read_only(&self) -> Arc<dyn Store>;
+
+    /// Opens it as the report worker does.
+    async fn open_for_report(&self) -> Arc<dyn ReportStore>;
 
     /// Runs a statement behind the store's back.
     async fn execute(&self, sql: &'static str);
@@ -79,6 +90,8 @@ macro_rules! conformance_tests {
             a_price_that_cannot_be_read_names_its_place,
             models_are_replaced_and_keep_when_they_answered,
             odd_names_of_models_survive,
+            every_deployment_of_a_model_stays_with_when_it_was_seen,
+            deployments_are_listed_portion_by_portion,
             a_model_is_a_baseline_for_as_long_as_it_is_announced_as_one,
             only_valid_answers_to_later_slots_move_the_last_answer,
             an_asked_round_is_fresh_once,
@@ -89,7 +102,7 @@ macro_rules! conformance_tests {
             a_round_that_two_workers_asked_keeps_the_outcomes_stored_first_and_is_contested,
             of_two_outcomes_of_one_model_the_first_is_stored,
             a_round_without_predictions_closes,
-            missed_never_overwrites,
+            missed_overwrites_a_mark_that_nobody_asked_after_and_nothing_else,
             only_asked_rounds_are_interrupted,
             odd_texts_and_refused_answers_survive,
             answers_come_back_byte_for_byte,
@@ -133,7 +146,14 @@ macro_rules! conformance_tests {
             who_lost_the_ranking_writes_no_leaderboard_and_no_snapshot,
             the_newest_leaderboard_is_that_of_the_latest_instant,
             leaderboards_are_listed_oldest_first_the_newest_of_them,
+            the_instants_of_leaderboards_are_listed_newest_first,
             snapshots_are_kept_by_hour,
+            the_mark_of_the_snapshots_moves_whenever_one_may_have_changed,
+            chosen_snapshots_come_packed_and_in_order,
+            scored_rounds_are_listed_by_slot_and_no_others,
+            outcomes_of_chosen_models_say_why_there_is_no_score,
+            outcomes_of_many_rounds_and_models_come_at_once,
+            the_latest_prices_come_latest_first_and_corrections_before_what_they_correct,
             changes_of_scoring_are_recorded_in_order_and_a_repetition_is_none,
             roll_ups_come_back_to_the_last_bit_and_are_replaced,
             roll_ups_are_of_one_rule_and_reach_back_so_far,
@@ -157,6 +177,21 @@ macro_rules! conformance_tests {
             everything_leaves_as_the_settings_say,
             a_changed_setting_is_on_record_once_however_many_workers_note_it,
             settings_noted_at_once_are_one_change,
+            who_watches_is_told_what_others_commit,
+            the_newest_rounds_and_those_judged_since_are_listed,
+            rounds_are_listed_newest_first_by_what_they_are,
+            a_list_of_rounds_goes_on_where_it_stopped,
+            a_search_for_rare_rounds_stops_and_goes_on,
+            a_round_tells_every_outcome_with_its_score_and_no_answer,
+            one_prediction_is_found_with_its_answer,
+            a_models_outcomes_come_newest_first_with_their_rounds_and_scores,
+            the_outcomes_of_a_model_that_is_rarely_asked_are_found_in_portions,
+            the_activity_of_rounds_is_summed_by_model,
+            spaced_closes_are_the_last_of_each_span,
+            workers_are_listed_as_they_said_last_until_they_stop,
+            a_worker_that_was_silent_for_a_day_leaves_when_another_says_something,
+            slots_are_counted_by_what_became_of_them,
+            rounds_that_wait_for_their_scores_are_counted,
             empty_arguments_change_nothing,
             bounds_may_be_the_first_and_last_instant,
             counts_add_up,

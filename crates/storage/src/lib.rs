@@ -14,41 +14,60 @@
 //! Two databases implement them, SQLite and PostgreSQL; `conformance` (a feature, for tests only) is the one set of
 //! tests that both pass.
 
+mod browse;
+mod changes;
 mod claims;
 mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
 mod export;
+mod intercepted;
 mod leases;
 mod models;
+mod operations;
 mod operator;
-mod patient;
+mod packed_standings;
+mod patience;
 mod prices;
 mod pruning;
+mod reports;
 mod retention;
 mod roll_ups;
 mod rounds;
 mod settings;
 mod standings;
+mod varint;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
 
+pub use browse::{
+    BrowseRepository, ModelActivity, ModelOutcome, Outcome, OutcomeFilter, OutcomeScore, PORTION, Page,
+    RoundFilter,
+};
+pub use changes::{ChangeSource, ChangeWatch, ReportStore, Topic};
 pub use claims::{ClaimRepository, OutdatedRounds};
 pub use codec::{
     decode_document, decode_steps, decode_text, encode_document, encode_steps, encode_text, storable_text,
 };
 pub use error::{Result, StorageError, without_secrets};
 pub use export::{ExportedPrediction, ExportedRound, ExportedScore};
+pub use intercepted::{InterceptedStore, Interceptor};
 pub use leases::{Hold, HolderId, Lease, LeaseHolder, LeaseName, LeaseRepository};
-pub use models::ModelRepository;
+pub use models::{Deployment, ModelRepository, deployments_of};
+pub use operations::{
+    DueRounds, FORGOTTEN_AFTER, OperationsRepository, SeenWorker, SlotTally, WorkerFacts, WorkerIdentity,
+    WorkerRole, WorkerSign,
+};
 pub use operator::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Unchanged};
-pub use patient::PatientStore;
+pub use packed_standings::{decode_standings, encode_standings};
+pub use patience::Patience;
 pub use prices::{FeedStatus, PriceRepository};
 pub use pruning::{Pruned, Pruning};
+pub use reports::{PackedSnapshot, ReportRepository, ScoredOutcome, ScoredQuestion, SnapshotMark};
 pub use retention::{
     Amount, Expiry, InvalidKeep, Keep, KeptTooShort, Place, Portion, Prunable, Retention,
     RetentionRepository, Unfinished,
@@ -72,10 +91,13 @@ pub trait Store:
     + LeaseRepository
     + ModelRepository
     + StandingsRepository
+    + ReportRepository
     + RollUpRepository
     + OperatorRepository
     + RetentionRepository
     + SettingsRepository
+    + BrowseRepository
+    + OperationsRepository
     + Send
     + Sync
 {
@@ -85,6 +107,9 @@ pub trait Store:
 
     /// Checks that the schema is the one this program was made for.
     async fn check_schema(&self) -> Result<()>;
+
+    /// The newest migration that this program knows.
+    fn known_schema(&self) -> i64;
 
     /// The same database for the holder of the lease [`LeaseName::Predict`]: what the one leader writes (prices, marks of
     /// rounds as asked, missed or interrupted, and models) fails with [`StorageError::LeaseLost`] once somebody else has

@@ -7,6 +7,7 @@
 use async_trait::async_trait;
 use domain::{ModelNumber, RollUp, RollUpChanges, RolledHour, RolledModel, RolledRound, Sums, Timestamp};
 
+use crate::varint::{push_number, take_number};
 use crate::{ChangeNumber, Lease, Result};
 
 /// Of what roll-ups are.
@@ -45,7 +46,7 @@ pub trait RollUpRepository {
     /// Saves what has changed, and of what the roll-ups are by now. What resolved up to `mark.after` goes.
     async fn save_roll_ups(&self, changes: &RollUpChanges, mark: &RollUpMark, lease: &Lease) -> Result<()>;
 
-    /// Removes them all.
+    /// Removes them all; in several transactions where one would hold others up, the mark in the first.
     async fn clear_roll_ups(&self, lease: &Lease) -> Result<()>;
 }
 
@@ -56,19 +57,19 @@ const FORM: u8 = 1;
 const FLOATS: usize = 16;
 
 /// Packs a roll-up: the form, how many models, and by column their numbers as differences, their counts of predictions and of
-/// valid answers (all of these in groups of seven bits, the lowest first), and their sums, which keep every bit.
+/// valid answers (all of these in groups of seven bits), and their sums, which keep every bit.
 pub fn encode_roll_up(roll_up: &RollUp) -> Vec<u8> {
     let entries = roll_up.entries();
     let mut bytes = Vec::with_capacity(8 + entries.len() * (FLOATS + 4));
     bytes.push(FORM);
-    push_number(&mut bytes, entries.len() as u32);
+    push_number(&mut bytes, entries.len() as u64);
     let mut last = 0;
     for (ModelNumber(number), _) in entries {
-        push_number(&mut bytes, number - last);
+        push_number(&mut bytes, u64::from(number - last));
         last = number;
     }
-    roll_up.entries().for_each(|(_, sums)| push_number(&mut bytes, sums.predictions));
-    roll_up.entries().for_each(|(_, sums)| push_number(&mut bytes, sums.valid));
+    roll_up.entries().for_each(|(_, sums)| push_number(&mut bytes, u64::from(sums.predictions)));
+    roll_up.entries().for_each(|(_, sums)| push_number(&mut bytes, u64::from(sums.valid)));
     roll_up.entries().for_each(|(_, sums)| bytes.extend(sums.relative.to_le_bytes()));
     roll_up.entries().for_each(|(_, sums)| bytes.extend(sums.raw.to_le_bytes()));
     bytes
@@ -82,14 +83,15 @@ pub fn decode_roll_up(bytes: &[u8], models: usize) -> Result<RollUp, String> {
 
 fn unpack(bytes: &[u8], models: usize) -> Option<RollUp> {
     let (form, mut rest) = bytes.split_first()?;
-    let count = take_number(&mut rest)? as usize;
+    let mut next = || take_number(&mut rest).and_then(|number| u32::try_from(number).ok());
+    let count = next()? as usize;
     if *form != FORM || count > models {
         return None;
     }
     let mut entries = Vec::with_capacity(count);
     let mut number = 0_u32;
     for place in 0..count {
-        let difference = take_number(&mut rest)?;
+        let difference = next()?;
         number = number.checked_add(difference)?;
         if number as usize >= models || (difference == 0 && place > 0) {
             return None;
@@ -97,10 +99,10 @@ fn unpack(bytes: &[u8], models: usize) -> Option<RollUp> {
         entries.push((ModelNumber(number), Sums::default()));
     }
     for (_, sums) in &mut entries {
-        sums.predictions = take_number(&mut rest)?;
+        sums.predictions = next()?;
     }
     for (_, sums) in &mut entries {
-        sums.valid = take_number(&mut rest)?;
+        sums.valid = next()?;
     }
     let (floats, rest) = rest.as_chunks::<8>();
     if floats.len() != 2 * count || !rest.is_empty() {
@@ -111,28 +113,6 @@ fn unpack(bytes: &[u8], models: usize) -> Option<RollUp> {
         (sums.relative, sums.raw) = (f64::from_le_bytes(*relative), f64::from_le_bytes(*raw));
     }
     Some(RollUp::new(entries))
-}
-
-fn push_number(bytes: &mut Vec<u8>, mut number: u32) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-fn take_number(bytes: &mut &[u8]) -> Option<u32> {
-    let mut number = 0_u32;
-    for group in 0..5 {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        let bits = u32::from(byte & 0x7f);
-        number |= bits.checked_shl(7 * group).filter(|shifted| shifted >> (7 * group) == bits)?;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

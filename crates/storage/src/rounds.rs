@@ -256,7 +256,8 @@ pub trait RoundRepository: Sync {
         predictions: &[Prediction],
     ) -> Result<()>;
 
-    /// Records slots that were not asked. A round already on record stays as it is.
+    /// Records slots that were not asked. A round already on record stays as it is, unless it is marked as asked and nothing
+    /// more: a mark may arrive after whoever waited for it gave up and asked nobody.
     async fn record_missed(&self, questions: &[Question], reason: &str, at: Timestamp) -> Result<()>;
 
     /// Marks every round still `asked` as interrupted at `at`; returns them. Called by the predict worker when it starts.

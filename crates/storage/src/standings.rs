@@ -49,6 +49,14 @@ pub trait StandingsRepository {
     /// The newest leaderboards as of `from <= as_of < to`, oldest first, at most `limit` of them.
     async fn leaderboards(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Leaderboard>>;
 
+    /// As of when there are leaderboards with `from <= as_of < to`, the newest first, at most `limit` of them.
+    async fn leaderboard_instants(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Timestamp>>;
+
     /// The window scores behind the newest leaderboard.
     async fn latest_standings(&self) -> Result<Option<Standings>>;
 

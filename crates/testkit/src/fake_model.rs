@@ -169,7 +169,7 @@ impl FakeModel {
         self.node.received.borrow().iter().map(|call| call.method.clone()).collect()
     }
 
-    /// Every call that it has answered, Setups left out, in order, over all its runs.
+    /// Every call that it has answered, in order, over all its runs.
     pub fn answered(&self) -> Vec<Answered> {
         lock(&self.node.answered).clone()
     }
@@ -275,8 +275,12 @@ impl Node {
         answer
     }
 
-    fn record(&self, method: String, arguments: Vec<Value>) {
-        self.received.send_modify(|calls| calls.push(Received { method, arguments }));
+    fn record(&self, call: Received) {
+        self.received.send_modify(|calls| calls.push(call));
+    }
+
+    fn note_answered(&self, call: Received, asked_at: Timestamp) {
+        lock(&self.answered).push(Answered { call, asked_at, at: SystemClock.now() });
     }
 }
 
@@ -402,9 +406,13 @@ impl Process {
     async fn setup(&self, message: Bytes) -> Result<Answer, tonic::Status> {
         let request = SetupRequest::decode(message).map_err(no_protobuf)?;
         let releases = self.node.releases.subscribe();
-        self.node.record("Setup".to_owned(), vec![Value::String(request.class_name)]);
+        let call =
+            Received { method: "Setup".to_owned(), arguments: vec![Value::String(request.class_name)] };
+        self.node.record(call.clone());
+        let asked_at = SystemClock.now();
         let reply = lock(&self.node.on_setup).clone();
         let reply = when_due(reply, releases).await;
+        self.node.note_answered(call, asked_at);
         if let Reply::Value(_) = reply {
             self.is_set_up.store(true, Ordering::SeqCst);
         }
@@ -419,15 +427,15 @@ impl Process {
         let arguments = arguments.map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
         // Before the call is on record: whoever sees it there may release it.
         let releases = self.node.releases.subscribe();
-        self.node.record(request.method_name.clone(), arguments.clone());
+        let call = Received { method: request.method_name, arguments };
+        self.node.record(call.clone());
         if self.node.wants_setup.load(Ordering::SeqCst) && !self.is_set_up.load(Ordering::SeqCst) {
             return Ok(response(status::FAILED_PRECONDITION, "the model is not set up", None).into());
         }
         let asked_at = SystemClock.now();
-        let reply = lock(&self.node.behaviour).reply(&request.method_name, &arguments);
+        let reply = lock(&self.node.behaviour).reply(&call.method, &call.arguments);
         let answer = answer_of(when_due(reply, releases).await);
-        let call = Received { method: request.method_name, arguments };
-        lock(&self.node.answered).push(Answered { call, asked_at, at: SystemClock.now() });
+        self.node.note_answered(call, asked_at);
         answer
     }
 }

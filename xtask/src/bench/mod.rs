@@ -1,10 +1,12 @@
 //! Measurements of release builds.
 
 mod fanout;
+mod fleet;
 mod machine;
 mod numbers;
 mod pipeline;
 mod replay;
+mod report;
 mod scoring;
 
 use std::io::{IsTerminal, Write};
@@ -21,6 +23,8 @@ pub enum Benchmark {
     Pipeline(pipeline::Options),
     /// Nine days of three assets through five models over gRPC into SQLite, scored
     Replay(replay::Options),
+    /// The report worker under load, side by side with FastAPI, SQLModel and uvicorn over the same rows
+    Report(report::Options),
     /// Scoring and parsing, side by side with public Python packages on the same inputs
     Scoring(scoring::Options),
 }
@@ -31,6 +35,7 @@ pub fn run(benchmark: &Benchmark) -> Result<()> {
         Benchmark::Fanout(options) => fanout::run(options),
         Benchmark::Pipeline(options) => pipeline::run(options),
         Benchmark::Replay(options) => replay::run(options),
+        Benchmark::Report(options) => report::run(options),
         Benchmark::Scoring(options) => scoring::run(options),
     }
 }

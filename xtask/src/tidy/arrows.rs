@@ -5,8 +5,17 @@ use toml::{Table, Value};
 use super::{Finding, SourceFile};
 
 /// What workers, `testkit` and `condor` may use: everything inside of them.
-const INNER: &[&str] =
-    &["domain", "protocol", "scoring", "storage", "feeds", "node-credentials", "model-client", "http-serve"];
+const INNER: &[&str] = &[
+    "domain",
+    "protocol",
+    "scoring",
+    "storage",
+    "feeds",
+    "node-credentials",
+    "model-client",
+    "http-serve",
+    "monitoring",
+];
 
 /// Each crate with what it may depend on inside the workspace. A new crate needs a line here.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -20,11 +29,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("storage-postgres", &["domain", "storage"]),
     ("node-credentials", &["domain"]),
     ("http-serve", &[]),
+    ("monitoring", &["domain"]),
     ("model-client", &["domain", "protocol", "node-credentials"]),
     ("orchestrator", &["domain", "protocol", "node-credentials", "http-serve"]),
     (
         "predict-worker",
-        &["domain", "protocol", "scoring", "storage", "journal", "feeds", "node-credentials", "model-client"],
+        &[
+            "domain",
+            "protocol",
+            "scoring",
+            "storage",
+            "journal",
+            "feeds",
+            "node-credentials",
+            "model-client",
+            "monitoring",
+        ],
     ),
     ("score-worker", INNER),
     ("report-worker", INNER),
@@ -46,6 +66,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "score-worker",
             "report-worker",
             "http-serve",
+            "monitoring",
         ],
     ),
     ("throwaway-postgres", &["domain"]),

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
-use domain::{AnswerBytes, Clock, RoundId, Span, Standings, SystemClock, Timestamp};
+use domain::{AnswerBytes, Clock, RoundId, Span, Standings, SystemClock, Timestamp, TimestampExt};
 use scoring::PackedAnswer;
 use serde::Serialize;
 use serde_json::json;
@@ -59,7 +59,7 @@ async fn status(settings: &SettingsArgs, json: bool) -> anyhow::Result<()> {
 }
 
 fn print_status(counts: &Counts) {
-    let time = |at: Option<Timestamp>| at.map_or("-".into(), |at| at.to_rfc3339());
+    let time = |at: Option<Timestamp>| at.map_or("-".into(), TimestampExt::to_utc_string);
     let (rounds, predictions) = (&counts.rounds, &counts.predictions);
     println!("models       {} ({} answered in the last 24 h)", counts.models, counts.active_models);
     println!(

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod db;
 pub mod eval;
+pub mod feeds;
 mod fleet_address;
 pub mod model_host;
 pub mod models;
@@ -24,7 +25,7 @@ pub use fleet_address::FleetAddress;
 
 /// Those of the scheduled assets that have price files in a folder.
 fn recorded_assets(dir: &Path, scheduled: &[Asset]) -> Result<Vec<Asset>, UsageError> {
-    let recorded = feeds::assets_in(dir).map_err(|error| UsageError(error.to_string()))?;
+    let recorded = ::feeds::assets_in(dir).map_err(|error| UsageError(error.to_string()))?;
     let assets: Vec<Asset> = scheduled.iter().filter(|asset| recorded.contains(asset)).cloned().collect();
     if assets.is_empty() {
         let names = scheduled.iter().map(Asset::as_str).collect::<Vec<_>>().join(", ");

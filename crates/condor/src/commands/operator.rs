@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::bail;
-use domain::{Clock, SystemClock};
+use domain::{Clock, SystemClock, TimestampExt};
 use nix::unistd::{Uid, User};
 use storage::{Action, AuditEntry, Order, Store};
 
@@ -73,5 +73,5 @@ fn describe(action: &str, subject: Option<&str>) -> String {
 
 fn line(entry: &AuditEntry) -> String {
     let what = describe(&entry.action, entry.subject.as_deref());
-    format!("{}  {}  {what}: {}", entry.at.to_rfc3339(), entry.by, entry.reason)
+    format!("{}  {}  {what}: {}", entry.at.to_utc_string(), entry.by, entry.reason)
 }

@@ -6,12 +6,13 @@ mod reins;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Asset, Clock, SystemClock};
-use feeds::{FeedError, PriceFeed, RecordedPrices, SimulatedMarket};
+use domain::{Clock, SystemClock};
+use feeds::PriceFeed;
 use journal::{Journal, Owner};
 use model_client::{Cluster, ClusterConfig, Reporting};
-use predict_worker::{Candidate, Leadership, Lobby, PredictSettings, PredictWorker, StartError};
-use storage::Store;
+use monitoring::Registry;
+use predict_worker::{Candidate, Leadership, Lobby, Metrics, PredictSettings, PredictWorker, StartError};
+use storage::{Store, WorkerRole};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -19,11 +20,12 @@ use self::readiness::{PredictReadiness, Role};
 use self::reins::{Prices, Reins};
 use crate::admin;
 use crate::cli::WorkerArgs;
-use crate::config::{Config, ConfigError, PriceSource, Worker, load};
+use crate::config::{Config, ConfigError, Worker, load};
+use crate::presence::{self, Presence};
 use crate::reload::Reload;
 use crate::signals::Hangups;
 use crate::waiting::Startup;
-use crate::{open_files, store};
+use crate::{open_files, price_feed, store};
 
 /// A pause before the next attempt to lead when one failed for a reason that may pass.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -34,7 +36,10 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     let config = load(args.settings.config.as_deref(), args.settings.database.as_deref())?.config;
     let prices = Prices::open(&config)?;
     let startup = Arc::new(Startup::default());
-    admin::serve(args.admin_listen, "predict", startup.clone(), shutdown.clone()).await?;
+    let (identity, metrics) = (presence::identity(WorkerRole::Predict), Metrics::default());
+    let mut registry = Registry::of_process(&identity.version, identity.started_at);
+    metrics.register(&mut registry);
+    admin::serve(args.admin_listen, "predict", startup.clone(), registry, shutdown.clone()).await?;
     let opening = store::open_for_worker(&config.database, &startup.wait);
     let Some(store) = shutdown.run_until_cancelled(opening).await else { return Ok(()) };
     let store = store?;
@@ -46,8 +51,11 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
         store: Arc::clone(&store),
         clock: Arc::new(SystemClock),
         role: watch::Sender::default(),
+        metrics,
     };
-    startup.is_over(post.readiness());
+    let readiness = Arc::new(post.readiness());
+    startup.is_over(Arc::clone(&readiness) as _);
+    let presence = Presence::start(identity, &config.database.url, readiness).await?;
     let watch = tokio::spawn(store::watch_schema(Arc::clone(&store), shutdown.clone()));
     let reload = Reload::new(Worker::Predict, &args.settings, config, hangups, Some(store));
     let reins = Arc::clone(&post.reins);
@@ -55,6 +63,7 @@ pub async fn run(args: WorkerArgs, shutdown: CancellationToken) -> anyhow::Resul
     while !shutdown.is_cancelled() {
         post.serve_once(&shutdown).await?;
     }
+    presence.end().await;
     Ok(watch.await??)
 }
 
@@ -67,6 +76,7 @@ struct Post {
     journal: Journal,
     clock: Arc<dyn Clock>,
     role: watch::Sender<Role>,
+    metrics: Metrics,
 }
 
 impl Post {
@@ -75,6 +85,8 @@ impl Post {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             role: self.role.subscribe(),
+            journal: self.journal.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 
@@ -111,9 +123,8 @@ impl Post {
         if !self.is_shared {
             return Leadership::sole(Arc::clone(&self.store));
         }
-        let machine = nix::unistd::gethostname().unwrap_or_default();
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        Candidate::new(store, clock, &machine.to_string_lossy()).stand_by(&self.journal).await
+        Candidate::new(store, clock, &presence::machine()).stand_by(&self.journal).await
     }
 
     async fn lead(
@@ -126,8 +137,10 @@ impl Post {
         self.role.send_replace(Role::Starting);
         let awaited = self.store.awaited_assets().await.map_err(StartError::from)?;
         let (settings, feed) = self.reins.start(awaited.into_keys())?;
-        let (journal, clock) = (self.journal.clone(), Arc::clone(&self.clock));
-        let starting = PredictWorker::lead(leadership, settings, Some(journal), clock, feed, lobby.leave());
+        let (journal, clock) = (Some(self.journal.clone()), Arc::clone(&self.clock));
+        let metrics = self.metrics.clone();
+        let starting =
+            PredictWorker::lead(leadership, settings, journal, clock, feed, lobby.leave(), metrics);
         let Some(worker) = shutdown.run_until_cancelled(starting).await else { return Ok(()) };
         let worker = worker?;
         self.reins.leads(worker.reloadable())?;
@@ -188,17 +201,7 @@ pub fn cluster_config(config: &Config, url: &str) -> ClusterConfig {
     cluster
 }
 
-/// Opens the price source for the assets of the schedules.
+/// Opens the price sources for the assets of the schedules.
 pub fn feed(config: &Config) -> Result<Arc<dyn PriceFeed>, ConfigError> {
-    open_feed(config, &config.schedules()?.assets())
-}
-
-fn open_feed(config: &Config, assets: &[Asset]) -> Result<Arc<dyn PriceFeed>, ConfigError> {
-    let unusable = |error: FeedError| ConfigError::Value { key: "prices.sources", fault: error.to_string() };
-    Ok(match config.price_source()? {
-        PriceSource::Files { dir, shift } => {
-            Arc::new(RecordedPrices::load(dir, assets).map_err(unusable)?.shifted_by(*shift))
-        }
-        PriceSource::Simulated { seed, origin } => Arc::new(SimulatedMarket::new(*seed, *origin, assets)),
-    })
+    price_feed::open(config, &config.schedules()?.assets())
 }

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use domain::{Clock, SystemClock};
-use report_worker::{PriceOrigin, ReportSettings};
+use report_worker::{Judging, PriceOrigin, Process, ReportSettings};
+use score_worker::ScoreSettings;
+use storage::WorkerRole;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::score;
 use crate::cli::ReportArgs;
 use crate::config::{Config, ConfigError, PriceSource, Worker, load};
 use crate::reload::Reload;
 use crate::signals::Hangups;
-use crate::store;
+use crate::{admin, presence, store};
 
 /// Runs the report worker until `shutdown`.
 pub async fn run(args: ReportArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -26,8 +29,10 @@ pub async fn run(args: ReportArgs, shutdown: CancellationToken) -> anyhow::Resul
     let listener = TcpListener::bind(&listen)
         .await
         .with_context(|| format!("cannot listen on {listen}: choose another --listen"))?;
+    let admin = admin::listen(args.admin_listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    let running = report_worker::run(listener, store, clock, in_force.subscribe(), shutdown);
+    let process = Process { identity: presence::identity(WorkerRole::Report), admin };
+    let running = report_worker::run(listener, store, clock, in_force.subscribe(), process, shutdown);
     let apply = move |config: &Config| {
         in_force.send_replace(Arc::new(settings(config)?));
         Ok(())
@@ -43,13 +48,27 @@ fn settings(config: &Config) -> Result<ReportSettings, ConfigError> {
         crunch_id: config.crunch_id.clone(),
         schedules: config.schedules()?,
         weights: config.weights(),
-        prices: price_origin(config)?,
+        leave_after: config.scoring.leave_after,
+        prices: price_origin(config),
+        access: config.report.access()?,
+        requests_per_second: config.report.rate(),
+        answers: config.report.answers,
+        judging: judging(config)?,
+        zone_in_reports: config.report.zone_in_reports,
     })
 }
 
-fn price_origin(config: &Config) -> Result<PriceOrigin, ConfigError> {
-    Ok(match config.price_source()? {
-        PriceSource::Simulated { .. } => PriceOrigin::Simulated,
-        PriceSource::Files { shift, .. } => PriceOrigin::Recorded(*shift),
-    })
+/// As the score worker judges.
+fn judging(config: &Config) -> Result<Judging, ConfigError> {
+    let ScoreSettings { scoring, settlement, .. } = score::settings(config)?;
+    Ok(Judging { scoring, settlement })
+}
+
+/// Nobody mixes recorded or made-up prices with those of services but to fill a gap.
+fn price_origin(config: &Config) -> PriceOrigin {
+    match config.prices.sources.as_slice() {
+        [PriceSource::Simulated { .. }] => PriceOrigin::Simulated,
+        [PriceSource::Files { shift, .. }] => PriceOrigin::Recorded(*shift),
+        _ => PriceOrigin::Live,
+    }
 }

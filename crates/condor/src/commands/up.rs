@@ -77,7 +77,7 @@ async fn run_parts(
 ) -> anyhow::Result<()> {
     let parts = Parts::choose(args, data, config)?;
     supervisor.start(parts.report.clone());
-    eprintln!("page         http://127.0.0.1:{} (prices: {})", args.port, describe(config.price_source()?));
+    eprintln!("page         http://127.0.0.1:{} (prices: {})", args.port, describe(&config.prices.sources));
     if let Some(setup) = data.setup_to_do(args) {
         if !warm_up(&setup, config, Arc::clone(&store), shutdown.clone()).await? {
             eprintln!("stopped during the warm-up: it will begin again");
@@ -196,10 +196,11 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-fn describe(source: &PriceSource) -> String {
-    match source {
-        PriceSource::Simulated { seed, .. } => format!("simulated market, seed {seed}"),
-        PriceSource::Files { dir, shift } => format!("recorded in {}, moved by {shift}", dir.display()),
+fn describe(sources: &[PriceSource]) -> String {
+    match sources {
+        [PriceSource::Simulated { seed, .. }] => format!("simulated market, seed {seed}"),
+        [PriceSource::Files { dir, shift }] => format!("recorded in {}, moved by {shift}", dir.display()),
+        _ => format!("live, {}", sources.iter().map(PriceSource::name).collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -31,7 +31,7 @@ impl fmt::Display for Worker {
 use Worker::{Predict, Report, Score};
 
 /// The settings that may change while workers run, and the workers that work with them.
-const LIVE: [(&str, &[Worker]); 16] = [
+const LIVE: [(&str, &[Worker]); 23] = [
     ("schedules", &[Predict, Report]),
     ("models.call_timeout", &[Predict]),
     ("models.setup_timeout", &[Predict]),
@@ -45,9 +45,16 @@ const LIVE: [(&str, &[Worker]); 16] = [
     ("models.max_buckets", &[Predict]),
     ("models.max_samples", &[Predict]),
     ("prices.open_grace", &[Predict]),
-    ("scoring.leave_after", &[Predict]),
+    ("scoring.leave_after", &[Predict, Report]),
     ("scoring.asset_weights", &[Score, Report]),
     ("scoring.horizon_weights", &[Score, Report]),
+    ("report.read", &[Report]),
+    ("report.metrics", &[Report]),
+    ("report.keys", &[Report]),
+    ("report.cors_origins", &[Report]),
+    ("report.requests_per_second", &[Report]),
+    ("report.answers", &[Report]),
+    ("report.zone_in_reports", &[Report]),
 ];
 
 /// What a configuration that was read again changes for a worker that runs.
@@ -131,7 +138,7 @@ fn is_live(key: &str) -> bool {
 fn is_read_by(worker: Worker, key: &str) -> bool {
     match key.split('.').next().unwrap_or_default() {
         "orchestrator" | "predict" | "models" => worker == Predict,
-        "scoring" => worker == Score,
+        "scoring" => matches!(worker, Score | Report),
         "report" => worker == Report,
         _ => true,
     }
@@ -209,7 +216,7 @@ mod tests {
             (
                 Report,
                 vec!["schedules", "scoring.asset_weights"],
-                vec!["database.url", "prices.history", "report.listen"],
+                vec!["database.url", "prices.history", "report.listen", "scoring.outlier_cap"],
             ),
         ];
         for (worker, changed, waiting) in expected {

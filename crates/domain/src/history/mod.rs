@@ -1,8 +1,13 @@
 //! Scores as roll-ups, and the windows computed from them.
 //!
 //! Sums are taken in one stated order, so that threads, restarts and databases agree to the last bit: an hour's in the
-//! order of resolution and round id, a window's over its hours in order, an hour that lies only partly in the window
-//! from its rounds. An hour's sums are recomputed from its rounds when one changes, never added to.
+//! order of resolution and round id; a window's over its hours from the newest to the oldest, the hour that is not over yet
+//! after them; an hour that lies only partly in the window from its rounds. An hour's sums are recomputed from its rounds when
+//! one changes, never added to.
+//!
+//! In this order the windows of all instants between two full hours begin with the same sum, and the longer window with the
+//! sum of the shorter: it is taken once an hour and kept (`whole_hours`). To it come the hour in which the window begins and
+//! the one that is not over. When one of the hours in it changes, it is taken anew.
 //!
 //! What is held in memory is a copy of what a database keeps: the roll-ups of all hours, and the rounds of a few, those
 //! that a window holds in part and those in which something has changed.
@@ -10,9 +15,9 @@
 mod sums;
 #[cfg(test)]
 mod tests;
+mod whole_hours;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
 
 use crate::window::mean_over_parameters;
 use crate::{
@@ -22,6 +27,7 @@ use crate::{
 pub use sums::{ModelNumber, RollUp, Sums};
 
 use sums::Totals;
+use whole_hours::WholeHours;
 
 /// A model as roll-ups know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +85,9 @@ impl RollUpChanges {
 /// In this order the scores of an hour are added up.
 type RoundKey = (Timestamp, RoundId);
 
+/// The roll-ups of one parameter, by the end of the hour.
+type Hours = BTreeMap<Timestamp, RollUp>;
+
 /// The roll-ups of the longest window and of some time before it.
 #[derive(Debug)]
 pub struct ScoreHistory {
@@ -88,7 +97,9 @@ pub struct ScoreHistory {
     models: Vec<RolledModel>,
     numbers: HashMap<ModelId, ModelNumber>,
     /// By the end of the hour.
-    hours: BTreeMap<Parameter, BTreeMap<Timestamp, RollUp>>,
+    hours: BTreeMap<Parameter, Hours>,
+    /// The sums that windows of the same hour share, as far as they have been taken and no hour in them has changed since.
+    whole_hours: HashMap<Parameter, WholeHours>,
     /// All rounds of some hours, by the end of the hour.
     rounds: BTreeMap<Timestamp, BTreeMap<RoundKey, RolledRound>>,
     /// Hours with roll-ups of before.
@@ -108,7 +119,7 @@ impl ScoreHistory {
     pub fn restore(after: Timestamp, models: Vec<RolledModel>, rolled: Vec<RolledHour>) -> Self {
         let numbers =
             models.iter().zip((0..).map(ModelNumber)).map(|(model, n)| (model.id.clone(), n)).collect();
-        let mut hours: BTreeMap<Parameter, BTreeMap<Timestamp, RollUp>> = BTreeMap::new();
+        let mut hours: BTreeMap<Parameter, Hours> = BTreeMap::new();
         for RolledHour { end, parameter, sums } in rolled {
             hours.entry(parameter).or_default().insert(end, sums);
         }
@@ -117,6 +128,7 @@ impl ScoreHistory {
             models,
             numbers,
             hours,
+            whole_hours: HashMap::new(),
             rounds: BTreeMap::new(),
             stale: BTreeSet::new(),
             unsure: BTreeSet::new(),
@@ -229,6 +241,7 @@ impl ScoreHistory {
             *hours = hours.split_off(&(self.after + Span::HOUR));
         }
         self.hours.retain(|_, hours| !hours.is_empty());
+        self.whole_hours.retain(|_, whole| whole.up_to() >= as_of);
         self.rounds = self.rounds.split_off(&(self.after + Span::HOUR));
     }
 
@@ -251,11 +264,9 @@ impl ScoreHistory {
             self.hours_to_hold_for(as_of).is_empty(),
             "rounds of hours that are partly in a window"
         );
-        let totals: Vec<(&Parameter, PerWindow<Totals>)> = self
-            .hours
-            .iter()
-            .map(|(parameter, hours)| (parameter, self.totals(parameter, hours, as_of)))
-            .collect();
+        self.add_up_whole_hours(as_of.floor_to(Span::HOUR));
+        let totals: Vec<(&Parameter, PerWindow<Totals>)> =
+            self.hours.keys().map(|parameter| (parameter, self.totals(parameter, as_of))).collect();
         let mut models: Vec<ModelStanding> = (0..self.models.len())
             .map(|model| self.model_standing(model, &totals, as_of, weights))
             .filter(|standing| standing.windows.anchor.predictions > 0)
@@ -289,31 +300,31 @@ impl ScoreHistory {
         ModelStanding { model_id: id.clone(), first_scored_at, windows, parameters: standings }
     }
 
-    /// The sums over each window. Each hour is added to all of them while it is at hand.
-    fn totals(
-        &self,
-        parameter: &Parameter,
-        hours: &BTreeMap<Timestamp, RollUp>,
-        as_of: Timestamp,
-    ) -> PerWindow<Totals> {
-        let mut totals = PerWindow::from_fn(|_| Totals::of_models(self.models.len()));
-        let longest = as_of - Window::Anchor.span();
-        for (end, hour) in hours.range((Bound::Excluded(longest), Bound::Included(hour_of(as_of)))) {
-            for window in Window::ALL {
-                let after = as_of - window.span();
-                if *end <= after {
-                    continue;
-                }
-                let is_whole = *end - Span::HOUR >= after && *end <= as_of;
-                let total = totals.get_mut(*window);
-                if is_whole {
-                    total.add(hour)
-                } else {
-                    total.add(&self.sum_rounds(parameter, *end, after, as_of))
-                }
+    /// Takes the sums over whole hours up to `end`, a full hour, that are not held yet.
+    fn add_up_whole_hours(&mut self, end: Timestamp) {
+        for (parameter, hours) in &self.hours {
+            if self.whole_hours.get(parameter).is_none_or(|whole| whole.up_to() != end) {
+                let whole = WholeHours::add_up(hours, end, self.models.len());
+                self.whole_hours.insert(parameter.clone(), whole);
             }
         }
-        totals
+    }
+
+    /// The sums over each window. Those over whole hours must be held.
+    fn totals(&self, parameter: &Parameter, as_of: Timestamp) -> PerWindow<Totals> {
+        let whole = &self.whole_hours[parameter];
+        let not_over = self.sum_rounds(parameter, whole.up_to() + Span::HOUR, whole.up_to(), as_of);
+        PerWindow::from_fn(|window| {
+            let mut total = whole.total(window).of_more_models(self.models.len());
+            let first = whole.first_hour(window);
+            match self.hours[parameter].get(&first) {
+                // As of a full hour it is in the window as a whole.
+                Some(hour) if as_of == whole.up_to() => total.add(hour),
+                _ => total.add(&self.sum_rounds(parameter, first, as_of - window.span(), as_of)),
+            }
+            total.add(&not_over);
+            total
+        })
     }
 
     /// Recomputes the hours in which something has changed.
@@ -326,6 +337,9 @@ impl ScoreHistory {
             } else {
                 hours.insert(end, sums.clone())
             };
+            if self.whole_hours.get(&parameter).is_some_and(|whole| end <= whole.up_to()) {
+                self.whole_hours.remove(&parameter);
+            }
             self.unsaved.hours.insert((end, parameter), sums);
         }
     }

@@ -50,7 +50,8 @@ impl RollUp {
     /// From one entry for each model, in any order.
     pub fn new(mut entries: Vec<(ModelNumber, Sums)>) -> Self {
         entries.sort_unstable_by_key(|(model, _)| *model);
-        let (models, sums) = entries.into_iter().unzip();
+        let models = entries.iter().map(|(model, _)| *model).collect();
+        let sums = entries.iter().map(|(_, sums)| *sums).collect();
         RollUp { models, sums }
     }
 
@@ -71,12 +72,20 @@ impl RollUp {
 }
 
 /// Sums of every model, by its number.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Totals(Vec<Sums>);
 
 impl Totals {
     pub(super) fn of_models(count: usize) -> Self {
         Totals(vec![Sums::default(); count])
+    }
+
+    /// A copy with room for `count` models, as many as there were or more.
+    pub(super) fn of_more_models(&self, count: usize) -> Self {
+        let mut all = Vec::with_capacity(count);
+        all.extend_from_slice(&self.0);
+        all.resize(count, Sums::default());
+        Totals(all)
     }
 
     /// Adds what follows in the stated order.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{Asset, CrunchId, ScoredPrediction};
+use crate::{Asset, CrunchId, ScoredPrediction, Selection};
 
 fn id(name: &str) -> ModelId {
     ModelId::new(name).unwrap()
@@ -13,12 +13,12 @@ fn history() -> ScoreHistory {
     ScoreHistory::new(start() - Span::days(100))
 }
 
-fn start() -> Timestamp {
+pub(super) fn start() -> Timestamp {
     "2025-05-20T00:00:00Z".parse().unwrap()
 }
 
 /// A round of BTC 1h that resolved at `resolves_at`.
-fn round(resolves_at: Timestamp, scores: &[(&str, f64, Option<f64>)]) -> ScoredRound {
+pub(super) fn round(resolves_at: Timestamp, scores: &[(&str, f64, Option<f64>)]) -> ScoredRound {
     let (asset, horizon) = (Asset::new("BTC").unwrap(), Span::HOUR);
     let performed_at = resolves_at - horizon;
     let crunch = CrunchId::new("condor").unwrap();
@@ -149,23 +149,53 @@ fn weights_count_over_parameters() {
     assert_eq!((standing.windows.recent.score, standing.windows.recent.raw), (Some(0.75), Some(2.0)));
 }
 
+/// One model in rounds of BTC over an hour and of ETH over an hour and a day, scored 1, 0 and 0.5.
+fn of_three_parameters() -> ScoreHistory {
+    let (mut history, as_of) = (history(), start() + Span::hours(5));
+    let rounds =
+        [("BTC", Span::HOUR, 1.0, 1.0), ("ETH", Span::HOUR, 0.0, 5.0), ("ETH", Span::hours(24), 0.5, 9.0)];
+    for ((asset, horizon, score, raw), minute) in rounds.into_iter().zip(0..) {
+        // Its id follows from the instant.
+        let mut round = round(as_of - Span::minutes(minute), &[("a", score, Some(raw))]);
+        round.parameter = Parameter { asset: Asset::new(asset).unwrap(), horizon };
+        history.insert(&round);
+    }
+    history
+}
+
 #[test]
-fn within_one_horizon_only_the_assets_weights_count() {
-    let mut history = history();
-    let as_of = start() + Span::hours(5);
-    history.insert(&round(as_of, &[("a", 1.0, Some(1.0))]));
-    let mut other = round(as_of - Span::minutes(3), &[("a", 0.0, Some(5.0))]);
-    other.parameter.asset = Asset::new("ETH").unwrap();
-    history.insert(&other);
+fn what_the_chosen_parameters_have_in_common_weighs_nothing() {
     let weights = Weights {
-        assets: [(Asset::new("BTC").unwrap(), 3.0)].into_iter().collect(),
-        horizons: [(Span::HOUR, 0.0)].into_iter().collect(),
+        assets: [(Asset::new("BTC").unwrap(), 3.0), (Asset::new("ETH").unwrap(), 0.5)].into_iter().collect(),
+        horizons: [(Span::HOUR, 0.25)].into_iter().collect(),
     };
-    let standing = history.standings(as_of, &weights).models.remove(0);
-    let hour = standing.over_assets(Span::HOUR, &weights).anchor;
-    assert_eq!((hour.score, hour.raw, hour.predictions), (Some(0.75), Some(2.0), 2));
-    let day = standing.over_assets(Span::hours(24), &weights).anchor;
-    assert_eq!((day.score, day.raw, day.predictions), (None, None, 0));
+    let standings = of_three_parameters().standings(start() + Span::hours(5), &weights);
+    let over = |asset: Option<&str>, horizon| {
+        let asset = asset.map(|name| Asset::new(name).unwrap());
+        let window = standings.models[0].over(&Selection { asset, horizon }, &weights).anchor;
+        (window.score, window.raw, window.predictions)
+    };
+    // BTC counts six times as much as ETH.
+    assert_eq!(over(None, Some(Span::HOUR)), (Some(3.0 / 3.5), Some((3.0 + 0.5 * 5.0) / 3.5), 2));
+    // A day counts four times as much as an hour.
+    assert_eq!(over(Some("ETH"), None), (Some(0.5 / 1.25), Some((0.25 * 5.0 + 9.0) / 1.25), 2));
+    assert_eq!(over(Some("ETH"), Some(Span::hours(24))), (Some(0.5), Some(9.0), 1));
+    assert_eq!(over(Some("BTC"), Some(Span::hours(24))), (None, None, 0));
+    let all = standings.models[0].windows.anchor;
+    assert_eq!(over(None, None), (all.score, all.raw, all.predictions));
+}
+
+#[test]
+fn standings_over_some_parameters_hold_the_models_with_a_prediction_in_them() {
+    let standings = of_three_parameters().standings(start() + Span::hours(5), &Weights::default());
+    let count = |asset: &str| {
+        let selection = Selection { asset: Some(Asset::new(asset).unwrap()), horizon: None };
+        let over = standings.over(&selection, &Weights::default());
+        assert_eq!(over.as_of, standings.as_of);
+        over.models.iter().map(|model| model.windows.recent.predictions).collect::<Vec<_>>()
+    };
+    assert_eq!(count("BTC"), [1]);
+    assert_eq!(count("XAU"), [0; 0]);
 }
 
 /// Five hours of rounds of two parameters, with a model that joins between.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use domain::{
     ModelId, ModelStanding, Parameter, ParameterStanding, PerWindow, RoundState, Span, Standings, Timestamp,
@@ -75,7 +76,8 @@ fn first_scored_at(record: &Record, rounds: &[&Round], id: &ModelId) -> Option<T
     Some(first.stored.resolves_at)
 }
 
-/// A model's means for one parameter; sums are taken hour by hour.
+/// A model's means for one parameter; sums are taken hour by hour, from the newest to the oldest, and what is not over
+/// yet last.
 fn mean(rounds: &[&Round], id: &ModelId, of: &Parameter, window: Window, as_of: Timestamp) -> WindowScore {
     let mut hours: BTreeMap<Timestamp, (f64, f64)> = BTreeMap::new();
     let (mut predictions, mut valid) = (0, 0);
@@ -88,8 +90,10 @@ fn mean(rounds: &[&Round], id: &ModelId, of: &Parameter, window: Window, as_of: 
             valid += u64::from(score.raw.is_some());
         }
     }
-    let relative = hours.values().fold(0.0, |sum, hour| sum + hour.0);
-    let raw = hours.values().fold(0.0, |sum, hour| sum + hour.1);
+    let over = hours.range(..=as_of).rev();
+    let in_order = || over.clone().chain(hours.range((Bound::Excluded(as_of), Bound::Unbounded)));
+    let relative = in_order().fold(0.0, |sum, (_, hour)| sum + hour.0);
+    let raw = in_order().fold(0.0, |sum, (_, hour)| sum + hour.1);
     WindowScore {
         score: (valid > 0).then(|| relative / predictions as f64),
         raw: (valid > 0).then(|| raw / valid as f64),

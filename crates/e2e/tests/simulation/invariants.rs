@@ -4,13 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{LedgerEntry, ModelId, Prediction, PredictionStatus, RoundState, Timestamp, TimestampExt};
+use domain::{
+    Asset, LedgerEntry, ModelId, Parameter, Prediction, PredictionStatus, PricePoint, RoundState, Standings,
+    Timestamp, TimestampExt,
+};
 use scoring::{PackedAnswer, RoundOutcome, Settlement, score_round, settle};
-use storage::BY_HAND;
+use storage::{BY_HAND, ExportedRound};
 
 use crate::afresh;
 use crate::facts::Life;
-use crate::models::{Asked, location};
+use crate::models::{Asked, Deployment, location};
 use crate::operation::{Manner, TIMETABLES};
 use crate::record::{Record, Round};
 use crate::world::{CALL_TIMEOUT, HISTORY, INTERVAL, World, crunch, score_settings, timetable};
@@ -39,19 +42,23 @@ fn check_record(world: &World, since: Timestamp) -> Result<Record, String> {
     no_worker_dies_by_itself(world)?;
     let asked = world.diary.asked();
     let recent: Vec<&Asked> = asked.iter().filter(|asked| asked.slot() >= since).collect();
-    no_model_knows_a_later_price(&recent)?;
-    no_model_is_asked_twice_in_a_round(&recent)?;
+    no_model_knows_a_later_price(world, &recent)?;
+    no_model_is_asked_twice_in_a_round(world, &recent)?;
     one_call_at_a_time(world)?;
     let record = world.read(move |store| Record::read(store, since));
-    models_know_of_prices_without_a_hole(&recent, &record)?;
+    models_know_of_prices_without_a_hole(world, &recent, &record)?;
     sound_models_know_every_price(world, &recent, &record)?;
     rounds_are_those_of_the_timetable(&record)?;
     a_slot_is_missed_for_a_reason_of_its_time(world, &record)?;
     nobody_is_asked_while_asking_is_paused(world, &recent)?;
     a_round_is_interrupted_by_a_kill_only(world, &record)?;
+    a_round_is_contested_by_two_workers_only(world, &record)?;
+    a_full_disk_is_told(world, &recent)?;
     outcomes_are_what_models_gave(world, &asked, &record)?;
     a_sound_model_is_never_at_fault(world, &record)?;
     scores_are_a_pure_function(world, &record)?;
+    no_answer_of_an_open_round_is_shown(world, &record)?;
+    windows_hold_the_scored_rounds(world)?;
     if world.is_caught_up() {
         every_slot_is_on_record(world, since, &record)?;
         no_round_stays_open(world, &record)?;
@@ -70,9 +77,11 @@ fn no_worker_dies_by_itself(world: &World) -> Checked {
     ensure(faults.is_empty(), || format!("{faults:?}"))
 }
 
-/// Invariant 3: in the round of slot t no model has seen a price later than t.
-fn no_model_knows_a_later_price(asked: &[&Asked]) -> Checked {
-    asked.iter().try_for_each(|asked| {
+/// Invariant 3: in the round of slot t no model has seen a price later than t; unless another worker tells it, of which the one that
+/// asks does not know.
+fn no_model_knows_a_later_price(world: &World, asked: &[&Asked]) -> Checked {
+    let by_one_worker = |asked: &&&Asked| !world.facts.had_rivals_in(asked.slot());
+    asked.iter().filter(by_one_worker).try_for_each(|asked| {
         let newest = asked.known.keys().map(|(_, at)| *at).max();
         ensure(newest.is_none_or(|newest| newest <= asked.slot()), || {
             format!("3: {} knows the price of {newest:?} in the round of {}", asked.deployment, asked.slot())
@@ -80,31 +89,37 @@ fn no_model_knows_a_later_price(asked: &[&Asked]) -> Checked {
     })
 }
 
-/// Invariant 6: a round is never asked again, also not after a restart.
-fn no_model_is_asked_twice_in_a_round(asked: &[&Asked]) -> Checked {
-    let mut rounds = BTreeSet::new();
+/// Invariant 6: a round is never asked again, neither after a restart nor by a worker that takes over. Two of which neither
+/// knows of the other may both ask it.
+fn no_model_is_asked_twice_in_a_round(world: &World, asked: &[&Asked]) -> Checked {
+    let mut rounds = BTreeMap::new();
     asked.iter().try_for_each(|asked| {
         let round = (&asked.model, &asked.asset, asked.horizon, asked.step, asked.slot());
-        ensure(rounds.insert(round), || format!("6: asked twice: {round:?}"))
+        let times: &mut u32 = rounds.entry(round).or_default();
+        *times += 1;
+        let workers = if world.facts.had_rivals_in(asked.slot()) { 2 } else { 1 };
+        ensure(*times <= workers, || format!("6: asked {times} times: {round:?}"))
     })
 }
 
 /// Invariant 5: one call at a time per model. A process that is called while it works on a call refuses; only one whose
-/// caller has died may be called so, by the next worker.
+/// caller has died, or is cut off, may be called so, by the next worker.
 fn one_call_at_a_time(world: &World) -> Checked {
-    world.deployments.iter().filter(|deployment| !deployment.was_orphaned).try_for_each(|deployment| {
+    let of_one_worker = |it: &&Deployment| !it.was_orphaned && !it.was_shared;
+    world.deployments.iter().filter(of_one_worker).try_for_each(|deployment| {
         let refused = deployment.node.refused();
         ensure(refused == 0, || format!("5: {} was called {refused} times while busy", deployment.id))
     })
 }
 
-/// Invariant 4: a model is told of prices without a hole: who knows of one knows of all that were stored before it.
-fn models_know_of_prices_without_a_hole(asked: &[&Asked], record: &Record) -> Checked {
-    for asked in asked {
-        let is_known = |entry: &&LedgerEntry| knows(asked, entry);
-        let Some(newest) = record.ledger.iter().rposition(|entry| is_known(&entry)) else { continue };
-        let mut before = record.ledger[..newest].iter().filter(|entry| is_history(asked, entry));
-        let hole = before.find(|entry| !is_known(entry));
+/// Invariant 4: a model is told of prices without a hole: who knows of one knows of all that were stored before it, as they
+/// were stored last by then. Two workers that lead at once have ledgers of their own.
+fn models_know_of_prices_without_a_hole(world: &World, asked: &[&Asked], record: &Record) -> Checked {
+    let of_one_worker = |asked: &&&Asked| deployment(world, asked).is_some_and(|it| !it.was_shared);
+    for asked in asked.iter().filter(of_one_worker) {
+        let Some(newest) = record.ledger.iter().rposition(|entry| knows(asked, entry)) else { continue };
+        let told = record.ledger[..=newest].iter().filter(|entry| is_history(asked, entry));
+        let hole = in_force(told).find(|entry| !knows(asked, entry));
         ensure(hole.is_none(), || {
             let (deployment, slot, newest) = (&asked.deployment, asked.slot(), &record.ledger[newest]);
             format!("4: {deployment} knows {newest:?} in the round of {slot} and does not know {hole:?}")
@@ -116,20 +131,33 @@ fn models_know_of_prices_without_a_hole(asked: &[&Asked], record: &Record) -> Ch
 /// Invariant 4: a model that takes its ticks knows every price that the worker has before it is asked.
 fn sound_models_know_every_price(world: &World, asked: &[&Asked], record: &Record) -> Checked {
     let is_sound = |asked: &&&Asked| {
-        let own = world.deployments.iter().find(|deployment| deployment.id == asked.deployment);
-        own.is_some_and(|it| it.unsound_since.is_none_or(|since| since > asked.at))
+        deployment(world, asked).is_some_and(|it| it.unsound_since.is_none_or(|since| since > asked.at))
     };
     for asked in asked.iter().filter(is_sound) {
         let was_there = |entry: &LedgerEntry| {
-            world.prices.given_at(&entry.asset, entry.point.at).is_some_and(|given| given <= asked.at)
+            let given = match world.facts.corrections.get(&entry.position) {
+                Some(corrected) => Some(*corrected),
+                None => world.prices.given_at(&entry.asset, entry.point.at),
+            };
+            given.is_some_and(|given| given <= asked.at)
         };
-        let mut due = record.ledger.iter().filter(|entry| is_history(asked, entry) && was_there(entry));
-        let unknown = due.find(|entry| !knows(asked, entry));
+        let due = record.ledger.iter().filter(|entry| is_history(asked, entry) && was_there(entry));
+        let unknown = in_force(due).find(|entry| !knows(asked, entry));
         ensure(unknown.is_none(), || {
             format!("4: {} does not know {unknown:?} in the round of {}", asked.deployment, asked.slot())
         })?;
     }
     Ok(())
+}
+
+fn deployment<'a>(world: &'a World, asked: &Asked) -> Option<&'a Deployment> {
+    world.deployments.iter().find(|deployment| deployment.id == asked.deployment)
+}
+
+/// Of entries in the order of storing those that no later one corrects.
+fn in_force<'a>(entries: impl Iterator<Item = &'a LedgerEntry>) -> impl Iterator<Item = &'a LedgerEntry> {
+    let by_close: BTreeMap<_, _> = entries.map(|entry| ((&entry.asset, entry.point.at), entry)).collect();
+    by_close.into_values()
 }
 
 fn knows(asked: &Asked, entry: &LedgerEntry) -> bool {
@@ -175,33 +203,39 @@ fn every_slot_is_on_record(world: &World, since: Timestamp, record: &Record) -> 
 /// Invariant 7: slots are missed for reasons of ours or of the prices, and for no other than held at the time.
 fn a_slot_is_missed_for_a_reason_of_its_time(world: &World, record: &Record) -> Checked {
     let facts = &world.facts;
+    let is_cut = |slot: Timestamp| facts.cut.contains(&slot) || facts.cut.contains(&(slot - INTERVAL));
+    let is_unscheduled = |round: &Round| {
+        let at = round.stored.performed_at;
+        let has =
+            |life: &Life| timetable(life.timetable).questions_at(&crunch(), at).contains(&round.question);
+        facts.asking(at).is_some_and(|life| !has(life))
+    };
     of_state(record, RoundState::Missed).try_for_each(|round| {
         let slot = round.stored.performed_at;
         let reason = round.stored.reason.as_deref().unwrap_or_default();
         let is_so = match reason {
             _ if reason.starts_with("paused") => facts.was_paused(slot),
             _ if reason.starts_with("no fresh price") => {
-                facts.unpriced.contains(&(round.stored.asset.clone(), slot))
+                // Who is told to stop waits for no price.
+                facts.unpriced.contains(&(round.stored.asset.clone(), slot)) || facts.was_cut_short(slot)
             }
-            _ if reason.starts_with("starting") => facts.was_starting(slot) || awaits_orphans(world, slot),
-            // Or with another timetable: the start knows of the new one alone.
+            _ if reason.starts_with("starting") => facts.was_starting(slot),
+            _ if reason.starts_with("the journal cannot be written") => {
+                facts.was_full(slot, slot + INTERVAL) && is_cut(slot)
+            }
+            _ if reason.starts_with("not scheduled") => is_unscheduled(round) || facts.was_cut_short(slot),
             _ if reason.contains("not running") => {
-                let has_asked = |life: &Life| {
-                    timetable(life.timetable).questions_at(&crunch(), slot).contains(&round.question)
-                };
-                !facts.asking(slot).is_some_and(has_asked) || facts.was_cut_short(slot)
+                let is_evident = |asset: &Asset| !facts.unpriced.contains(&(asset.clone(), slot + INTERVAL));
+                let was_seen = !is_unscheduled(round) || world.assets().iter().any(is_evident);
+                facts.asking(slot).is_none()
+                    || facts.was_cut_short(slot)
+                    || facts.may_be_with_predecessor(slot)
+                    || !was_seen
             }
             _ => false,
         };
         ensure(is_so, || format!("7: {} is missed, and that is no reason: `{reason}`", round.question))
     })
-}
-
-/// True while a process that is busy with the call of a dead worker keeps its successor from being set up. How long a start
-/// waits for that is real time, which hardly passes here.
-fn awaits_orphans(world: &World, slot: Timestamp) -> bool {
-    let is_there = |until: Option<Timestamp>| until.is_none_or(|until| until >= slot);
-    world.deployments.iter().any(|deployment| deployment.was_orphaned && is_there(deployment.until))
 }
 
 /// Invariant 7: while an operator has paused asking, slots are missed.
@@ -217,9 +251,33 @@ fn nobody_is_asked_while_asking_is_paused(world: &World, asked: &[&Asked]) -> Ch
 /// Invariant 6: a round is interrupted when the worker died with it in flight.
 fn a_round_is_interrupted_by_a_kill_only(world: &World, record: &Record) -> Checked {
     of_state(record, RoundState::Interrupted).try_for_each(|round| {
-        let was_cut_short = world.facts.was_cut_short(round.stored.performed_at);
+        let slot = round.stored.performed_at;
+        let was_cut_short = world.facts.was_cut_short(slot) || world.facts.may_be_with_predecessor(slot);
         ensure(was_cut_short, || format!("6: {} is interrupted although nobody was killed", round.question))
     })
+}
+
+/// Invariant 6: outcomes that came at another time than the stored ones come of two workers that lead at once.
+fn a_round_is_contested_by_two_workers_only(world: &World, record: &Record) -> Checked {
+    let contested = record.rounds.values().filter(|round| round.stored.contested);
+    contested.into_iter().try_for_each(|round| {
+        let had_rivals = world.facts.had_rivals_in(round.stored.performed_at);
+        ensure(had_rivals, || format!("6: {} is contested although one worker led", round.question))
+    })
+}
+
+/// Invariant 6: what would be lost in a kill is told, until the journal is written again.
+fn a_full_disk_is_told(world: &World, asked: &[&Asked]) -> Checked {
+    let since = |instant: Option<Timestamp>| {
+        instant.is_some_and(|since| asked.last().is_some_and(|asked| asked.slot() > since))
+    };
+    let is_told = || world.leaders().all(|status| status.journal_fault().is_some());
+    let is_well = || world.leaders().all(|status| status.journal_fault().is_none());
+    match (world.facts.full_since(), world.facts.room_since()) {
+        (full, _) if since(full) => ensure(is_told(), || "6: nobody tells that the disk is full".into()),
+        (None, room) if since(room) => ensure(is_well(), || "6: there is room on the disk again".into()),
+        _ => Ok(()),
+    }
 }
 
 /// Invariant 6: a round closes at the latest at its deadline, whatever the models do, and is stored.
@@ -237,7 +295,8 @@ fn what_was_answered_in_time_is_stored(world: &World, asked: &[&Asked], record: 
             continue;
         };
         let is_over = world.now() > asked.slot() + CALL_TIMEOUT;
-        if !is_over || !world.facts.is_promised(asked.at, arrived) {
+        if !is_over || world.facts.had_rivals_in(asked.slot()) || !world.facts.is_promised(asked.at, arrived)
+        {
             continue;
         }
         let status = outcome_of(record, asked).map(|prediction| prediction.status);
@@ -330,6 +389,68 @@ fn scores_are_a_pure_function(world: &World, record: &Record) -> Checked {
     Ok(())
 }
 
+/// Invariant 9: nobody sees an open round's answers.
+fn no_answer_of_an_open_round_is_shown(world: &World, record: &Record) -> Checked {
+    let is_open = |round: &&Round| round.stored.resolves_at > world.now();
+    let mut secret = BTreeSet::new();
+    for prediction in record.rounds.values().filter(is_open).flat_map(|round| &round.predictions) {
+        if prediction.answer.is_some() {
+            secret.extend(places_in(prediction)?.into_iter().map(f64::to_bits));
+        }
+    }
+    if secret.is_empty() {
+        return Ok(());
+    }
+    world.pages().iter().try_for_each(|page| {
+        let shown = page.numbers().find(|number| secret.contains(&number.to_bits()));
+        ensure(shown.is_none(), || {
+            format!("9: {} shows {shown:?}, of an open round: {}", page.path, page.text)
+        })
+    })
+}
+
+/// Invariants 10 and 12: windows hold the rounds that are scored now, each once: none that was voided since.
+fn windows_hold_the_scored_rounds(world: &World) -> Checked {
+    if !world.is_ranked() {
+        return Ok(());
+    }
+    let (rounds, leaderboard, standings, is_behind) = world.read(|store| async move {
+        let (first, last) = (Timestamp::UNIX_EPOCH, Timestamp::MAX_UTC);
+        let rounds = store.export_rounds(first, last, None, usize::MAX).await.unwrap();
+        let ranked = store.ranked_up_to().await.unwrap();
+        let is_behind = store.earliest_change(ranked, first).await.unwrap().is_some();
+        let standings = store.latest_standings().await.unwrap();
+        (rounds, store.latest_leaderboard().await.unwrap(), standings, is_behind)
+    });
+    let (Some(leaderboard), Some(standings), false) = (leaderboard, standings, is_behind) else {
+        return Ok(());
+    };
+    let is_in =
+        |round: &&ExportedRound| round.state == RoundState::Scored && round.resolves_at <= leaderboard.as_of;
+    let mut scored: BTreeMap<Parameter, u64> = BTreeMap::new();
+    for ExportedRound { asset, horizon, counts, .. } in rounds.iter().filter(is_in) {
+        let parameter = Parameter { asset: asset.clone(), horizon: *horizon };
+        *scored.entry(parameter).or_default() += counts.total();
+    }
+    scored.retain(|_, predictions| *predictions > 0);
+    let held = predictions_in(&standings);
+    ensure(held == scored, || {
+        format!(
+            "12: the windows of {} hold {held:?} predictions, and scored are {scored:?}",
+            leaderboard.as_of
+        )
+    })
+}
+
+/// How many predictions of all models the longest windows hold.
+fn predictions_in(standings: &Standings) -> BTreeMap<Parameter, u64> {
+    let mut held = BTreeMap::new();
+    for standing in standings.models.iter().flat_map(|model| &model.parameters) {
+        *held.entry(standing.parameter.clone()).or_default() += standing.windows.anchor.predictions;
+    }
+    held
+}
+
 /// Invariants 1, 2 and 6: every round has come to an end: scored, void, missed or interrupted.
 fn every_round_has_ended(record: &Record) -> Checked {
     record.rounds.values().try_for_each(|round| {
@@ -409,13 +530,23 @@ fn places_in(prediction: &Prediction) -> Result<Vec<f64>, String> {
     Ok(densities.iter().filter_map(|density| density["params"]["loc"].as_f64()).collect())
 }
 
+/// The closes by which a round was judged: a correction that came later has touched no score.
+fn closes_known(world: &World, record: &Record, round: &Round) -> Vec<PricePoint> {
+    let judged_at = round.stored.scored_at.unwrap_or(Timestamp::MAX_UTC);
+    let was_known = |entry: &&LedgerEntry| {
+        let corrected_at = world.facts.corrections.get(&entry.position);
+        entry.asset == round.stored.asset && corrected_at.is_none_or(|at| *at < judged_at)
+    };
+    in_force(record.ledger.iter().filter(was_known)).map(|entry| entry.point).collect()
+}
+
 /// What scoring says of a round, to the bit, from what is stored now.
 fn verdict(world: &World, record: &Record, round: &Round) -> String {
     let settings = score_settings();
     let now = world.now();
-    let closes = record.closes.get(&round.stored.asset).map(Vec::as_slice).unwrap_or_default();
+    let closes = closes_known(world, record, round);
     let newest = closes.last().map(|close| close.at);
-    let steps = match settle(&round.question, closes, &settings.settlement, now, newest) {
+    let steps = match settle(&round.question, &closes, &settings.settlement, now, newest) {
         Settlement::Settled(steps) => steps,
         Settlement::Waiting { instant } => return format!("waiting for {instant}"),
         Settlement::Void { reason } => return format!("void: {reason}"),

@@ -15,12 +15,14 @@ mod database;
 mod facts;
 mod invariants;
 mod kept;
+mod line;
 mod models;
 mod operation;
+mod predictor;
 mod prices;
 mod process;
 mod record;
-mod switched_store;
+mod report;
 mod world;
 
 use database::{Database, Kind};
@@ -44,7 +46,8 @@ fn explore(kind: Kind, usual: u32) {
     let first = setting("SIMULATION_SEED", 1);
     for seed in first..first + setting("SIMULATION_CASES", usual) {
         if let Err((operations, reason)) = try_seed(kind, seed) {
-            panic!("{kind:?}, seed {seed}: {reason}\nas cut down, to be kept:\n{operations:?}");
+            // The reason last: of a long output often the end alone is kept.
+            panic!("{kind:?}, seed {seed}, as cut down, to be kept:\n{operations:?}\n{reason}");
         }
     }
 }

@@ -75,6 +75,8 @@ pub struct Deployment {
     pub unsound_since: Option<Timestamp>,
     /// It went on with the call of a worker that had ended: whatever the next worker wants meanwhile it may refuse.
     pub was_orphaned: bool,
+    /// Two workers called it, each of which thought that it leads.
+    pub was_shared: bool,
     script: Arc<Script>,
 }
 
@@ -113,7 +115,17 @@ impl Deployment {
         let node = Arc::new(node.await);
         node.require_setup();
         let unsound_since = (!manner.is_sound()).then_some(since);
-        Deployment { model, id, node, since, until: None, unsound_since, was_orphaned: false, script }
+        Deployment {
+            model,
+            id,
+            node,
+            since,
+            until: None,
+            unsound_since,
+            was_orphaned: false,
+            was_shared: false,
+            script,
+        }
     }
 
     /// Behaves so from the next call on.
@@ -147,7 +159,13 @@ impl Deployment {
         *self.script.busy_until.lock().unwrap() = Some(now);
     }
 
-    /// The worker has ended that may wait for an answer.
+    /// Two workers call it from now on, for a while.
+    pub fn shared(&mut self) {
+        self.was_shared = true;
+        self.unsound_since.get_or_insert(self.script.clock.now());
+    }
+
+    /// The worker has ended, or leads no more, that may wait for an answer.
     pub fn abandoned(&mut self) {
         let now = self.script.clock.now();
         let busy_until = *self.script.busy_until.lock().unwrap();
@@ -197,7 +215,7 @@ impl Script {
             Manner::Hang => None,
             _ => Some(Duration::ZERO),
         };
-        let complete_at = pause.map(|pause| next_stop(at + pause));
+        let complete_at = pause.map(|pause| if pause.is_zero() { at } else { next_stop(at + pause) });
         *self.busy_until.lock().unwrap() = complete_at;
         let mut diary = self.diary.lock();
         let number = diary.len() as u32;
@@ -242,9 +260,9 @@ fn densities_of(number: u32, count: usize) -> String {
     format!("[{}]", vec![density; count].join(","))
 }
 
-/// Where the answer with this number is.
+/// Where the answer with this number is: nothing else in the world is such a number.
 pub fn location(number: u32) -> f64 {
-    f64::from(number) * 1e-6
+    (f64::from(number) + 0.123_456_789) * 1e-6
 }
 
 fn closes_in(arguments: &[Value]) -> Vec<((Asset, Timestamp), f64)> {

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::switched_store::{Mode, Side};
+use crate::line::{Mode, Side};
 
 /// How many models there are.
 pub const MODELS: usize = 3;
@@ -11,6 +11,8 @@ pub const MODELS: usize = 3;
 pub const ASSETS: usize = 2;
 /// How many timetables a worker may be started with.
 pub const TIMETABLES: usize = 3;
+/// How many predict workers there may be at once, of a database that takes several.
+pub const PREDICTORS: usize = 2;
 /// How many score workers there may be at once.
 pub const SCORERS: usize = 2;
 
@@ -34,14 +36,20 @@ pub enum Operation {
     Prices { asset: usize, manner: Feed },
     /// From now on the workers' lines to the database are so.
     Database { mode: Mode },
-    /// The predict worker is started.
-    StartPredict { timetable: usize },
-    /// The predict worker is told to stop.
-    StopPredict,
-    /// The predict worker is killed.
-    KillPredict,
-    /// The predict worker is killed at one of its next accesses to the database.
-    KillPredictAt { accesses: u32, side: Side },
+    /// From now on a predict worker's line to the database is so, as far as the database is there.
+    Partition { predictor: usize, mode: Mode },
+    /// From now on the disk that the journals are on is full, or is not.
+    Disk { is_full: bool },
+    /// A predict worker is started. Here and below: where there is one, it is that one.
+    StartPredict { predictor: usize, timetable: usize },
+    /// A predict worker is told to stop.
+    StopPredict { predictor: usize },
+    /// A predict worker is killed.
+    KillPredict { predictor: usize },
+    /// A predict worker is killed at one of its next accesses to the database.
+    KillPredictAt { predictor: usize, accesses: u32, side: Side },
+    /// Between two runs of the predict workers the price of so many minutes ago is stored anew.
+    Correct { asset: usize, minutes: u32 },
     /// A score worker is started.
     StartScorer { scorer: usize },
     /// A score worker is killed.
@@ -105,7 +113,7 @@ pub enum Feed {
     Hangs,
 }
 
-/// What an operator does. Rounds are counted from the newest on record, models as everywhere.
+/// What an operator does. Rounds are counted from the newest on record that was not missed, models as everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decree {
     Void { round: usize },
@@ -131,15 +139,20 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (0..MODELS).prop_map(|model| Operation::Release { model }),
         3 => (0..ASSETS, feed()).prop_map(|(asset, manner)| Operation::Prices { asset, manner }),
         4 => mode().prop_map(|mode| Operation::Database { mode }),
-        4 => (0..TIMETABLES).prop_map(|timetable| Operation::StartPredict { timetable }),
-        1 => Just(Operation::StopPredict),
-        1 => Just(Operation::KillPredict),
-        2 => (0..20u32, side()).prop_map(|(accesses, side)| Operation::KillPredictAt { accesses, side }),
+        2 => (0..PREDICTORS, mode()).prop_map(|(predictor, mode)| Operation::Partition { predictor, mode }),
+        2 => any::<bool>().prop_map(|is_full| Operation::Disk { is_full }),
+        6 => (0..PREDICTORS, 0..TIMETABLES)
+            .prop_map(|(predictor, timetable)| Operation::StartPredict { predictor, timetable }),
+        1 => (0..PREDICTORS).prop_map(|predictor| Operation::StopPredict { predictor }),
+        1 => (0..PREDICTORS).prop_map(|predictor| Operation::KillPredict { predictor }),
+        2 => (0..PREDICTORS, 0..20u32, side())
+            .prop_map(|(predictor, accesses, side)| Operation::KillPredictAt { predictor, accesses, side }),
+        1 => (0..ASSETS, 0..8u32).prop_map(|(asset, minutes)| Operation::Correct { asset, minutes }),
         3 => (0..SCORERS).prop_map(|scorer| Operation::StartScorer { scorer }),
         1 => (0..SCORERS).prop_map(|scorer| Operation::KillScorer { scorer }),
         2 => (0..SCORERS, 0..30u32, side())
             .prop_map(|(scorer, accesses, side)| Operation::KillScorerAt { scorer, accesses, side }),
-        3 => decree().prop_map(|order| Operation::Order { order }),
+        4 => decree().prop_map(|order| Operation::Order { order }),
     ]
 }
 
@@ -177,7 +190,7 @@ fn side() -> impl Strategy<Value = Side> {
 
 fn decree() -> impl Strategy<Value = Decree> {
     prop_oneof![
-        2 => (0..8usize).prop_map(|round| Decree::Void { round }),
+        4 => (0..8usize).prop_map(|round| Decree::Void { round }),
         2 => (0..8usize).prop_map(|round| Decree::Rescore { round }),
         2 => (0..MODELS).prop_map(|model| Decree::Exclude { model }),
         1 => (0..MODELS).prop_map(|model| Decree::Include { model }),

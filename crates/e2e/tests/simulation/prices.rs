@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use domain::{Asset, Clock, Price, PricePoint, SimulatedClock, Span, Timestamp, TimestampExt};
-use feeds::{FeedError, PriceFeed};
+use feeds::{Close, FeedError, PriceFeed, Wanted};
 
 use crate::operation::Feed;
 use crate::world::INTERVAL;
@@ -81,17 +81,17 @@ fn price(at: Timestamp) -> Price {
 
 #[async_trait]
 impl PriceFeed for Prices {
-    async fn closes(
-        &self,
-        asset: &Asset,
-        after: Timestamp,
-        up_to: Timestamp,
-    ) -> Result<Vec<PricePoint>, FeedError> {
+    async fn closes(&self, wanted: Wanted<'_>) -> Result<Vec<Close>, FeedError> {
+        let Wanted { asset, after, up_to, .. } = wanted;
         match self.manner(asset) {
-            Feed::Prompt | Feed::Slow => Ok(self.available(asset, after, up_to)),
+            Feed::Prompt | Feed::Slow => {
+                let closes = self.available(asset, after, up_to).into_iter();
+                Ok(closes.map(|point| Close { point, source: "simulation".into() }).collect())
+            }
             Feed::Silent | Feed::Gap => Ok(Vec::new()),
             Feed::Fails => {
-                Err(FeedError::UnknownAsset { asset: asset.clone(), feed: "simulation", known: Vec::new() })
+                let known = Vec::new();
+                Err(FeedError::UnknownAsset { asset: asset.clone(), feed: "simulation".into(), known })
             }
             Feed::Hangs => std::future::pending().await,
         }

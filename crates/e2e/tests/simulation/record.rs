@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::{
-    Asset, CrunchId, Leaderboard, LedgerEntry, Model, ModelId, Prediction, PricePoint, Question, RoundId,
-    Standings, Timestamp,
+    CrunchId, Leaderboard, LedgerEntry, Model, ModelId, Prediction, Question, RoundId, Standings, Timestamp,
 };
 use storage::{ExportedRound, ExportedScore, Store};
 
@@ -24,7 +23,6 @@ pub struct Round {
 pub struct Record {
     pub rounds: BTreeMap<RoundId, Round>,
     pub ledger: Vec<LedgerEntry>,
-    pub closes: BTreeMap<Asset, Vec<PricePoint>>,
     pub models: Vec<Model>,
     pub excluded: BTreeSet<ModelId>,
     pub leaderboard: Option<Leaderboard>,
@@ -45,15 +43,8 @@ impl Record {
             rounds.insert(id, Round { stored, question, predictions, scores });
         }
         let ledger = store.ledger_since(Timestamp::UNIX_EPOCH).await.unwrap();
-        let assets: BTreeSet<&Asset> = ledger.iter().map(|entry| &entry.asset).collect();
-        let mut closes = BTreeMap::new();
-        for asset in assets {
-            let all = store.closes(asset, Timestamp::UNIX_EPOCH, last).await.unwrap();
-            closes.insert(asset.clone(), all);
-        }
         Record {
             rounds,
-            closes,
             ledger,
             models: store.models().await.unwrap(),
             excluded: store.excluded_models().await.unwrap(),

@@ -1,29 +1,29 @@
 //! The whole system over simulated time: orchestrator, models, prices, a database, and workers that can be killed.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::{
-    Asset, Clock, CrunchId, DeploymentId, Method, ModelId, Schedule, Schedules, SimulatedClock, Span,
-    Stopwatch, Target, Timestamp, TimestampExt, Weights,
+    Asset, Clock, CrunchId, DeploymentId, LedgerEntry, Method, ModelId, Price, PricePoint, RoundState,
+    Schedule, Schedules, SimulatedClock, Span, Stopwatch, Target, Timestamp, TimestampExt, Weights,
 };
-use journal::{Journal, JournalError, Owner};
-use model_client::{Backoff, Cluster, ClusterConfig};
-use predict_worker::{PredictSettings, PredictWorker, Status};
+use predict_worker::{PredictSettings, Status};
 use score_worker::{ScoreSettings, ScoreWorker};
 use scoring::{Limits, SettlementSettings};
-use storage::{Action, Order, Store};
+use storage::{Action, Order, ReportStore};
 use testkit::{FakeOrchestrator, stopped};
-use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
 use crate::facts::{Facts, Life};
+use crate::line::{Line, Mode};
 use crate::models::{Deployment, Diary};
-use crate::operation::{Decree, Feed, MODELS, Manner, Operation, SCORERS, TIMETABLES};
+use crate::operation::{Decree, Feed, MODELS, Manner, Operation, PREDICTORS, SCORERS, TIMETABLES};
+use crate::predictor::{Parts, Predictor, Step};
 use crate::prices::Prices;
 use crate::process::{PATIENCE, Process};
-use crate::switched_store::{Line, Mode, SwitchedStore};
+use crate::report::{Page, pages};
 
 /// The price interval.
 pub const INTERVAL: Span = Span::minutes(1);
@@ -45,8 +45,18 @@ const STOPS: [u32; 16] = [
 /// So far into a minute operations find the world: with the answers that came at once in the journal, and the others not.
 const OPERATIONS_AT: u32 = 125;
 
+/// So often time stops while a worker stands by: who leads renews the lead every second.
+const LEASE_STOP: Span = Span::seconds(1);
+/// A worker that stands by leads so soon after the leader has died, and after it was told to stop.
+const TAKEOVER: Span = Span::seconds(10);
+const HANDOVER: Span = Span::seconds(3);
+/// When no more than this is left of either, the workers get real time: a busy disk holds up a journal that nobody sees at work.
+const LAST_CALL: Span = Span::seconds(2);
+
 /// Real time in which nothing has happened, after which nothing will although something is left to do.
 const STANDSTILL: Duration = Duration::from_millis(15);
+/// The same while something is in memory that journal or database can take: syncing takes its time, and nobody sees it at work.
+const JOURNAL_STANDSTILL: Duration = Duration::from_millis(250);
 
 const ASSETS: [&str; crate::operation::ASSETS] = ["BTC", "ETH"];
 const NAMES: [&str; MODELS] = ["ant", "bee", "cat"];
@@ -129,20 +139,10 @@ fn predict_settings(number: usize) -> PredictSettings {
     }
 }
 
-/// The predict worker's process.
-struct Predict {
-    process: Process,
-    line: Arc<Line>,
-    /// There once it has started.
-    status: Arc<OnceLock<Status>>,
-    shutdown: CancellationToken,
-    has_ended: Arc<AtomicBool>,
-}
-
 /// A score worker's process.
 struct Scorer {
     process: Process,
-    line: Arc<Line>,
+    line: Line,
     worker: Arc<tokio::sync::Mutex<ScoreWorker>>,
     is_running: Arc<AtomicBool>,
 }
@@ -157,12 +157,14 @@ pub struct World {
     /// What a worker has died of by itself.
     faults: Arc<Mutex<Vec<String>>>,
     /// The database, past the line of every worker.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn ReportStore>,
     mode: Mode,
-    predict: Option<Predict>,
+    /// Of the predict workers' own lines.
+    partitions: [Mode; PREDICTORS],
+    predictors: [Option<Predictor>; PREDICTORS],
+    /// Since when nobody leads although somebody could, and how long that may last.
+    unled: Option<(Timestamp, Span)>,
     scorers: [Option<Scorer>; SCORERS],
-    /// The lines of score workers that died since the last minute.
-    severed: Vec<Arc<Line>>,
     orchestrator: Arc<FakeOrchestrator>,
     database: Arc<Database>,
     /// Where orchestrator and models run.
@@ -175,10 +177,10 @@ struct Activity {
     accesses: usize,
     asked: usize,
     unstored: usize,
-    /// The database or the journal is at work: that ends by itself.
+    /// The database, the journal or a score worker is at work: that ends by itself.
     is_writing: bool,
-    /// Somebody is about to do something.
-    is_busy: bool,
+    /// Somebody is about to do something: that may take so long.
+    standstill: Option<Duration>,
 }
 
 impl World {
@@ -196,6 +198,7 @@ impl World {
         };
         let orchestrator = Arc::new(outside.run(FakeOrchestrator::start()));
         let clock = Arc::new(SimulatedClock::at(start() + Duration::from_millis(OPERATIONS_AT.into())));
+        database.set_clock(clock.now());
         let mut world = World {
             prices: Arc::new(Prices::new(Arc::clone(&clock))),
             clock,
@@ -205,15 +208,16 @@ impl World {
             faults: Arc::default(),
             store,
             mode: Mode::Up,
-            predict: None,
+            partitions: [Mode::Up; PREDICTORS],
+            predictors: [None, None],
+            unled: None,
             scorers: [None, None],
-            severed: Vec::new(),
             orchestrator,
             database,
             outside,
         };
         (0..MODELS).for_each(|model| world.deploy(model));
-        world.start_predict(0);
+        world.start_predictor(0, 0);
         world.start_scorer(0);
         world
     }
@@ -237,12 +241,16 @@ impl World {
             }
             Operation::Prices { asset, manner } => self.set_prices(asset, manner),
             Operation::Database { mode } => self.set_mode(mode),
-            Operation::StartPredict { timetable } => self.start_predict(timetable),
-            Operation::StopPredict => self.stop_predict(),
-            Operation::KillPredict => self.end_predict(true),
-            Operation::KillPredictAt { accesses, side } => {
-                self.predict.iter().for_each(|predict| predict.line.light_fuse(accesses, side));
+            Operation::Partition { predictor, mode } => self.partition(predictor, mode),
+            Operation::Disk { is_full } => self.set_full(is_full),
+            Operation::StartPredict { predictor, timetable } => self.start_predictor(predictor, timetable),
+            Operation::StopPredict { predictor } => self.stop_predictor(predictor),
+            Operation::KillPredict { predictor } => self.end_predictor(self.number_of(predictor), true),
+            Operation::KillPredictAt { predictor, accesses, side } => {
+                let predictor = &self.predictors[self.number_of(predictor)];
+                predictor.iter().for_each(|it| it.line.light_fuse(accesses, side));
             }
+            Operation::Correct { asset, minutes } => self.correct(asset, minutes),
             Operation::StartScorer { scorer } => self.start_scorer(scorer),
             Operation::KillScorer { scorer } => self.kill_scorer(scorer),
             Operation::KillScorerAt { scorer, accesses, side } => {
@@ -256,6 +264,8 @@ impl World {
     /// Lets everything end well: whatever is broken is mended, all prices come, and every round resolves.
     pub fn finish(&mut self) {
         self.set_mode(Mode::Up);
+        (0..PREDICTORS).for_each(|number| self.partition(number, Mode::Up));
+        self.set_full(false);
         self.order(Decree::Resume);
         for asset in 0..ASSETS.len() {
             self.set_prices(asset, Feed::Prompt);
@@ -266,12 +276,12 @@ impl World {
         self.lines().for_each(|line| line.put_fuse_out());
         self.settle();
         // Who has lived through all of it goes on.
-        self.start_predict(0);
+        (0..self.database.predictors()).for_each(|number| self.start_predictor(number, 0));
         self.start_scorer(0);
         self.pass(SETTLE_TIMEOUT + INTERVAL);
         self.order(Decree::Pause);
         self.pass(LONGEST_HORIZON + INTERVAL.times(2));
-        self.stop_predict();
+        (0..self.database.predictors()).for_each(|number| self.stop_predictor(number));
     }
 
     fn pass(&mut self, span: Span) {
@@ -283,14 +293,47 @@ impl World {
         self.faults.lock().unwrap().clone()
     }
 
-    /// True when everything that the predict worker wants to store is stored.
+    /// True when everything that the predict workers want to store is stored, also those that do not run.
     pub fn is_caught_up(&self) -> bool {
-        let is_stored = |predict: &Predict| predict.status.get().is_some_and(|it| it.unstored_writes() == 0);
-        self.mode == Mode::Up && self.predict.as_ref().is_none_or(is_stored) && self.facts.is_predicting()
+        let is_stored = |number: usize| match &self.predictors[number] {
+            Some(Predictor { line, status: Some(status), .. }) => {
+                line.is_up() && status.unstored_writes() == 0
+            }
+            _ => self.is_journal_empty(number),
+        };
+        self.mode == Mode::Up && self.facts.is_predicting() && (0..self.database.predictors()).all(is_stored)
+    }
+
+    fn is_journal_empty(&self, predictor: usize) -> bool {
+        let database = Arc::clone(&self.database);
+        self.outside.run(async move { database.journal_depth(predictor).await }) == 0
+    }
+
+    /// How the predict workers that lead are doing.
+    pub fn leaders(&self) -> impl Iterator<Item = &Status> {
+        self.predictors.iter().flatten().filter_map(|it| it.status.as_deref())
+    }
+
+    /// What is priced.
+    pub fn assets(&self) -> Vec<Asset> {
+        ASSETS.map(|name| Asset::new(name).unwrap()).to_vec()
+    }
+
+    /// What the report worker shows.
+    pub fn pages(&self) -> Vec<Page> {
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let models = NAMES.map(|name| ModelId::new(name).unwrap());
+        self.read(move |store| pages(store, clock, models.to_vec()))
+    }
+
+    /// True when the score workers have nothing left to do in this minute.
+    pub fn is_ranked(&self) -> bool {
+        let is_idle = |scorer: &Scorer| !scorer.is_running.load(Ordering::SeqCst);
+        self.mode == Mode::Up && self.scorers.iter().flatten().all(is_idle)
     }
 
     /// Reads the database.
-    pub fn read<T, F>(&self, what: impl FnOnce(Arc<dyn Store>) -> F) -> T
+    pub fn read<T, F>(&self, what: impl FnOnce(Arc<dyn ReportStore>) -> F) -> T
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
@@ -312,29 +355,55 @@ impl World {
         for stop in STOPS.into_iter().take_while(|stop| *stop <= OPERATIONS_AT) {
             self.pass_until(at(next, stop));
         }
-        self.expire_severed();
         self.score();
     }
 
     fn pass_until(&mut self, instant: Timestamp) {
-        let left = instant.since(self.now());
-        if left.is_zero() {
+        while self.now() < instant {
+            let stop = self.now() + LEASE_STOP;
+            let next = if self.has_standby() { instant.min(stop) } else { instant };
+            let left = next.since(self.now());
+            self.clock.set(next);
+            self.database.set_clock(next);
+            self.processes().for_each(|process| process.advance(left));
+            self.settle();
+            self.watch_lead();
+        }
+    }
+
+    fn has_standby(&self) -> bool {
+        self.predictors.iter().flatten().any(|it| !it.leads)
+    }
+
+    /// Has a worker that stands by lead when nobody else does.
+    fn watch_lead(&mut self) {
+        let now = self.now();
+        let in_reach = || self.predictors.iter().flatten().filter(|it| it.line.reaches());
+        if in_reach().any(|it| it.leads) || in_reach().all(Predictor::is_stopping) {
+            self.unled = None;
             return;
         }
-        self.clock.set(instant);
-        self.processes().for_each(|process| process.advance(left));
-        self.settle();
+        let (since, patience) = *self.unled.get_or_insert((now, TAKEOVER));
+        if now > since + patience {
+            let fault = format!("nobody leads since {since}, although somebody stands by");
+            self.faults.lock().unwrap().push(fault);
+        }
+    }
+
+    /// True when somebody must lead soon.
+    fn is_lead_overdue(&self) -> bool {
+        self.unled.is_some_and(|(since, patience)| self.now() + LAST_CALL > since + patience)
     }
 
     fn processes(&self) -> impl Iterator<Item = &Process> {
-        let predict = self.predict.iter().map(|predict| &predict.process);
+        let predictors = self.predictors.iter().flatten().map(|it| &it.process);
         let scorers = self.scorers.iter().flatten().map(|scorer| &scorer.process);
-        std::iter::once(&self.outside).chain(predict).chain(scorers)
+        std::iter::once(&self.outside).chain(predictors).chain(scorers)
     }
 
-    fn lines(&self) -> impl Iterator<Item = &Arc<Line>> {
-        let predict = self.predict.iter().map(|predict| &predict.line);
-        predict.chain(self.scorers.iter().flatten().map(|scorer| &scorer.line))
+    fn lines(&self) -> impl Iterator<Item = &Line> {
+        let predictors = self.predictors.iter().flatten().map(|it| &it.line);
+        predictors.chain(self.scorers.iter().flatten().map(|scorer| &scorer.line))
     }
 
     /// Lets real time go by until nothing happens any more in this instant of simulated time. Who is at a fatal access is
@@ -348,6 +417,7 @@ impl World {
         loop {
             self.processes().for_each(Process::turn);
             self.bury();
+            self.observe();
             let activity = self.activity();
             if last.as_ref() == Some(&activity) {
                 quiet_rounds += 1;
@@ -356,11 +426,11 @@ impl World {
             }
             let has_settled = !activity.is_writing
                 && quiet_rounds >= ROUNDS
-                && (!activity.is_busy || quiet_since.elapsed() > STANDSTILL);
+                && activity.standstill.is_none_or(|patience| quiet_since.elapsed() > patience);
             if has_settled {
                 return;
             }
-            if activity.is_writing || activity.is_busy {
+            if activity.is_writing || activity.standstill.is_some() {
                 std::thread::sleep(Duration::from_micros(100));
             }
             last = Some(activity);
@@ -369,28 +439,86 @@ impl World {
     }
 
     fn activity(&self) -> Activity {
-        let status = self.predict.as_ref().and_then(|predict| predict.status.get());
-        let unstored = status.map_or(0, Status::unstored_writes);
-        let is_starting = self.predict.as_ref().is_some_and(|predict| predict.status.get().is_none());
-        let is_scoring = self.scorers.iter().flatten().any(|scorer| scorer.is_running.load(Ordering::SeqCst));
+        let predictors = || self.predictors.iter().flatten();
+        let is_in_memory = |status: &Status| status.writes_in_memory() > 0;
+        // What cannot be journaled is tried again in a while.
+        let is_journaling = |status: &Status| is_in_memory(status) && status.journal_fault().is_none();
+        let is_busy = |it: &Predictor| it.line.is_up() && (it.unstored() > 0 || self.is_starting(it));
+        // Nothing but a database that hangs keeps a score worker from ending its turn: its scores are stored or they are not.
+        let is_scoring = self.mode != Mode::Hung
+            && self.scorers.iter().flatten().any(|scorer| scorer.is_running.load(Ordering::SeqCst));
+        let has_room = self.facts.full_since().is_none();
+        let has_place = |it: &Predictor| has_room || it.line.is_up();
+        let is_held = |it: &Predictor| has_place(it) && it.status.as_deref().is_some_and(is_in_memory);
+        let standstill = if predictors().any(is_held) || self.is_lead_overdue() {
+            Some(JOURNAL_STANDSTILL)
+        } else {
+            predictors().any(is_busy).then_some(STANDSTILL)
+        };
         Activity {
-            accesses: self.lines().map(|line| line.count()).sum(),
+            accesses: self.lines().map(Line::count).sum(),
             asked: self.diary.len(),
-            unstored,
-            is_writing: self.lines().any(|line| line.is_active())
-                || status.is_some_and(|status| status.writes_in_memory() > 0),
-            is_busy: is_starting || self.mode == Mode::Up && (unstored > 0 || is_scoring),
+            unstored: predictors().map(Predictor::unstored).sum(),
+            is_writing: self.lines().any(Line::is_active) || self.leaders().any(is_journaling) || is_scoring,
+            standstill,
         }
+    }
+
+    /// True for a worker that will ask soon: one that leads or can.
+    fn is_starting(&self, predictor: &Predictor) -> bool {
+        let others_lead = self.predictors.iter().flatten().any(|it| it.leads && it.line.reaches());
+        predictor.status.is_none() && (predictor.leads || !others_lead) && !predictor.is_stopping()
     }
 
     /// Kills who is at a fatal access.
     fn bury(&mut self) {
-        if self.predict.as_ref().is_some_and(|predict| predict.line.has_blown()) {
-            self.end_predict(true);
+        for number in 0..PREDICTORS {
+            if self.predictors[number].as_ref().is_some_and(|it| it.line.has_blown()) {
+                self.end_predictor(number, true);
+            }
         }
         for number in 0..SCORERS {
             if self.scorers[number].as_ref().is_some_and(|scorer| scorer.line.has_blown()) {
                 self.kill_scorer(number);
+            }
+        }
+    }
+
+    /// Takes note of what the predict workers have begun to do.
+    fn observe(&mut self) {
+        for number in 0..PREDICTORS {
+            let steps = self.predictors[number].as_ref().map(Predictor::steps).unwrap_or_default();
+            for (at, step) in steps {
+                self.note_step(number, at, step);
+            }
+        }
+    }
+
+    fn note_step(&mut self, number: usize, at: Timestamp, step: Step) {
+        let stopping: BTreeSet<usize> =
+            self.predictors.iter().flatten().filter(|it| it.is_stopping()).map(|it| it.life).collect();
+        let Some(predictor) = &mut self.predictors[number] else { return };
+        match step {
+            Step::Leads => {
+                predictor.leads = !predictor.is_stopping();
+                let has_rival = self.facts.note_leads(predictor.life, at, |life| stopping.contains(&life));
+                if has_rival {
+                    self.deployments.iter_mut().for_each(Deployment::shared);
+                }
+                if !stopping.is_empty() {
+                    self.deployments.iter_mut().for_each(Deployment::abandoned);
+                }
+            }
+            Step::Asks(status) => {
+                predictor.status = Some(status);
+                self.facts.lives[predictor.life].asks_from = Some(at);
+            }
+            Step::StandsBy => {
+                (predictor.leads, predictor.status) = (false, None);
+                self.facts.lives[predictor.life].ended = Some(at);
+                predictor.life = self.facts.lives.len();
+                self.facts.lives.push(Life::new(number, predictor.timetable, at));
+                self.deployments.iter_mut().for_each(Deployment::abandoned);
             }
         }
     }
@@ -410,7 +538,10 @@ impl World {
         let name = ModelId::new(NAMES[model]).unwrap();
         let id = DeploymentId::new(&format!("{name}-{}", self.deployments.len())).unwrap();
         let (clock, diary) = (Arc::clone(&self.clock), self.diary.clone());
-        let deployment = self.outside.run(Deployment::start(name, id, Manner::Good, clock, diary));
+        let mut deployment = self.outside.run(Deployment::start(name, id, Manner::Good, clock, diary));
+        if self.facts.had_rivals(now, now) {
+            deployment.shared();
+        }
         let running = deployment.node.running(deployment.model.as_str(), deployment.id.as_str());
         self.orchestrator.announce(std::iter::once(running).chain(replaced));
         self.deployments.push(deployment);
@@ -442,7 +573,7 @@ impl World {
 
     /// Notes which assets have no prompt prices in a slot.
     fn note_prices(&mut self, slot: Timestamp) {
-        for asset in ASSETS.map(|name| Asset::new(name).unwrap()) {
+        for asset in self.assets() {
             if !matches!(self.prices.manner(&asset), Feed::Prompt | Feed::Slow) {
                 self.facts.unpriced.insert((asset, slot));
             }
@@ -451,67 +582,88 @@ impl World {
 
     fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
-        self.lines().for_each(|line| line.switch(mode));
+        self.switch_lines();
+    }
+
+    fn partition(&mut self, predictor: usize, mode: Mode) {
+        self.partitions[self.number_of(predictor)] = mode;
+        self.switch_lines();
+    }
+
+    fn switch_lines(&mut self) {
+        for (number, predictor) in self.predictors.iter().enumerate() {
+            predictor.iter().for_each(|it| it.line.switch(self.mode_of(number)));
+        }
+        self.scorers.iter().flatten().for_each(|scorer| scorer.line.switch(self.mode));
         let minute = self.now().floor_to(INTERVAL);
         self.note_database(minute);
     }
 
+    /// How the database is doing as a predict worker sees it.
+    fn mode_of(&self, predictor: usize) -> Mode {
+        if self.mode == Mode::Up { self.partitions[predictor] } else { self.mode }
+    }
+
     fn note_database(&mut self, slot: Timestamp) {
-        if self.mode != Mode::Up {
+        if (0..self.database.predictors()).any(|number| self.mode_of(number) != Mode::Up) {
             self.facts.cut.insert(slot);
         }
     }
 
-    /// Only while the database is there, which is when a worker starts.
-    fn start_predict(&mut self, timetable: usize) {
-        if self.predict.is_some() || self.mode != Mode::Up {
+    fn set_full(&mut self, is_full: bool) {
+        if self.facts.full_since().is_some() != is_full {
+            let (database, now) = (Arc::clone(&self.database), self.now());
+            self.outside.run(async move { database.set_full(is_full).await });
+            self.facts.note_full(is_full, now);
+        }
+    }
+
+    /// The number of a predict worker, of as many as there are.
+    fn number_of(&self, predictor: usize) -> usize {
+        predictor % self.database.predictors()
+    }
+
+    /// Only while the database is there, which is when a worker starts, and its journal can be made. All go by one timetable.
+    fn start_predictor(&mut self, predictor: usize, timetable: usize) {
+        let number = self.number_of(predictor);
+        let has_room = self.facts.full_since().is_none() || self.database.journal(number).exists();
+        if self.predictors[number].is_some() || self.mode_of(number) != Mode::Up || !has_room {
             return;
         }
-        let (process, line) = (Process::start(), Line::new(self.mode));
-        let shutdown = CancellationToken::new();
-        let (status, has_ended) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
-        process.spawn(run_predict(PredictParts {
-            settings: predict_settings(timetable),
-            database: Arc::clone(&self.database),
-            line: Arc::clone(&line),
-            clock: Arc::clone(&self.clock),
-            prices: Arc::clone(&self.prices),
-            cluster: cluster_config(self.orchestrator.url()),
-            status: Arc::clone(&status),
-            shutdown: shutdown.clone(),
-            has_ended: Arc::clone(&has_ended),
-            faults: Arc::clone(&self.faults),
-        }));
-        self.predict = Some(Predict { process, line, status, shutdown, has_ended });
-        self.facts.lives.push(Life {
+        let timetable = self.predictors.iter().flatten().next().map_or(timetable, |other| other.timetable);
+        let life = self.facts.lives.len();
+        self.facts.lives.push(Life::new(number, timetable, self.now()));
+        self.predictors[number] = Some(Predictor::start(
             timetable,
-            started_at: self.now(),
-            asks_from: None,
-            ended: None,
-            was_killed: false,
-        });
-        self.await_start();
+            life,
+            Parts {
+                number,
+                settings: predict_settings(timetable),
+                database: Arc::clone(&self.database),
+                line: Line::new(Mode::Up),
+                clock: Arc::clone(&self.clock),
+                prices: Arc::clone(&self.prices),
+                orchestrator: self.orchestrator.url(),
+                faults: Arc::clone(&self.faults),
+            },
+        ));
+        self.await_start(number);
     }
 
     /// Lets simulated time go by if the start needs some.
-    fn await_start(&mut self) {
+    fn await_start(&mut self, number: usize) {
         self.settle();
-        while let Some(predict) = &self.predict
-            && predict.status.get().is_none()
-            && self.faults.lock().unwrap().is_empty()
+        let give_up_at = self.now() + Span::minutes(3);
+        while self.predictors[number].as_ref().is_some_and(|it| self.is_starting(it))
+            && self.faults().is_empty()
+            && self.now() < give_up_at
         {
             self.pass_until(self.now() + Span::seconds(5));
-        }
-        let now = self.now();
-        if self.predict.is_some()
-            && let Some(life) = self.facts.lives.last_mut()
-        {
-            life.asks_from = Some(now);
         }
         self.await_setups();
     }
 
-    /// Waits until the worker has set up every sound model that runs.
+    /// Waits until the workers that lead have set up every sound model that runs.
     fn await_setups(&mut self) {
         let is_waited_for =
             |deployment: &&Deployment| deployment.until.is_none() && deployment.unsound_since.is_none();
@@ -520,11 +672,7 @@ impl World {
         self.await_roster();
         while expected > 0
             && watch.elapsed() < PATIENCE / 10
-            && self
-                .predict
-                .as_ref()
-                .and_then(|predict| predict.status.get())
-                .is_some_and(|it| !it.is_started())
+            && self.leaders().any(|status| !status.is_started())
         {
             self.settle();
             if self.deployments.iter().any(|deployment| deployment.until.is_none() && deployment.was_orphaned)
@@ -535,53 +683,79 @@ impl World {
         self.settle();
     }
 
-    /// Waits until the worker has heard of what the orchestrator has announced.
+    /// Waits until the workers that lead have heard of what the orchestrator has announced.
     fn await_roster(&mut self) {
         let running = self.deployments.iter().filter(|deployment| deployment.until.is_none()).count();
         let watch = Stopwatch::start();
         self.settle();
-        while let Some(status) = self.predict.as_ref().and_then(|predict| predict.status.get())
-            && status.running_models() != running
-        {
+        while self.leaders().any(|status| status.running_models() != running) {
             self.settle();
             assert!(watch.elapsed() < PATIENCE, "the worker does not hear what is announced");
         }
     }
 
-    /// Tells the predict worker to stop, and lets the time go by that it needs.
-    fn stop_predict(&mut self) {
-        let Some(predict) = &self.predict else { return };
-        predict.shutdown.cancel();
+    /// Tells a predict worker to stop, and lets the time go by that it needs.
+    fn stop_predictor(&mut self, predictor: usize) {
+        let (number, now) = (self.number_of(predictor), self.now());
+        let Some(predictor) = &mut self.predictors[number] else { return };
+        if predictor.leads && predictor.line.is_up() {
+            self.unled = Some((now, HANDOVER));
+        }
+        predictor.stop();
         self.settle();
-        let give_up_at = self.now() + Span::minutes(2);
-        while let Some(predict) = &self.predict
-            && !predict.has_ended.load(Ordering::SeqCst)
-            && self.now() < give_up_at
-        {
+        let give_up_at = now + Span::minutes(2);
+        while self.predictors[number].as_ref().is_some_and(|it| !it.has_ended()) {
+            if self.now() >= give_up_at {
+                let fault = "a predict worker does not stop within two minutes";
+                self.faults.lock().unwrap().push(fault.into());
+                break;
+            }
             self.pass_until(self.now() + Span::seconds(1));
         }
-        match &self.predict {
-            Some(predict) if !predict.has_ended.load(Ordering::SeqCst) => {
-                self.faults
-                    .lock()
-                    .unwrap()
-                    .push("the predict worker does not stop within two minutes".into());
-            }
-            _ => {}
-        }
-        self.end_predict(false);
+        self.end_predictor(number, false);
     }
 
-    fn end_predict(&mut self, was_killed: bool) {
-        if self.predict.take().is_none() {
+    fn end_predictor(&mut self, number: usize, was_killed: bool) {
+        self.observe();
+        let Some(predictor) = self.predictors[number].take() else { return };
+        let now = self.now();
+        let life = &mut self.facts.lives[predictor.life];
+        (life.ended, life.was_killed) = (Some(now), was_killed);
+        if life.leads_from.is_some() {
+            self.deployments.iter_mut().for_each(Deployment::abandoned);
+        }
+    }
+
+    /// Has the predict workers stop, stores a price of the past anew as nobody else but them may, and starts them again. A price
+    /// is newest that was the newest before.
+    fn correct(&mut self, asset: usize, minutes: u32) {
+        if self.mode != Mode::Up {
             return;
         }
-        let now = self.now();
-        if let Some(life) = self.facts.lives.last_mut() {
-            life.ended = Some(now);
-            life.was_killed = was_killed;
+        let running = self.predictors.iter().enumerate();
+        let running: Vec<(usize, usize)> =
+            running.filter_map(|(number, it)| Some((number, it.as_ref()?.timetable))).collect();
+        running.iter().for_each(|(number, _)| self.stop_predictor(*number));
+        if (0..self.database.predictors()).all(|number| self.is_journal_empty(number)) {
+            self.store_anew(Asset::new(ASSETS[asset]).unwrap(), minutes);
         }
-        self.deployments.iter_mut().for_each(Deployment::abandoned);
+        running.iter().for_each(|(number, timetable)| self.start_predictor(*number, *timetable));
+    }
+
+    fn store_anew(&mut self, asset: Asset, minutes: u32) {
+        let now = self.now();
+        let at = now.floor_to(INTERVAL) - INTERVAL.times(minutes);
+        let price = Price::new(120.0 + self.facts.corrections.len() as f64).unwrap();
+        let position = self.read(move |store| async move {
+            let newest = store.newest_close_at(&asset, Timestamp::MAX_UTC).await.unwrap();
+            newest.filter(|newest| at <= *newest)?;
+            let position = store.ledger_end().await.unwrap().next();
+            let point = PricePoint { at, price };
+            let entry = LedgerEntry { position, asset, point, source: "correction".to_owned() };
+            store.append_prices(&[entry]).await.unwrap();
+            Some(position)
+        });
+        self.facts.corrections.extend(position.map(|position| (position, now)));
     }
 
     fn start_scorer(&mut self, number: usize) {
@@ -589,11 +763,10 @@ impl World {
             return;
         }
         let (process, line) = (Process::start(), Line::new(self.mode));
-        let (database, own_line) = (Arc::clone(&self.database), Arc::clone(&line));
+        let (database, own_line) = (Arc::clone(&self.database), line.clone());
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let worker = process.run(async move {
-            let store = SwitchedStore::new(database.open().await, own_line);
-            ScoreWorker::new(score_settings(), Arc::new(store), clock)
+            ScoreWorker::new(score_settings(), own_line.to(database.open().await), clock)
         });
         let worker = Arc::new(tokio::sync::Mutex::new(worker));
         let is_running = Arc::new(AtomicBool::new(false));
@@ -601,9 +774,7 @@ impl World {
     }
 
     fn kill_scorer(&mut self, number: usize) {
-        if let Some(scorer) = self.scorers[number].take() {
-            self.severed.push(scorer.line);
-        }
+        self.scorers[number] = None;
     }
 
     /// Lets every score worker do what is due.
@@ -630,13 +801,6 @@ impl World {
         self.settle();
     }
 
-    fn expire_severed(&mut self) {
-        for line in std::mem::take(&mut self.severed) {
-            let store = Arc::clone(&self.store);
-            self.outside.run(line.expire(store));
-        }
-    }
-
     fn order(&mut self, decree: Decree) {
         let Some(action) = self.action(decree) else { return };
         let order = Order { at: self.now(), by: "an operator".into(), action, reason: "a simulation".into() };
@@ -660,66 +824,12 @@ impl World {
         })
     }
 
-    /// The id of a round, counted from the newest on record.
+    /// The id of a round, counted from the newest on record that was not missed.
     fn recent_round(&self, number: usize) -> Option<domain::RoundId> {
-        let store = Arc::clone(&self.store);
         let (from, to) = (start(), self.now());
-        let rounds = self.outside.run(async move { store.export_rounds(from, to, None, usize::MAX).await });
-        let rounds = rounds.unwrap();
-        rounds.iter().rev().nth(number).map(|round| round.round_id)
-    }
-}
-
-fn cluster_config(url: String) -> ClusterConfig {
-    let quick = Backoff { initial: Duration::from_millis(10), max: Duration::from_millis(50) };
-    ClusterConfig {
-        reconnect: quick,
-        ping_every: Duration::from_secs(3600),
-        report_failures: false,
-        ..ClusterConfig::new(url, crunch().as_str())
-    }
-}
-
-struct PredictParts {
-    settings: PredictSettings,
-    database: Arc<Database>,
-    line: Arc<Line>,
-    clock: Arc<SimulatedClock>,
-    prices: Arc<Prices>,
-    cluster: ClusterConfig,
-    status: Arc<OnceLock<Status>>,
-    shutdown: CancellationToken,
-    has_ended: Arc<AtomicBool>,
-    faults: Arc<Mutex<Vec<String>>>,
-}
-
-/// What `condor predict` does.
-async fn run_predict(parts: PredictParts) {
-    let opening = parts.line.begin_work();
-    let store = Arc::new(SwitchedStore::new(parts.database.open().await, parts.line));
-    let journal = open_journal(&parts.database).await;
-    drop(opening);
-    let (cluster, events) = Cluster::start(parts.cluster);
-    let started =
-        PredictWorker::start(parts.settings, store, Some(journal), parts.clock, parts.prices, events).await;
-    match started {
-        Ok(worker) => {
-            let _ = parts.status.set(worker.status());
-            predict_worker::run(worker, parts.shutdown).await;
-            cluster.shutdown().await;
-        }
-        Err(error) => parts.faults.lock().unwrap().push(error.to_string()),
-    }
-    parts.has_ended.store(true, Ordering::SeqCst);
-}
-
-async fn open_journal(database: &Database) -> Journal {
-    let owner = Owner { crunch_id: crunch(), database: "the simulation's".into() };
-    loop {
-        match Journal::open(&database.journal(), &owner, journal::DEFAULT_MAX_BYTES).await {
-            // The threads of a process that was killed just now let go of it in their own, real time.
-            Err(JournalError::Locked(_)) => std::thread::sleep(Duration::from_millis(1)),
-            journal => return journal.unwrap(),
-        }
+        let rounds = self
+            .read(move |store| async move { store.export_rounds(from, to, None, usize::MAX).await.unwrap() });
+        let mut asked = rounds.iter().rev().filter(|round| round.state != RoundState::Missed);
+        asked.nth(number).map(|round| round.round_id)
     }
 }

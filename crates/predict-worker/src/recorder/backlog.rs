@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use domain::{Span, Timestamp, TimestampExt};
+use domain::{Span, Stopwatch, Timestamp, TimestampExt};
 use journal::Seq;
 use tokio::sync::watch;
 
@@ -18,6 +19,8 @@ pub struct Backlog {
     /// In microseconds since the epoch; counts while something waits.
     oldest_at: AtomicI64,
     refused: AtomicU64,
+    /// Since the database took something.
+    silence: Mutex<Since>,
     /// The database was found slow or away, and has not caught up since.
     pub is_behind: watch::Sender<bool>,
     /// The records of the journal up to here are in the database too.
@@ -25,6 +28,14 @@ pub struct Backlog {
     /// Who waits for the marks in the journal.
     marks: Mutex<HashMap<Seq, Mark>>,
     fault: Mutex<Option<JournalFault>>,
+}
+
+struct Since(Stopwatch);
+
+impl Default for Since {
+    fn default() -> Self {
+        Since(Stopwatch::start())
+    }
 }
 
 /// Why the journal cannot be written.
@@ -38,7 +49,7 @@ pub struct JournalFault {
 
 impl std::fmt::Display for JournalFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let since = self.since.floor_to(Span::seconds(1)).to_rfc3339();
+        let since = self.since.floor_to(Span::seconds(1)).to_utc_string();
         write!(f, "the journal cannot be written: {} (since {since})", self.why)
     }
 }
@@ -57,6 +68,16 @@ impl Backlog {
         if self.depth.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.is_behind.send_replace(false);
         }
+    }
+
+    /// The database has taken something.
+    pub fn note_taken(&self) {
+        *lock(&self.silence) = Since::default();
+    }
+
+    /// Since the database took something last, or since the start.
+    pub fn silence(&self) -> Duration {
+        lock(&self.silence).0.elapsed()
     }
 
     pub fn depth(&self) -> usize {
@@ -116,7 +137,7 @@ impl Backlog {
     /// For the reason of missed slots.
     pub fn why_not_journaled(&self) -> String {
         match self.journal_fault() {
-            Some(fault) => format!("{fault}, and the database is away"),
+            Some(fault) => format!("{fault}, and the database did not take it in time"),
             None => "the journal cannot be written: it does not answer".to_owned(),
         }
     }

@@ -132,6 +132,9 @@ impl Drainer {
             tracing::warn!(what, %error, waiting, away_s = away.as_secs(), "not stored yet, trying again");
         })
         .await;
+        if stored.is_ok() {
+            self.backlog.note_taken();
+        }
         if let Some(mark) = mark {
             tell(mark, &stored);
         }

@@ -24,6 +24,7 @@ use drainer::Drainer;
 use writer::Writer;
 
 use crate::leadership::Leadership;
+use crate::metrics::Metrics;
 use crate::round::ClosedRound;
 
 /// How long the end of the worker may take to bring into the database what waits for it.
@@ -67,6 +68,11 @@ struct Pending {
 impl Pending {
     fn of(record: Record, at: Timestamp) -> Self {
         Pending { at, record, predictions: Arc::default(), mark: None }
+    }
+
+    /// The slot of the round that it closes.
+    fn closed_slot(&self) -> Option<Timestamp> {
+        if let Record::Closed { question, .. } = &self.record { Some(question.performed_at) } else { None }
     }
 
     /// Nobody waits for the mark any more, and the rounds were not asked.
@@ -116,6 +122,7 @@ pub struct Recorder {
     has_journal: bool,
     /// Rounds up to here may be on record of an earlier run.
     newest_slot: Option<Timestamp>,
+    metrics: Metrics,
     tasks: TaskTracker,
 }
 
@@ -134,6 +141,7 @@ impl Recorder {
         journal: Option<Journal>,
         clock: Arc<dyn Clock>,
         newest_slot: Option<Timestamp>,
+        metrics: Metrics,
     ) -> Self {
         let (writes, queue) = mpsc::unbounded_channel();
         let (commits, committed) = watch::channel(Seq::default());
@@ -145,11 +153,18 @@ impl Recorder {
             drainer.count_refused().await;
             tasks.spawn(drainer.run(committed));
         }
-        let writer =
-            Writer::new(queue, leadership, journal, Arc::clone(&backlog), Arc::clone(&clock), commits);
+        let writer = Writer::new(
+            queue,
+            leadership,
+            journal,
+            Arc::clone(&backlog),
+            Arc::clone(&clock),
+            commits,
+            metrics.clone(),
+        );
         tasks.spawn(writer.run());
         tasks.close();
-        Recorder { writes, backlog, clock, has_journal, newest_slot, tasks }
+        Recorder { writes, backlog, clock, has_journal, newest_slot, metrics, tasks }
     }
 
     /// Stores prices.
@@ -212,6 +227,7 @@ impl Recorder {
 
     /// Stores a closed round.
     pub fn closed(&self, round: &ClosedRound) {
+        self.metrics.closed(round.counts());
         let record = Record::Closed { question: round.question.as_ref().clone(), closed_at: round.closed_at };
         self.push(Pending { predictions: Arc::clone(&round.predictions), ..self.pending(record) });
     }
@@ -220,6 +236,7 @@ impl Recorder {
     pub fn missed(&self, questions: Vec<Question>, reason: impl Into<String>) {
         if !questions.is_empty() {
             let reason = reason.into();
+            self.metrics.missed(questions.len(), &reason);
             tracing::warn!(target: MISSED, rounds = questions.len(), first = %questions[0], reason, "rounds missed");
             self.push(self.pending(Record::Missed { questions, reason, at: self.clock.now() }));
         }
@@ -276,6 +293,11 @@ impl Recorder {
     /// Since when the oldest of them waits.
     pub fn oldest_at(&self) -> Option<Timestamp> {
         self.backlog.oldest_at()
+    }
+
+    /// Since the database took something last, or since the start.
+    pub fn database_silence(&self) -> Duration {
+        self.backlog.silence()
     }
 
     /// How many records and outcomes the database has refused for good; they are kept in the journal.

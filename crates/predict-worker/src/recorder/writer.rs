@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, ModelId, Prediction, RoundId, Stopwatch};
+use domain::{Clock, ModelId, Prediction, RoundId, Stopwatch, TimestampExt};
 use journal::{Journal, JournalError, Record, Seq};
 use storage::StorageError;
 use tokio::sync::{mpsc, watch};
@@ -13,12 +13,15 @@ use super::apply::apply;
 use super::backlog::Backlog;
 use super::{Pending, Write};
 use crate::leadership::Leadership;
+use crate::metrics::Metrics;
 
 /// Outcomes come in crowds: those of so long are one transaction.
 const GATHERING: Duration = Duration::from_millis(20);
+/// How long an outcome may take into the journal.
+const PROMISED: Duration = Duration::from_millis(100);
 /// How often what was not taken is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// How often it is said again that the journal cannot be written.
+/// How often it is said again that the journal cannot be written, or is slow.
 const REMINDER: Duration = Duration::from_secs(60);
 
 pub struct Writer {
@@ -39,6 +42,8 @@ pub struct Writer {
     committed: watch::Sender<Seq>,
     since_commit: Stopwatch,
     since_reminder: Stopwatch,
+    since_slowness: Option<Stopwatch>,
+    metrics: Metrics,
 }
 
 impl Writer {
@@ -49,6 +54,7 @@ impl Writer {
         backlog: Arc<Backlog>,
         clock: Arc<dyn Clock>,
         committed: watch::Sender<Seq>,
+        metrics: Metrics,
     ) -> Self {
         Writer {
             queue,
@@ -63,6 +69,8 @@ impl Writer {
             committed,
             since_commit: Stopwatch::start(),
             since_reminder: Stopwatch::start(),
+            since_slowness: None,
+            metrics,
         }
     }
 
@@ -135,7 +143,10 @@ impl Writer {
             }
             _ => true,
         });
-        match self.append(&journal).await {
+        let watch = Stopwatch::start();
+        let appended = self.append(&journal).await;
+        self.note_slowness(watch.elapsed());
+        match appended {
             Ok(places) => {
                 self.note_committed(places);
                 true
@@ -183,6 +194,7 @@ impl Writer {
         if has_written && let Some(fault) = self.backlog.note_journal_works() {
             tracing::warn!(since = %fault.since, "the journal can be written again");
         }
+        let now = self.clock.now();
         let mut places = places.into_iter();
         for (_, place) in self.set_aside.drain(..).zip(&mut places) {
             // To be refused once more, and then kept there.
@@ -197,6 +209,9 @@ impl Writer {
                 Write::Record(pending) => {
                     let Some(place) = places.next() else { continue };
                     self.end = place;
+                    if let Some(slot) = pending.closed_slot() {
+                        self.metrics.durable(now.since(slot));
+                    }
                     if let Some(round_id) = pending.record.closes() {
                         self.outcomes.remove(&round_id);
                     }
@@ -212,11 +227,23 @@ impl Writer {
         self.committed.send_if_modified(|committed| std::mem::replace(committed, self.end) < self.end);
     }
 
+    /// The disk is too busy, or somebody holds up the file; told now and then.
+    fn note_slowness(&mut self, took: Duration) {
+        let is_told = self.since_slowness.is_some_and(|since| since.elapsed() < REMINDER);
+        if took > PROMISED && !is_told {
+            self.since_slowness = Some(Stopwatch::start());
+            tracing::warn!(
+                took_ms = took.as_millis(),
+                "the journal is slow: a kill loses what came meanwhile"
+            );
+        }
+    }
+
     fn note_fault(&mut self, error: &JournalError) {
         let is_new = self.backlog.note_journal_fault(error.to_string(), self.clock.now());
         if is_new || self.since_reminder.elapsed() >= REMINDER {
             self.since_reminder = Stopwatch::start();
-            let since = self.backlog.journal_fault().map(|fault| fault.since.to_rfc3339());
+            let since = self.backlog.journal_fault().map(|fault| fault.since.to_utc_string());
             tracing::error!(%error, since, "THE JOURNAL CANNOT BE WRITTEN: a kill loses what is not in the database");
         }
     }
@@ -251,6 +278,10 @@ impl Writer {
         let kind = pending.record.kind();
         match apply(self.leadership.store().as_ref(), &pending.record, &pending.predictions).await {
             Ok(fresh) => {
+                self.backlog.note_taken();
+                if let Some(slot) = pending.closed_slot() {
+                    self.metrics.durable(self.clock.now().since(slot));
+                }
                 if let Some(mark) = pending.mark {
                     mark.note_stored(fresh);
                 }

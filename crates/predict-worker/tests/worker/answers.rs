@@ -63,7 +63,7 @@ async fn each_bad_model_has_its_status_and_reason_and_touches_nobody_else() {
             "raised (MODEL_FAILED): ValueError: no data",
         ),
         ("has-no-predict", status_reply(status::BAD_IMPLEMENTATION), Failed, "bad implementation: why"),
-        ("huge", Behaviour::huge(2_000_000), Failed, "more than the 1000000 that are allowed"),
+        ("huge", Behaviour::huge(2_000_000), Failed, "too large: the answer has "),
         ("nan", Behaviour::answer(four_densities().replace("0.001", "NaN")), Failed, "scale"),
         ("words", Behaviour::text("rain"), Failed, "answered a STRING, expected JSON"),
         ("nothing", Behaviour::new(|_, _| Reply::Value(Value::None)), Failed, "answered nothing (None)"),

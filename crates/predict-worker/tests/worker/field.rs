@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::PredictionStatus::{Absent, Failed, Success, Timeout};
 use protocol::{Value, status};
+use storage::ModelRepository;
 use testkit::{Behaviour, FakeModel, Reply, soon, stopped};
 
 use crate::world::{
@@ -108,7 +109,8 @@ async fn a_setup_that_the_node_refuses_as_our_fault_leaves_the_model_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_slow_set_up_of_a_newcomer_keeps_it_out_of_the_field_and_nobody_else_from_being_asked() {
-    let world = World::new().await;
+    let mut world = World::new().await;
+    world.settings.join_grace = domain::Span::minutes(3);
     let _good = world.model("good", good()).await;
     let worker = world.worker().await;
     worker.play(0).await;
@@ -125,12 +127,13 @@ async fn the_slow_set_up_of_a_newcomer_keeps_it_out_of_the_field_and_nobody_else
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_that_takes_longer_than_the_grace_is_absent() {
     let mut world = World::new().await;
-    world.settings.join_grace = domain::Span::ZERO;
+    world.settings.join_grace = domain::Span::minutes(3);
     let _good = world.model("good", good()).await;
-    let slow = with_setup(&world, "slow", held()).await;
     let worker = world.worker().await;
+    let slow = with_setup(&world, "slow", held()).await;
     slow.received(1).await;
-    let round = worker.play_one(0).await;
+    assert_eq!(field(&worker.play_one(2).await.predictions), ["good"]);
+    let round = worker.play_one(4).await;
     assert_outcome(&round.predictions, "slow", Absent, "its set-up has not finished after");
 }
 
@@ -169,6 +172,36 @@ async fn while_a_new_deployment_is_set_up_the_old_one_answers() {
     new.release();
     new.received(2).await;
     assert_eq!(by(&worker.play_one(4).await).as_deref(), Some("m-d2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_deployment_is_on_record_with_when_it_was_seen_first_and_last() {
+    let world = World::new().await;
+    let _old = world.model("m", good()).await;
+    let worker = world.worker().await;
+    worker.play(0).await;
+    worker.play(2).await;
+    let new = FakeModel::start(good()).await;
+    world.orchestrator.announce([new.running("m", "m-d2")]);
+    new.received(2).await;
+    worker.play(4).await;
+    world.orchestrator.announce([stopped("m", "m-d1"), stopped("m", "m-d2")]);
+    running(&worker, 0).await;
+    let id = domain::ModelId::new("m").unwrap();
+    let minute = |at: domain::Timestamp| (at - crate::world::at(0)).num_minutes();
+    let on_record = async || -> Vec<(String, i64, i64)> {
+        let deployments = world.store.deployments(&id, None, 9).await.unwrap();
+        let shown =
+            |it: storage::Deployment| (it.id.to_string(), minute(it.first_seen_at), minute(it.last_seen_at));
+        deployments.into_iter().map(shown).collect()
+    };
+    let expected = [("m-d2".to_owned(), 2, 4), ("m-d1".to_owned(), 0, 2)];
+    let recorded = async {
+        while on_record().await != expected {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("the record is complete", recorded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,5 @@
 //! What the journal is for: nothing is lost or doubled whatever happens to the worker, the database or the disk.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{PredictionStatus, RoundState, Stopwatch};
@@ -9,7 +8,7 @@ use testkit::{Behaviour, soon};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::switched_store::{Mode, SwitchedStore};
+use crate::switched_store::{Mode, switched};
 use crate::world::{Worker, World, at, closed, good, of, witness};
 
 /// Room for the tables and little more.
@@ -45,14 +44,14 @@ fn rounds_that_the_database_did_not_get_are_stored_once_by_the_next_start_howeve
     let outside = life();
     let world = outside.block_on(World::new());
     let _model = outside.block_on(world.model("m", witness(Duration::ZERO)));
-    let store = SwitchedStore::new(world.store.clone());
+    let (store, switch) = switched(world.store.clone());
     let modes = [Mode::Away, Mode::Away, Mode::LosesReplies, Mode::Up, Mode::Hung];
     let mut minute = 0;
     for mode in modes {
         let life = life();
-        store.switch(Mode::Up);
+        switch.to(Mode::Up);
         let worker = life.block_on(world.worker_on(store.clone()));
-        store.switch(mode);
+        switch.to(mode);
         for _ in 0..3 {
             life.block_on(async {
                 let rounds = closed(worker.open(minute).await).await;
@@ -66,7 +65,7 @@ fn rounds_that_the_database_did_not_get_are_stored_once_by_the_next_start_howeve
         life.shutdown_background();
         drop(worker);
     }
-    store.switch(Mode::Up);
+    switch.to(Mode::Up);
     outside.block_on(async {
         let worker = world.worker_on(store.clone()).await;
         soon("everything is stored", worker.flush()).await;
@@ -88,10 +87,10 @@ fn a_round_in_flight_when_the_worker_is_killed_is_closed_with_the_outcomes_that_
             let silent = Behaviour::never_answer().only_on("predict");
             (world.model("quick", good()).await, world.model("silent", silent).await)
         });
-        let store = SwitchedStore::new(world.store.clone());
+        let (store, switch) = switched(world.store.clone());
         let life = life();
         let worker = life.block_on(world.worker_on(store.clone()));
-        store.switch(mode);
+        switch.to(mode);
         life.block_on(async {
             let _in_flight = worker.open(0).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -132,10 +131,10 @@ async fn an_outcome_is_in_the_journal_within_100_ms_of_its_arrival() {
 async fn while_the_database_is_away_everything_waits_in_the_journal_and_nothing_in_memory() {
     let world = World::new().await;
     let _model = world.model("m", good()).await;
-    let store = SwitchedStore::new(world.store.clone());
+    let (store, switch) = switched(world.store.clone());
     let journal = world.journal(journal::DEFAULT_MAX_BYTES).await;
     let worker = world.worker_with(store.clone(), journal.clone()).await;
-    store.switch(Mode::Away);
+    switch.to(Mode::Away);
     for minute in 0..200 {
         closed(worker.open(minute).await).await;
         assert!(worker.status().writes_in_memory() <= 10, "{}", worker.status().writes_in_memory());
@@ -144,7 +143,7 @@ async fn while_the_database_is_away_everything_waits_in_the_journal_and_nothing_
     assert!(status.unstored_writes() >= 400, "{} wait", status.unstored_writes());
     assert!(status.oldest_unstored_at().is_some());
     assert_eq!(status.journal_fault(), None);
-    store.switch(Mode::Up);
+    switch.to(Mode::Up);
     soon("everything is stored", worker.flush()).await;
     until("nothing waits", || worker.status().unstored_writes() == 0).await;
     assert_eq!(status.oldest_unstored_at(), None);
@@ -164,16 +163,16 @@ async fn while_the_database_is_away_everything_waits_in_the_journal_and_nothing_
 async fn with_a_full_disk_rounds_go_on_while_the_database_can_be_reached_and_are_missed_when_it_cannot() {
     let world = World::new().await;
     let _model = world.model("m", good()).await;
-    let store = SwitchedStore::new(world.store.clone());
+    let (store, switch) = switched(world.store.clone());
     let worker = world.worker_with(store.clone(), world.journal(TINY).await).await;
-    store.switch(Mode::Away);
+    switch.to(Mode::Away);
     let full_at = play_until_full(&worker).await;
     for minute in [full_at, full_at + 2] {
         assert!(worker.open(minute).await.is_empty(), "neither takes the mark");
     }
     let fault = worker.status().journal_fault().unwrap().to_string();
     assert!(fault.contains("full"), "{fault}");
-    store.switch(Mode::Up);
+    switch.to(Mode::Up);
     soon("everything is stored", worker.flush()).await;
     assert_eq!(worker.play_one(full_at + 4).await.counts().success, 1);
     for minute in (0..full_at - 2).step_by(2) {
@@ -192,9 +191,9 @@ async fn with_a_full_disk_rounds_go_on_while_the_database_can_be_reached_and_are
 async fn while_neither_journal_nor_database_takes_anything_no_answer_waits_in_memory() {
     let world = World::new().await;
     let model = world.model("m", good()).await;
-    let store = SwitchedStore::new(world.store.clone());
+    let (store, switch) = switched(world.store.clone());
     let worker = world.worker_with(store.clone(), world.journal(TINY).await).await;
-    store.switch(Mode::Away);
+    switch.to(Mode::Away);
     let mut minute = play_until_full(&worker).await;
     let questions = || model.methods().iter().filter(|method| *method == "predict").count();
     let (asked, waiting) = (questions(), worker.status().writes_in_memory());
@@ -212,7 +211,7 @@ async fn while_neither_journal_nor_database_takes_anything_no_answer_waits_in_me
 async fn without_any_room_rounds_are_stored_directly() {
     let world = World::new().await;
     let _model = world.model("m", Behaviour::answer(garbage())).await;
-    let store = SwitchedStore::new(world.store.clone());
+    let (store, switch) = switched(world.store.clone());
     // room for the empty tables and nothing more
     let worker = world.worker_with(store.clone(), world.journal(TINY / 4).await).await;
     for minute in [0, 2, 4] {
@@ -220,10 +219,10 @@ async fn without_any_room_rounds_are_stored_directly() {
         let stored = world.stored("BTC", minute).await;
         assert_eq!((stored.record.state, stored.predictions.len()), (RoundState::Closed, 1));
     }
-    store.switch(Mode::Away);
+    switch.to(Mode::Away);
     closed(worker.open(6).await).await;
     until("nothing takes what was refused", || worker.status().journal_fault().is_some()).await;
-    store.switch(Mode::Up);
+    switch.to(Mode::Up);
     soon("it is stored", worker.flush()).await;
     assert_eq!(world.stored("BTC", 6).await.record.state, RoundState::Closed);
 }
@@ -243,12 +242,12 @@ fn garbage() -> String {
 async fn what_the_database_refuses_for_good_is_kept_and_holds_up_nothing() {
     let world = World::new().await;
     let _model = world.model("m", good()).await;
-    let store: Arc<SwitchedStore> = SwitchedStore::new(world.store.clone());
+    let (store, switch) = switched(world.store.clone());
     let journal = world.journal(journal::DEFAULT_MAX_BYTES).await;
     let worker = world.worker_with(store.clone(), journal.clone()).await;
-    store.switch(Mode::RefusesClosedRounds);
+    switch.to(Mode::RefusesClosedRounds);
     worker.play_one(0).await;
-    store.switch(Mode::Up);
+    switch.to(Mode::Up);
     worker.play_one(2).await;
     assert_eq!(world.stored("BTC", 0).await.record.state, RoundState::Asked);
     assert_eq!(world.stored("BTC", 2).await.record.state, RoundState::Closed);
@@ -261,15 +260,15 @@ async fn what_the_database_refuses_for_good_is_kept_and_holds_up_nothing() {
 async fn a_stop_while_the_database_is_away_takes_seconds_and_the_next_start_stores_the_rest() {
     let world = World::new().await;
     let _model = world.model("m", good()).await;
-    let store = SwitchedStore::new(world.store.clone());
+    let (store, switch) = switched(world.store.clone());
     let worker = world.worker_on(store.clone()).await;
-    store.switch(Mode::Away);
+    switch.to(Mode::Away);
     closed(worker.open(0).await).await;
     let stop = CancellationToken::new();
     stop.cancel();
     soon("it stops", predict_worker::run(worker.worker, stop)).await;
     assert!(world.store.round(world.question("BTC", 0).id).await.unwrap().is_none());
-    store.switch(Mode::Up);
+    switch.to(Mode::Up);
     let _worker = world.starting_worker_on(world.store.clone()).await;
     let stored = world.stored("BTC", 0).await;
     assert_eq!((stored.record.state, stored.predictions.len()), (RoundState::Closed, 1));

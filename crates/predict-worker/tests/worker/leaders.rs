@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::{Clock, LedgerPosition, PredictionStatus, RoundState, Stopwatch, SystemClock};
 use journal::{Journal, Owner};
 use model_client::Cluster;
-use predict_worker::{Candidate, LEASE, Leadership, Lobby, PredictWorker};
+use predict_worker::{Candidate, LEASE, Leadership, Lobby, Metrics, PredictWorker};
 use protocol::Value;
 use storage::{Hold, HolderId, Lease, LeaseName, LeaseRepository, PriceRepository, RoundRepository, Store};
 use testkit::{Behaviour, Reply, soon};
@@ -37,6 +37,7 @@ async fn lead(world: &World, journal: &Journal) -> (Worker, Leadership) {
         world.clock.clone(),
         world.prices.clone(),
         lobby.leave(),
+        Metrics::default(),
     );
     let worker = world.alive(worker.await.unwrap(), cluster);
     soon("the models are set up", worker.wait_until_started()).await;
@@ -76,8 +77,15 @@ async fn a_standby_is_connected_to_every_model_and_says_nothing_until_it_leads()
     let leadership = soon("the lead", lobby.meanwhile(standing_by.stand_by(&second))).await;
     assert!(stopped.elapsed() < Duration::from_secs(1), "{:?}", stopped.elapsed());
     let (clock, prices) = (world.clock.clone(), world.prices.clone());
-    let starting =
-        PredictWorker::lead(leadership, world.settings.clone(), Some(second), clock, prices, lobby.leave());
+    let starting = PredictWorker::lead(
+        leadership,
+        world.settings.clone(),
+        Some(second),
+        clock,
+        prices,
+        lobby.leave(),
+        Metrics::default(),
+    );
     let worker = world.alive(starting.await.unwrap(), cluster);
     soon("the models are set up", worker.wait_until_started()).await;
     assert_eq!(worker.play_one(2).await.counts().success, 1);
@@ -112,6 +120,25 @@ async fn a_deposed_leader_asks_nothing_and_writes_nothing_but_the_outcomes_of_it
     assert_eq!(of(&stored.predictions, "m").status, PredictionStatus::Success);
     assert_eq!(model.methods().iter().filter(|method| *method == "predict").count(), 1);
     assert_eq!(worker.status().refused_writes(), 0, "nothing is set aside");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_still_waits_for_its_model_when_the_lead_is_given_back_is_not_put() {
+    let mut world = World::new().await;
+    world.settings.call_timeout = domain::Span::seconds(20);
+    let held = Reply::Held(Box::new(Reply::Value(Value::None)));
+    let model = world.model("m", Behaviour::new(move |_, _| held.clone()).only_on("tick")).await;
+    let journal = journal(&world, "first").await;
+    let (worker, leadership) = lead(&world, &journal).await;
+    let in_flight = worker.open(0).await;
+    leadership.give_back().await;
+    model.release();
+    let rounds = soon("the round closes before its deadline", crate::world::closed(in_flight)).await;
+    assert!(rounds[0].predictions.is_empty(), "left out, for it is not its fault: {:?}", rounds[0]);
+    assert!(
+        !model.methods().iter().any(|method| method == "predict"),
+        "the next leader may have told it more"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

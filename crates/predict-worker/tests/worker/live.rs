@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, Question, RoundState, Span, SystemClock, Timestamp, TimestampExt};
+use domain::{
+    Clock, LedgerEntry, LedgerPosition, Price, PricePoint, Question, RoundState, Span, SystemClock,
+    Timestamp, TimestampExt,
+};
 use model_client::{Cluster, ClusterConfig};
 use predict_worker::{PredictSettings, PredictWorker, run};
 use protocol::Value;
-use storage::{Action, OperatorRepository, Order, RoundRepository, Store};
+use storage::{Action, OperatorRepository, Order, PriceRepository, RoundRepository, Store};
 use storage_sqlite::SqliteStore;
 use tempfile::TempDir;
 use testkit::{Behaviour, FakeModel, FakeOrchestrator, Reply, soon};
@@ -170,6 +173,35 @@ async fn slots_of_the_time_when_no_worker_ran_are_missed() {
         let round = life.store.round(id).await.unwrap().expect("a round on record");
         assert_eq!(round.state, RoundState::Missed);
         assert_eq!(round.reason.as_deref(), Some("the predict worker was not running"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_of_a_time_when_a_worker_ran_by_other_schedules_are_missed_for_that_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&folder).await);
+    store.migrate().await.unwrap();
+    let settings = settings(SECOND);
+    let questions_at = |at| settings.schedules.questions_at(&settings.crunch_id, at);
+    let last = SystemClock.now().floor_to(Span::seconds(2)) - Span::seconds(10);
+    store.record_missed(&questions_at(last)[..1], "a test", last).await.unwrap();
+    // The last close that the worker took before it ended.
+    let close = LedgerEntry {
+        position: LedgerPosition(1),
+        asset: "BTC".parse().unwrap(),
+        point: PricePoint { at: last + Span::seconds(6), price: Price::new(100.0).unwrap() },
+        source: "a test".to_owned(),
+    };
+    store.append_prices(&[close]).await.unwrap();
+    let model = FakeModel::start(witness(Duration::ZERO)).await;
+    let mut life = Life::go_on(&model, Prices::every(SECOND), settings.clone(), store, folder).await;
+    life.end().await;
+    let unscheduled = "not scheduled: the schedules in force then did not have this slot";
+    let not_running = "the predict worker was not running";
+    for (seconds, reason) in [(2, unscheduled), (4, unscheduled), (6, not_running), (8, not_running)] {
+        let id = questions_at(last + Span::seconds(seconds))[0].id;
+        let round = life.store.round(id).await.unwrap().expect("a round on record");
+        assert_eq!((round.state, round.reason.as_deref()), (RoundState::Missed, Some(reason)), "{seconds} s");
     }
 }
 

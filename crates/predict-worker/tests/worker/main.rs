@@ -8,6 +8,7 @@ mod field;
 mod journal;
 mod leaders;
 mod live;
+mod metrics;
 mod prices;
 mod reload;
 mod slots;

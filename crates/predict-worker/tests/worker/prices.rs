@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{Asset, Clock, Price, PricePoint, Span, SystemClock, Timestamp, TimestampExt};
-use feeds::{FeedError, PriceFeed};
+use domain::{Clock, Price, PricePoint, Span, SystemClock, Timestamp, TimestampExt};
+use feeds::{Close, FeedError, PriceFeed, Wanted};
 
 /// What is wrong with an asset's prices.
 #[derive(Debug, Clone, Copy)]
@@ -52,12 +52,8 @@ impl Prices {
 
 #[async_trait]
 impl PriceFeed for Prices {
-    async fn closes(
-        &self,
-        asset: &Asset,
-        after: Timestamp,
-        up_to: Timestamp,
-    ) -> Result<Vec<PricePoint>, FeedError> {
+    async fn closes(&self, wanted: Wanted<'_>) -> Result<Vec<Close>, FeedError> {
+        let Wanted { asset, after, up_to, .. } = wanted;
         let trouble = self.troubles.lock().unwrap().get(asset.as_str()).copied();
         let mut closes = self.closes_between(after, up_to);
         match trouble {
@@ -66,14 +62,14 @@ impl PriceFeed for Prices {
             Some(Trouble::Fails) => {
                 return Err(FeedError::UnknownAsset {
                     asset: asset.clone(),
-                    feed: "test",
+                    feed: "test".into(),
                     known: Vec::new(),
                 });
             }
             Some(Trouble::Hangs) => std::future::pending().await,
             Some(Trouble::Late(lag)) => closes.retain(|close| SystemClock.now().since(close.at) >= lag),
         }
-        Ok(closes)
+        Ok(closes.into_iter().map(|point| Close { point, source: "test".into() }).collect())
     }
 
     fn name(&self) -> &str {

@@ -4,47 +4,65 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use domain::ModelId;
 use serde::{Deserialize, Serialize};
-use storage::AuditEntry;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::App;
+use crate::ask::Ask;
+use crate::body::Body;
+use crate::openapi::Unchanged;
 use crate::params::{Limit, Params};
 use crate::problem::Problem;
-use crate::respond::tagged_json;
+use crate::routes::Order;
+use crate::{App, schema};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Query {
+    /// The length of the list, at most.
     #[serde(default)]
+    #[param(value_type = Option<Limit>, inline)]
     limit: Limit,
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
+/// What operators did, and what of it is in force.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Audit)]
+pub(crate) struct Answer<'a> {
     /// The order by which no round is asked now; else null.
-    pause: Option<&'a AuditEntry>,
+    pause: Option<Order<'a>>,
     /// Models that are left out of the leaderboard.
+    #[schema(value_type = Vec<schema::ModelId>)]
     excluded_models: &'a BTreeSet<ModelId>,
     /// True when the database cannot be read and this is what was read last.
     stale: bool,
     /// The newest first.
-    entries: &'a [AuditEntry],
+    entries: Vec<Order<'a>>,
 }
 
+/// What operators did, the newest first, and what of it is in force
+#[utoipa::path(
+    get,
+    path = "/api/v1/audit",
+    tag = "service",
+    params(Query),
+    responses((status = 200, description = "The record.", body = Answer), Unchanged)
+)]
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
     Params(query): Params<Query>,
-    headers: HeaderMap,
+    ask: Ask,
 ) -> Result<Response, Problem> {
     let record = app.reader.audit().await?;
-    let answer = Answer {
-        pause: record.pause.as_ref(),
-        excluded_models: &record.excluded_models,
-        stale: record.stale,
-        entries: &record.entries[..query.limit.get().min(record.entries.len())],
-    };
-    tagged_json(&headers, &answer)
+    ask.render([record.stamp], move || {
+        Body::json(&Answer {
+            pause: record.pause.as_ref().map(Order::from),
+            excluded_models: &record.excluded_models,
+            stale: record.stale,
+            entries: record.entries.iter().take(query.limit.get()).map(Order::from).collect(),
+        })
+    })
+    .await
 }

@@ -2,57 +2,73 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
 use axum::response::Response;
-use domain::{ModelId, ModelStanding, PerWindow, Span, Timestamp, Weights, WindowScore};
+use domain::{Model, ModelStanding, PerWindow, Selection, Span, Standings, Timestamp, Weights, WindowScore};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
-use crate::App;
-use crate::params::{NoParams, Params};
+use crate::ask::Ask;
+use crate::body::Body;
+use crate::cache::Reading;
+use crate::openapi::{NotFound, Unchanged};
+use crate::params::{InPath, NoParams, Params};
 use crate::problem::Problem;
-use crate::respond::tagged_json;
-use crate::routes::{horizon_key, success_rate};
+use crate::routes::{horizon_key, known_model, standing_of, success_rate};
+use crate::{App, ReportSettings, schema};
 
-#[derive(Serialize)]
-struct Answer<'a> {
+/// One model's means, over everything and by horizon.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Metrics)]
+pub(crate) struct Answer<'a> {
+    #[schema(value_type = schema::ModelId)]
     model_id: &'a str,
     model_name: &'a str,
     cruncher_name: Option<&'a str>,
     /// One of the orchestrator's own, to compare with, and no participant's.
     baseline: bool,
+    /// Mean relative scores, 0 to 1, higher is better.
     overall_scores: Windows<Option<f64>>,
     /// Mean raw scores, lower is better.
     overall_raw_scores: Windows<Option<f64>>,
     /// Whether each window is filled; while it is not its numbers are provisional.
     full: Windows<bool>,
+    /// Each configured horizon, the shortest first: in whole hours, else minutes.
     #[serde(serialize_with = "in_order")]
+    #[schema(value_type = std::collections::BTreeMap<String, HorizonMetrics>)]
     by_horizon: Vec<(String, HorizonMetrics)>,
     /// How many of its predictions were scored in the recent window, that is the 24 h up to `as_of`. Not counted anew up
     /// to now, so that it agrees with the scores beside it and with the leaderboard's `prediction_count`.
     recent_predictions: u64,
     /// Rounds resolved up to here count; null before the first scores.
+    #[schema(value_type = Option<schema::Timestamp>)]
     as_of: Option<Timestamp>,
     /// True when the database cannot be read and this is what was read last.
     stale: bool,
 }
 
 /// One horizon over all assets. What is not named by window is over the anchor window.
-#[derive(Serialize)]
-struct HorizonMetrics {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HorizonMetrics {
     /// Scored predictions.
     count: u64,
+    /// Mean relative score, 0 to 1, higher is better.
+    #[schema(minimum = 0.0, maximum = 1.0)]
     mean_score: Option<f64>,
+    /// Mean raw score of the valid answers, lower is better.
     mean_raw_score: Option<f64>,
     /// The share of scored predictions that were valid answers.
+    #[schema(minimum = 0.0, maximum = 1.0)]
     success_rate: Option<f64>,
-    #[serde(flatten)]
-    scores: Windows<Option<f64>>,
+    recent_24h: Option<f64>,
+    steady_72h: Option<f64>,
+    anchor_7d: Option<f64>,
 }
 
-#[derive(Serialize)]
-struct Windows<T> {
+/// One value for each window.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Windows)]
+pub(crate) struct Windows<T> {
     recent_24h: T,
     steady_72h: T,
     anchor_7d: T,
@@ -68,29 +84,46 @@ impl<T> Windows<T> {
     }
 }
 
+/// One model's means, over everything and by horizon
+#[utoipa::path(
+    get,
+    path = "/model/{model_id}/metrics",
+    tag = "models",
+    params(("model_id" = inline(schema::ModelId), Path, description = "Which model.")),
+    responses((status = 200, description = "The means.", body = Answer), Unchanged, NotFound)
+)]
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     Params(NoParams {}): Params<NoParams>,
-    headers: HeaderMap,
+    ask: Ask,
 ) -> Result<Response, Problem> {
-    let Path(id) = id.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let models = app.reader.models().await?;
-    let model = ModelId::new(&id).ok().and_then(|id| models.get(&id)).ok_or_else(|| unknown(&id))?;
+    let id = known_model(&models, &id)?.id.clone();
     let standings = app.reader.standings().await?;
+    let (settings, settings_stamp) = app.settings();
+    ask.render([models.stamp, standings.stamp, settings_stamp], move || {
+        let model = known_model(&models, id.as_str())?;
+        Body::json(&answer(model, &standings, &settings))
+    })
+    .await
+}
+
+fn answer<'a>(
+    model: &'a Model,
+    standings: &Reading<Option<Standings>>,
+    settings: &ReportSettings,
+) -> Answer<'a> {
     let nobody = ModelStanding {
         model_id: model.id.clone(),
         first_scored_at: None,
         windows: PerWindow::default(),
         parameters: Vec::new(),
     };
-    let standing = standings
-        .as_ref()
-        .and_then(|standings| standings.models.iter().find(|standing| standing.model_id == model.id))
-        .unwrap_or(&nobody);
-    let settings = app.settings();
+    let standing =
+        standings.as_ref().and_then(|standings| standing_of(standings, &model.id)).unwrap_or(&nobody);
     let horizons = settings.schedules.horizons();
-    let answer = Answer {
+    Answer {
         model_id: model.id.as_str(),
         model_name: model.display_name(),
         cruncher_name: model.cruncher.name.as_deref(),
@@ -102,15 +135,7 @@ pub(crate) async fn get(
         recent_predictions: standing.windows.recent.predictions,
         as_of: standings.as_ref().map(|standings| standings.as_of),
         stale: standings.stale,
-    };
-    tagged_json(&headers, &answer)
-}
-
-fn unknown(id: &str) -> Problem {
-    let id: String = id.chars().take(200).collect();
-    Problem::not_found(format!(
-        "There is no model with the id `{id}`. /leaderboard lists models with their ids."
-    ))
+    }
 }
 
 fn by_horizon(
@@ -119,13 +144,16 @@ fn by_horizon(
     weights: &Weights,
 ) -> Vec<(String, HorizonMetrics)> {
     let metrics = |horizon| {
-        let windows = standing.over_assets(horizon, weights);
+        let selection = Selection { asset: None, horizon: Some(horizon) };
+        let windows = standing.over(&selection, weights);
         HorizonMetrics {
             count: windows.anchor.predictions,
             mean_score: windows.anchor.score,
             mean_raw_score: windows.anchor.raw,
             success_rate: success_rate(&windows.anchor),
-            scores: Windows::of(&windows, |window| window.score),
+            recent_24h: windows.recent.score,
+            steady_72h: windows.steady.score,
+            anchor_7d: windows.anchor.score,
         }
     };
     horizons.iter().map(|&horizon| (horizon_key(horizon), metrics(horizon))).collect()

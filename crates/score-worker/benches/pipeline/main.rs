@@ -4,6 +4,8 @@
 //! ```text
 //! cargo bench -p score-worker --bench pipeline -- URL [--rounds N]      URL is the address of an empty database
 //! cargo bench -p score-worker --bench pipeline -- URL --weeks N         windows alone: N more weeks than they reach back
+//! cargo bench -p score-worker --bench pipeline -- URL --filled          measures nothing: leaves a week and a month of
+//!                                                                       snapshots for others to measure on
 //! ```
 //!
 //! A measurement is a line of JSON. Score workers are processes of their own, as they are in life: this program again.
@@ -44,9 +46,11 @@ async fn main() -> Result<()> {
         [url, "--rounds", rounds] => measure(url, rounds.parse()?).await,
         ["work", url, now, threads] => work::run(open(url).await?, now.parse()?, threads.parse()?).await,
         [url, "--weeks", weeks] => windows::measure(url, weeks.parse()?).await,
-        _ => {
-            Err("usage: cargo bench -p score-worker --bench pipeline -- URL [--rounds N | --weeks N]".into())
-        }
+        [url, "--filled"] => windows::fill(url).await,
+        _ => Err(
+            "usage: cargo bench -p score-worker --bench pipeline -- URL [--rounds N | --weeks N | --filled]"
+                .into(),
+        ),
     }
 }
 

@@ -8,7 +8,7 @@ use storage::{ChangeNumber, Hold, HolderId, Store};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::flaky::{Fault, FlakyStore};
+use crate::flaky::{Fault, flaky};
 use crate::game::{CRPS, Game, answer, hour, miss, question};
 use crate::naive::Naive;
 use crate::postgres::Postgres;
@@ -135,8 +135,8 @@ async fn what_a_dead_worker_had_claimed_is_scored_by_another_when_the_claims_hav
     backlog(&game, 40).await;
     let now = hour(21);
     game.clock.set(now);
-    let store = FlakyStore::new(&game.store, Fault::Unreached, "store_scores_together", 3);
-    game.worker_over(Arc::new(store)).run_once().await.unwrap_err();
+    let (store, _) = flaky(&game.store, Fault::Unreached, "store_scores_together", 3);
+    game.worker_over(store).run_once().await.unwrap_err();
     let mut worker = game.worker();
     let done = |progress: Progress| progress.scored + progress.void;
     assert_eq!(done(game.run_with(&mut worker, now).await), 40 - 16, "it had claimed eight twice");
@@ -190,8 +190,8 @@ async fn what_is_renewed_is_not_taken() {
     let game = Game::new().await;
     backlog(&game, 40).await;
     let now = hour(21);
-    let store = FlakyStore::new(&game.store, Fault::Unreached, "store_scores_together save_leaderboard", 40);
-    let mut slow = game.worker_over(Arc::new(store));
+    let (store, _) = flaky(&game.store, Fault::Unreached, "store_scores_together save_leaderboard", 40);
+    let mut slow = game.worker_over(store);
     game.run_with(&mut slow, now).await;
     game.clock.set(now + Span::seconds(20));
     slow.renew().await.unwrap();
@@ -211,8 +211,8 @@ async fn a_clean_stop_gives_claims_and_ranking_back_at_once() {
     let now = hour(21);
     game.clock.set(now);
     let shutdown = CancellationToken::new();
-    let store = FlakyStore::new(&game.store, Fault::ToldToStop(shutdown.clone()), "store_scores_together", 3);
-    score_worker::run(game.worker_over(Arc::new(store)), shutdown).await.unwrap();
+    let (store, _) = flaky(&game.store, Fault::ToldToStop(shutdown.clone()), "store_scores_together", 3);
+    score_worker::run(game.worker_over(store), shutdown).await.unwrap();
     let mut worker = game.worker();
     let progress = game.run_with(&mut worker, now).await;
     assert!(progress.scored + progress.void >= 20, "{progress:?}");

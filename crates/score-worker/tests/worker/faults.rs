@@ -5,10 +5,9 @@ use std::sync::Arc;
 use domain::{Asset, RoundState, Span, Timestamp};
 use score_worker::LEASE;
 use scoring::{Density, Distribution, Rule};
-use storage::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::flaky::{Fault, FlakyStore};
+use crate::flaky::{Fault, flaky};
 use crate::game::{Game, INTERVAL, SETTLE_TIMEOUT, answer, hour, question};
 
 #[tokio::test]
@@ -18,8 +17,8 @@ async fn prices_that_arrive_while_a_round_is_settled_are_not_taken_for_missing()
     game.close(&round, &[answer("a", Span::HOUR, 0.01)]).await;
     let now = hour(11) + SETTLE_TIMEOUT;
     let backfill = Fault::PricesArrive(game.entries("BTC", hour(10), now, &[]));
-    let store = FlakyStore::new(&game.store, backfill, "closes newest_close_at", 0);
-    game.run_with(&mut game.worker_over(Arc::new(store)), now).await;
+    let (store, _) = flaky(&game.store, backfill, "closes newest_close_at", 0);
+    game.run_with(&mut game.worker_over(store), now).await;
     game.run_at(now + INTERVAL).await;
     assert_eq!(game.round(&round).await.state, RoundState::Scored);
 }
@@ -31,10 +30,10 @@ async fn in_an_outage_no_round_reads_closes_only_to_learn_that_the_last_is_missi
     for minute in 1..40 {
         game.close(&question("BTC", Span::HOUR, hour(9) + INTERVAL + Span::minutes(minute)), &[]).await;
     }
-    let store = Arc::new(FlakyStore::new(&game.store, Fault::Unreached, "closes", 0));
-    let mut worker = game.worker_over(Arc::clone(&store) as Arc<dyn Store>);
+    let (store, calls) = flaky(&game.store, Fault::Unreached, "closes", 0);
+    let mut worker = game.worker_over(store);
     assert_eq!(game.run_with(&mut worker, hour(12)).await.waiting, 39);
-    assert_eq!(store.calls(), 0);
+    assert_eq!(calls.count(), 0);
 }
 
 #[tokio::test]
@@ -47,9 +46,9 @@ async fn a_worker_that_is_told_to_stop_leaves_its_backlog_to_the_next() {
     game.clock.set(hour(12));
     let shutdown = CancellationToken::new();
     let stop = Fault::ToldToStop(shutdown.clone());
-    let store = Arc::new(FlakyStore::new(&game.store, stop, "void_round", 5));
-    score_worker::run(game.worker_over(Arc::clone(&store) as Arc<dyn Store>), shutdown).await.unwrap();
-    assert!(store.calls() < 10, "{} rounds", store.calls());
+    let (store, calls) = flaky(&game.store, stop, "void_round", 5);
+    score_worker::run(game.worker_over(store), shutdown).await.unwrap();
+    assert!(calls.count() < 10, "{} rounds", calls.count());
     game.run_at(hour(12)).await;
     assert!(game.rounds().await.iter().all(|round| round.state == RoundState::Void));
 }
@@ -135,9 +134,9 @@ async fn a_worker_killed_at_any_call_leaves_nothing_that_the_next_one_does_not_f
         for call in 0.. {
             let game = prepared().await;
             let fault = if is_reached { Fault::Unanswered } else { Fault::Unreached };
-            let store = Arc::new(FlakyStore::new(&game.store, fault, "", call));
+            let (store, calls) = flaky(&game.store, fault, "", call);
             game.clock.set(hour(11));
-            let killed = game.worker_over(Arc::clone(&store) as Arc<dyn Store>).run_once().await;
+            let killed = game.worker_over(store).run_once().await;
             game.run_at(hour(11) + LEASE).await;
             assert_eq!(
                 everything(&game).await,
@@ -145,7 +144,7 @@ async fn a_worker_killed_at_any_call_leaves_nothing_that_the_next_one_does_not_f
                 "killed at call {call}, which arrived: {is_reached}"
             );
             if killed.is_ok() {
-                assert!(store.calls() == call && call > 10, "{call} calls");
+                assert!(calls.count() == call && call > 10, "{call} calls");
                 break;
             }
         }
@@ -159,8 +158,8 @@ async fn a_worker_that_lost_its_connection_goes_on_where_it_was() {
     let expected = everything(&expected).await;
     for call in 0.. {
         let game = prepared().await;
-        let store = Arc::new(FlakyStore::new(&game.store, Fault::Unanswered, "", call));
-        let mut worker = game.worker_over(Arc::clone(&store) as Arc<dyn Store>);
+        let (store, _) = flaky(&game.store, Fault::Unanswered, "", call);
+        let mut worker = game.worker_over(store);
         game.clock.set(hour(11));
         let lost = worker.run_once().await;
         if lost.is_ok() {

@@ -5,6 +5,7 @@ mod crowd;
 mod faults;
 mod flaky;
 mod game;
+mod metrics;
 mod naive;
 mod operator;
 mod postgres;

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use domain::{ModelId, Span};
 use domain::{
@@ -128,7 +129,8 @@ impl Naive {
         self.rounds.iter().filter(|scored| counts(&scored.round) && is_in(scored.round.resolves_at)).collect()
     }
 
-    /// A model's means for one parameter; sums are taken hour by hour.
+    /// A model's means for one parameter; sums are taken hour by hour, from the newest to the oldest, and what is
+    /// not over yet last.
     fn mean(&self, id: &ModelId, of: &Parameter, window: Window, as_of: Timestamp) -> WindowScore {
         let mut hours: BTreeMap<Timestamp, (f64, f64)> = BTreeMap::new();
         let (mut predictions, mut valid) = (0, 0);
@@ -144,8 +146,10 @@ impl Naive {
                 valid += u64::from(score.raw.is_some());
             }
         }
-        let relative = hours.values().fold(0.0, |sum, hour| sum + hour.0);
-        let raw = hours.values().fold(0.0, |sum, hour| sum + hour.1);
+        let over = hours.range(..=as_of).rev();
+        let in_order = || over.clone().chain(hours.range((Bound::Excluded(as_of), Bound::Unbounded)));
+        let relative = in_order().fold(0.0, |sum, (_, hour)| sum + hour.0);
+        let raw = in_order().fold(0.0, |sum, (_, hour)| sum + hour.1);
         let has_number = valid > 0;
         WindowScore {
             score: has_number.then(|| relative / predictions as f64),

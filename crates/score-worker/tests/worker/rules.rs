@@ -5,10 +5,10 @@ use std::sync::Arc;
 use domain::{Leaderboard, Method, Question, Rescoring, RoundState, Span, Target, Timestamp};
 use score_worker::LEASE;
 use scoring::Aggregation;
-use storage::{RoundScores, ScoreRecord, Store};
+use storage::{RoundScores, ScoreRecord};
 
 use crate::faults::{Brittle, PANIC};
-use crate::flaky::{Fault, FlakyStore};
+use crate::flaky::{Fault, flaky};
 use crate::game::{CRPS, Game, INTERVAL, answer, answer_to, asset, hour, normals, question};
 use crate::naive::Naive;
 
@@ -50,9 +50,9 @@ async fn rules(game: &Game) -> Vec<Option<String>> {
 
 /// Runs a worker that is killed right after this call.
 async fn run_until(game: &Game, call: &'static str, nth: usize, now: Timestamp) {
-    let store = FlakyStore::new(&game.store, Fault::Unanswered, call, nth);
+    let (store, _) = flaky(&game.store, Fault::Unanswered, call, nth);
     game.clock.set(now);
-    game.worker_over(Arc::new(store)).run_once().await.unwrap_err();
+    game.worker_over(store).run_once().await.unwrap_err();
 }
 
 #[tokio::test]
@@ -123,9 +123,9 @@ async fn killed_at_any_call_the_next_worker_does_the_rest() {
     fresh.run_at(now).await;
     for call in 0.. {
         let game = changed_game_of(4, "log_score").await;
-        let store = Arc::new(FlakyStore::new(&game.store, Fault::Unanswered, "", call));
+        let (store, _) = flaky(&game.store, Fault::Unanswered, "", call);
         game.clock.set(now);
-        let killed = game.worker_over(Arc::clone(&store) as Arc<dyn Store>).run_once().await;
+        let killed = game.worker_over(store).run_once().await;
         game.run_at(now + LEASE).await;
         assert_eq!(game.scores().await, fresh.scores().await, "killed at call {call}");
         assert_eq!(game.leaderboard().await, fresh.leaderboard().await, "killed at call {call}");

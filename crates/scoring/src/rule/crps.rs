@@ -8,7 +8,7 @@ use crate::{Density, Distribution};
 pub(super) const ID: &str = "crps";
 
 /// Strictly proper on distributions with a finite mean (Gneiting and Raftery 2007).
-pub(super) struct Crps;
+pub(crate) struct Crps;
 
 impl Rule for Crps {
     fn id(&self) -> &'static str {

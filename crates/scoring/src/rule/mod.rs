@@ -12,6 +12,7 @@ use domain::{Asset, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::Density;
+pub(crate) use crps::Crps;
 pub use crps_grid::{GridSettings, InvalidGridSettings};
 
 /// How a density is judged against what happened. Lower is better for every rule.

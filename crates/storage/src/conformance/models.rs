@@ -4,6 +4,7 @@ use domain::{Cruncher, DeploymentId, Model, Span};
 
 use super::TestDatabase;
 use super::samples::*;
+use crate::Deployment;
 
 pub async fn models_are_replaced_and_keep_when_they_answered(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
@@ -23,6 +24,49 @@ pub async fn models_are_replaced_and_keep_when_they_answered(database: &impl Tes
     assert_eq!(store.model(&model_id("nobody")).await.unwrap(), None);
     assert_eq!(store.counts(start()).await.unwrap().active_models, 1);
     assert_eq!(store.models().await.unwrap().len(), 2);
+}
+
+pub async fn every_deployment_of_a_model_stays_with_when_it_was_seen(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    let seen = |deployment: &str, at| Model {
+        deployment_id: DeploymentId::new(deployment).unwrap(),
+        last_connected_at: minute(at),
+        ..model("alpha")
+    };
+    let other = Model { last_connected_at: minute(7), ..model("beta") };
+    // What is stored late or twice changes nothing; of two in one call both count.
+    for models in
+        [vec![seen("b", 3)], vec![seen("b", 4), seen("a", 6), other], vec![seen("b", 2)], vec![seen("b", 3)]]
+    {
+        store.save_models(&models).await.unwrap();
+    }
+    let of = async |model: &str| store.deployments(&model_id(model), None, 9).await.unwrap();
+    let deployment = |id: &str, first, last| Deployment {
+        id: DeploymentId::new(id).unwrap(),
+        first_seen_at: minute(first),
+        last_seen_at: minute(last),
+    };
+    assert_eq!(of("alpha").await, [deployment("a", 6, 6), deployment("b", 2, 4)]);
+    assert_eq!(of("beta").await, [deployment("d-1", 7, 7)]);
+    assert_eq!(of("nobody").await, []);
+}
+
+pub async fn deployments_are_listed_portion_by_portion(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    let starts = [("a", 1), ("Z", 2), ("é", 2), ("z", 2), ("0", 3)];
+    for (deployment, at) in starts {
+        let deployment_id = DeploymentId::new(deployment).unwrap();
+        let model = Model { deployment_id, last_connected_at: minute(at), ..model("alpha") };
+        store.save_models(&[model]).await.unwrap();
+    }
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let portion = store.deployments(&model_id("alpha"), after.as_ref(), 2).await.unwrap();
+        let Some(last) = portion.last() else { break };
+        after = Some((last.first_seen_at, last.id.clone()));
+        listed.extend(portion.into_iter().map(|deployment| deployment.id.to_string()));
+    }
+    assert_eq!(listed, ["0", "é", "z", "Z", "a"]);
 }
 
 pub async fn odd_names_of_models_survive(database: &impl TestDatabase) {

@@ -36,15 +36,21 @@ async fn score(store: &dyn Store, question: &Question) {
     store.store_scores(&scores(question, 0.5)).await.unwrap();
 }
 
-/// Removes all that may go; returns how much that was.
+/// Removes all that may go; returns how much that was. What is busy is tried again: a server cleans up on its own, and goes
+/// on for a moment with what a client that left had begun.
 async fn prune_all(store: &dyn Store, what: Prunable, expiry: &Expiry) -> Amount {
-    let (mut total, mut place) = (Amount::default(), Place::Start);
+    const MOST_TRIES: usize = 300;
+    let (mut total, mut place, mut busy) = (Amount::default(), Place::Start, 0);
     while place != Place::End {
         let portion = store.prune(what, expiry, &place).await.unwrap();
-        assert!(!portion.is_busy, "nobody else is here");
         total.rows += portion.removed.rows;
         total.bytes += portion.removed.bytes;
-        place = portion.next;
+        if portion.is_busy {
+            busy += 1;
+            assert!(busy < MOST_TRIES, "{what} is in use for good");
+        } else {
+            place = portion.next;
+        }
     }
     total
 }

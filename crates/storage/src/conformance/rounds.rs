@@ -130,20 +130,24 @@ pub async fn a_round_without_predictions_closes(database: &impl TestDatabase) {
     assert_eq!(store.predictions(question(0).id).await.unwrap(), []);
 }
 
-pub async fn missed_never_overwrites(database: &impl TestDatabase) {
+pub async fn missed_overwrites_a_mark_that_nobody_asked_after_and_nothing_else(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
-    let (asked, closed, missed) = (question(0), question(1), question(2));
-    store.mark_asked(std::slice::from_ref(&asked), minute(0)).await.unwrap();
+    let (marked, closed, interrupted, missed) = (question(0), question(1), question(2), question(3));
+    store.mark_asked(std::slice::from_ref(&interrupted), minute(0)).await.unwrap();
+    store.interrupt_open_rounds(minute(1), "stopped").await.unwrap();
+    store.mark_asked(std::slice::from_ref(&marked), minute(0)).await.unwrap();
     close_all(&*store, std::slice::from_ref(&closed)).await;
-    let all = [asked.clone(), closed.clone(), missed.clone()];
+    let all = [marked.clone(), closed.clone(), interrupted.clone(), missed.clone()];
     store.record_missed(&all, "paused", minute(3)).await.unwrap();
     store.record_missed(&all, "another reason", minute(4)).await.unwrap();
-    assert_eq!(round(&*store, &asked).await.state, RoundState::Asked);
     assert_eq!(round(&*store, &closed).await.state, RoundState::Closed);
-    let record = round(&*store, &missed).await;
-    assert_eq!((record.state, record.reason.as_deref()), (RoundState::Missed, Some("paused")));
-    assert_eq!(record.closed_at, Some(minute(3)));
-    assert_eq!(store.mark_asked(&[missed], minute(5)).await.unwrap(), [], "a missed round is not asked");
+    assert_eq!(round(&*store, &interrupted).await.state, RoundState::Interrupted);
+    for unasked in [marked, missed] {
+        let record = round(&*store, &unasked).await;
+        assert_eq!((record.state, record.reason.as_deref()), (RoundState::Missed, Some("paused")));
+        assert_eq!(record.closed_at, Some(minute(3)));
+        assert_eq!(store.mark_asked(&[unasked], minute(5)).await.unwrap(), [], "a missed round is not asked");
+    }
 }
 
 pub async fn only_asked_rounds_are_interrupted(database: &impl TestDatabase) {

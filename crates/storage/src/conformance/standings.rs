@@ -77,6 +77,20 @@ pub async fn leaderboards_are_listed_oldest_first_the_newest_of_them(database: &
     assert_eq!(store.leaderboards(minute(3), minute(4), 1).await.unwrap(), [ranking(3).0]);
 }
 
+pub async fn the_instants_of_leaderboards_are_listed_newest_first(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    let lease = ranking_lease(&*store).await;
+    for as_of in [3, 1, 4, 2, 5] {
+        let (leaderboard, standings) = ranking(as_of);
+        store.save_leaderboard(&leaderboard, &standings, ChangeNumber(0), &lease).await.unwrap();
+    }
+    let listed =
+        async |from, to, limit| store.leaderboard_instants(minute(from), minute(to), limit).await.unwrap();
+    assert_eq!(listed(2, 5, 9).await, [minute(4), minute(3), minute(2)]);
+    assert_eq!(listed(0, 9, 2).await, [minute(5), minute(4)]);
+    assert!(listed(6, 9, 2).await.is_empty());
+}
+
 pub async fn snapshots_are_kept_by_hour(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     let lease = ranking_lease(&*store).await;

@@ -11,12 +11,13 @@ mod sides;
 use anyhow::{Result, ensure};
 use clap::Args;
 
+use super::fleet::{Ask, Fleet};
 use super::machine::Machine;
 use super::show_progress;
 use comparison::Pair;
 use hang::Hang;
 use phase::Phase;
-use sides::{Fleet, Ours, Peer};
+use sides::{Ours, Peer};
 
 /// Questions that each model is asked in a round.
 const QUESTIONS: u32 = 3;
@@ -73,7 +74,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn compare(ours: &Ours, peer: &Peer, options: &Options) -> Result<Vec<Pair>> {
-    let fleet = Fleet::start(ours, options.models, 0)?;
+    let fleet = Fleet::start(options.models, 0, Ask::DAY)?;
     let mut pairs = Vec::new();
     for round in 1..=options.rounds {
         show_progress(&format!("round {round} of {}: ours", options.rounds));
@@ -86,7 +87,7 @@ fn compare(ours: &Ours, peer: &Peer, options: &Options) -> Result<Vec<Pair>> {
 
 fn hold(ours: &Ours, options: &Options) -> Result<Vec<Phase>> {
     show_progress(&format!("{} models", options.held));
-    let fleet = Fleet::start(ours, options.held, 0)?;
+    let fleet = Fleet::start(options.held, 0, Ask::DAY)?;
     let phases = ours.probe(&fleet, QUESTIONS)?;
     ensure!(!phases.is_empty(), "`condor probe` printed no phase");
     Ok(phases)
@@ -95,7 +96,8 @@ fn hold(ours: &Ours, options: &Options) -> Result<Vec<Phase>> {
 /// Two fleets stand side by side, and each run is a process of its own: what a hanging model takes up in one is not missing
 /// in the other.
 fn hang(ours: &Ours, options: &Options) -> Result<Hang> {
-    let (sound, hanging) = (Fleet::start(ours, options.models, 0)?, Fleet::start(ours, options.models, 1)?);
+    let (sound, hanging) =
+        (Fleet::start(options.models, 0, Ask::DAY)?, Fleet::start(options.models, 1, Ask::DAY)?);
     let mut hang = Hang::default();
     for round in 1..=options.rounds {
         show_progress(&format!("round {round} of {}: a model that hangs", options.rounds));

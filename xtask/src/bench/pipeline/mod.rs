@@ -1,5 +1,6 @@
 //! Rounds from the models' answers to the leaderboard, into both databases.
 
+mod slot;
 mod windows;
 
 use std::path::Path;
@@ -30,13 +31,15 @@ pub struct Options {
 enum Part {
     /// Rounds from answers to scores
     Rounds,
+    /// From a slot until its round of 1,000 models is durable
+    Slot,
     /// Windows and leaderboard over millions of scores
     Windows,
 }
 
 /// Measures each database and prints its tables.
 pub fn run(options: &Options) -> Result<()> {
-    let parts = [Part::Rounds, Part::Windows].into_iter();
+    let parts = [Part::Rounds, Part::Slot, Part::Windows].into_iter();
     for part in parts.filter(|part| options.part.is_none_or(|only| only == *part)) {
         let folder = tempfile::tempdir()?;
         measure(part, "SQLite", &sqlite_in(folder.path()), options)?;
@@ -57,6 +60,7 @@ fn measure(part: Part, database: &str, url: &str, options: &Options) -> Result<(
             print!("{}", tables(database, &output)?);
             Ok(())
         }
+        Part::Slot => slot::measure(database, url),
         Part::Windows => windows::measure(database, url, options.weeks),
     }
 }

@@ -1,15 +1,17 @@
-//! What `/readyz` says of a predict worker.
+//! What a predict worker says of itself: to `/readyz`, to `/metrics`, and to the database.
 
 use std::sync::Arc;
 
 use domain::{Clock, Timestamp, TimestampExt};
+use journal::Journal;
 use model_client::Reporting;
-use predict_worker::Status;
+use predict_worker::{Metrics, Status};
 use serde_json::{Value, json};
-use storage::{LeaseName, Store};
+use storage::{LeaseName, StorageError, Store, WorkerFacts};
 use tokio::sync::watch;
 
 use crate::admin::Readiness;
+use crate::presence::Account;
 
 /// What a predict worker is at the moment.
 #[derive(Default)]
@@ -23,11 +25,28 @@ pub enum Role {
     Leader { status: Status, reporting: Reporting, since: Timestamp },
 }
 
+impl Role {
+    fn name(&self) -> predict_worker::Role {
+        match self {
+            Role::Standby => predict_worker::Role::StandingBy,
+            Role::Starting => predict_worker::Role::Starting,
+            Role::Leader { .. } => predict_worker::Role::Leading,
+        }
+    }
+
+    /// That of a leader.
+    fn status(&self) -> Option<&Status> {
+        if let Role::Leader { status, .. } = self { Some(status) } else { None }
+    }
+}
+
 /// Asked by operators and their tools.
 pub struct PredictReadiness {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub role: watch::Receiver<Role>,
+    pub journal: Journal,
+    pub metrics: Metrics,
 }
 
 #[async_trait::async_trait]
@@ -39,6 +58,29 @@ impl Readiness for PredictReadiness {
             Role::Standby => {}
         }
         self.check_standby().await
+    }
+
+    fn look(&self) {
+        let role = self.role.borrow();
+        self.metrics.look(role.name(), role.status(), self.clock.as_ref());
+        self.metrics.journal_takes(self.journal.size_bytes());
+        let is_paused = matches!(&*role, Role::Leader { reporting, .. } if reporting.status().is_paused);
+        self.metrics.reporting_is_paused(is_paused);
+    }
+}
+
+#[async_trait::async_trait]
+impl Account for PredictReadiness {
+    async fn account(&self, _: &dyn Store) -> Result<(String, WorkerFacts), StorageError> {
+        let role = self.role.borrow();
+        let status = role.status();
+        let facts = WorkerFacts {
+            waiting_writes: status.map(|status| status.unstored_writes() as u64),
+            journal_bytes: Some(self.journal.size_bytes()),
+            oldest_waiting_at: status.and_then(Status::oldest_unstored_at),
+            ..WorkerFacts::default()
+        };
+        Ok((role.name().as_str().to_owned(), facts))
     }
 }
 

@@ -7,8 +7,9 @@ use feeds::PriceFeed;
 use model_client::LiveBounds;
 use predict_worker::{Change, PredictSettings, Reloadable};
 
-use super::{cluster_config, open_feed, settings};
+use super::{cluster_config, settings};
 use crate::config::{Config, ConfigError};
+use crate::price_feed;
 
 /// Settings in force and who follows them.
 pub struct Reins(Mutex<InForce>);
@@ -90,7 +91,7 @@ impl Reins {
     }
 }
 
-/// The price source, opened for some assets.
+/// The price sources, opened for some assets.
 pub struct Prices {
     assets: Vec<Asset>,
     feed: Arc<dyn PriceFeed>,
@@ -100,7 +101,7 @@ impl Prices {
     /// For the assets of the schedules.
     pub fn open(config: &Config) -> Result<Self, ConfigError> {
         let assets = config.schedules()?.assets();
-        Ok(Prices { feed: open_feed(config, &assets)?, assets })
+        Ok(Prices { feed: price_feed::open(config, &assets)?, assets })
     }
 
     /// For these as well, if the source has them: rounds of schedules that are gone wait for their prices.
@@ -125,7 +126,7 @@ impl Prices {
         let mut assets = self.assets.clone();
         assets.extend(wanted.filter(|asset| !self.assets.contains(asset)));
         if assets.len() > self.assets.len() {
-            *self = Prices { feed: open_feed(config, &assets)?, assets };
+            *self = Prices { feed: price_feed::open(config, &assets)?, assets };
         }
         Ok(())
     }

@@ -3,9 +3,8 @@
 use std::fmt::Write;
 
 use domain::{PricePoint, Timestamp};
+use report_worker::why::{Outcome, Report, exact, instant};
 use scoring::{Aggregation, ExplainedIncrement, ExplainedStep, Explanation, Place};
-
-use super::explain::{Outcome, Report};
 
 /// The whole report: first what it comes to, then every increment.
 pub fn text(report: &Report) -> String {
@@ -192,16 +191,6 @@ fn aligned(text: &mut String, rows: &[[String; COLUMNS]]) {
     for row in rows {
         print(row.each_ref().map(String::as_str));
     }
-}
-
-/// An instant as everywhere: RFC 3339 with `Z`, to the second.
-pub fn instant(at: Timestamp) -> String {
-    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// All digits that tell a number from its neighbours.
-pub fn exact(number: Option<f64>) -> String {
-    number.map_or_else(|| "none".to_owned(), |number| format!("{number:?}"))
 }
 
 /// Six significant digits, enough to follow a calculation.

@@ -74,8 +74,7 @@ impl DataDir {
 
     /// The settings of every part. The database is the folder's, whatever the environment says.
     pub fn config(&self) -> anyhow::Result<Config> {
-        let database = format!("sqlite://{}", self.database().display());
-        Ok(load(Some(&self.config_file()), Some(&database))?.config)
+        Ok(load(Some(&self.config_file()), Some(&self.database_url()))?.config)
     }
 
     /// `condor.toml`
@@ -110,7 +109,7 @@ impl DataDir {
 
     fn set_up(&self, args: &UpArgs) -> anyhow::Result<()> {
         let setup = Setup::from(args);
-        let config = new_config(args, setup.warm_up)?;
+        let config = new_config(args, setup.warm_up, &self.database_url())?;
         self.remove_database()?;
         fs::write(self.config_file(), config).context("cannot write condor.toml")?;
         orchestrator::write_models_file(&self.models_file(), &roster(setup.models))
@@ -123,6 +122,10 @@ impl DataDir {
 
     fn database(&self) -> PathBuf {
         self.path.join("condor.db")
+    }
+
+    fn database_url(&self) -> String {
+        format!("sqlite://{}", self.database().display())
     }
 
     fn remove_database(&self) -> anyhow::Result<()> {
@@ -139,8 +142,8 @@ impl DataDir {
     }
 }
 
-/// Only what differs from the defaults.
-fn new_config(args: &UpArgs, warm_up: Span) -> anyhow::Result<String> {
+/// Only what differs from the defaults. The database is in it for the commands that are given this file.
+fn new_config(args: &UpArgs, warm_up: Span, database: &str) -> anyhow::Result<String> {
     let defaults = Config::default();
     let now = SystemClock.now().floor_to(defaults.prices.interval);
     let mut config = toml::Table::new();
@@ -160,5 +163,10 @@ fn new_config(args: &UpArgs, warm_up: Span) -> anyhow::Result<String> {
     };
     let prices = toml::Table::from_iter([("sources".to_owned(), toml::Value::try_from(vec![source])?)]);
     config.insert("prices".into(), prices.into());
-    Ok(format!("# Written by `condor up`; read by every part at its start.\n{}", toml::to_string(&config)?))
+    let database = toml::Table::from_iter([("url".to_owned(), database.into())]);
+    config.insert("database".into(), database.into());
+    Ok(format!(
+        "# Written by `condor up`; read by every part at its start, and by other commands with --config.\n{}",
+        toml::to_string(&config)?
+    ))
 }

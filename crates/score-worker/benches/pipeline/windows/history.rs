@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use domain::{CrunchId, Method, Question, Span, Target, Timestamp, TimestampExt};
+use domain::{
+    AnswerBytes, Asset, CrunchId, LedgerEntry, LedgerPosition, Method, Price, PricePoint, Question, Span,
+    Target, Timestamp, TimestampExt,
+};
+use scoring::{Expected, Limits, pack_answer};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use storage::Store;
 use tokio::sync::Mutex;
 
 use crate::Result;
+use crate::game::{self, Numbers, Random};
 
 const ASSETS: [&str; 4] = ["BTC", "ETH", "SOL", "XAU"];
 
@@ -40,6 +45,18 @@ const INSERT: &str = r#"INSERT INTO scores (round_id, model_id, raw, relative, f
            FROM rounds CROSS JOIN models WHERE change_number > $BASE AND change_number <= $LAST) AS made_up
      ORDER BY round_id, model_id"#;
 
+/// A valid answer of each model in each round over a horizon.
+const ANSWER: &str =
+    "INSERT INTO predictions (round_id, model_id, deployment_id, status, received_at, took_us, answer)
+     SELECT round_id, model_id, 'd-1', 'SUCCESS', asked_at,
+            100000 + (change_number * 7919 + CAST(substr(model_id, 7) AS BIGINT) * 104729) % 900000, $ANSWER
+     FROM rounds CROSS JOIN models
+     WHERE horizon_s = $HORIZON AND change_number > $BASE AND change_number <= $LAST
+     ORDER BY round_id, model_id";
+
+/// Of so long before the end there are prices.
+const PRICED: Span = Span::days(2);
+
 /// The rounds that resolve after `after` up to `up_to`.
 pub fn questions(after: Timestamp, up_to: Timestamp) -> Result<Vec<Question>> {
     let crunch: CrunchId = "condor".parse()?;
@@ -65,6 +82,14 @@ pub fn questions(after: Timestamp, up_to: Timestamp) -> Result<Vec<Question>> {
         }
     }
     Ok(questions)
+}
+
+/// The same density in each step.
+fn packed_answer(horizon: Span) -> Result<Vec<u8>> {
+    let question = game::question(horizon, STEP, game::start()?)?;
+    let text = game::text(&question, Numbers::Repeated, 1);
+    let (_, packed) = pack_answer(text.as_bytes(), &Expected::from(&question), &Limits::default())?;
+    Ok(AnswerBytes::from(packed).as_bytes().to_vec())
 }
 
 enum Database {
@@ -115,6 +140,53 @@ impl History {
             self.rounds += questions.len() as u64;
         }
         Ok(())
+    }
+
+    /// Gives every round of this week an answer of each model.
+    pub async fn answer(&self, week: u32) -> Result<()> {
+        let base = u64::from(week * CHANGES);
+        for (horizon, _) in SCHEDULES {
+            eprintln!("week {week}: answers over {horizon}");
+            let answer = self.literal(&packed_answer(horizon)?).await;
+            let sql = ANSWER.replace("$ANSWER", &answer).replace("$HORIZON", &horizon.as_secs().to_string());
+            let sql = sql
+                .replace("$BASE", &base.to_string())
+                .replace("$LAST", &(base + u64::from(CHANGES)).to_string());
+            self.execute(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// Bytes as the database writes them.
+    async fn literal(&self, bytes: &[u8]) -> String {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match *self.database.lock().await {
+            Database::Sqlite(_) => format!("x'{hex}'"),
+            Database::Postgres(_) => format!("'\\x{hex}'::bytea"),
+        }
+    }
+
+    /// Writes a close of each asset for each minute of the last days before `end`.
+    pub async fn price(&self, end: Timestamp) -> Result<()> {
+        let (mut position, mut entries) = (self.store.ledger_end().await?.0, Vec::new());
+        let mut random = Random::from_seed(1);
+        for asset in ASSETS {
+            let (asset, mut price) = (asset.parse::<Asset>()?, 100.0);
+            for minute in 1..=PRICED.divided_by(STEP) {
+                position += 1;
+                price *= 1.0 + random.between(-1e-3..1e-3);
+                entries.push(LedgerEntry {
+                    position: LedgerPosition(position),
+                    asset: asset.clone(),
+                    point: PricePoint {
+                        at: end - PRICED + STEP.times(minute as u32),
+                        price: Price::new(price)?,
+                    },
+                    source: "made up".to_owned(),
+                });
+            }
+        }
+        Ok(self.store.append_prices(&entries).await?)
     }
 
     /// Does what the database would do by and by, so that it does not do so meanwhile.

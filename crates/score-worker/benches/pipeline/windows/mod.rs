@@ -5,10 +5,10 @@ mod history;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{SimulatedClock, Span, Stopwatch, Timestamp};
+use domain::{Clock, SimulatedClock, Span, Stopwatch, SystemClock, Timestamp, TimestampExt};
 use score_worker::ScoreWorker;
 use serde_json::json;
-use storage::{RoundScores, ScoreRecord, StepScore, Store};
+use storage::{Hold, HolderId, LeaseName, RoundScores, ScoreRecord, StepScore, Store};
 
 use crate::game::{self, Random, start};
 use crate::scoring::{save_models, settings};
@@ -28,6 +28,8 @@ const CYCLES: u32 = 40;
 const CYCLE: Span = Span::minutes(15);
 
 const WEEK: Span = Span::days(7);
+
+const MONTH: Span = Span::days(30);
 
 /// Prints a line about the windows over a week, and another when `weeks` before it are stored as well.
 pub async fn measure(url: &str, weeks: u32) -> Result<()> {
@@ -50,6 +52,29 @@ pub async fn measure(url: &str, weeks: u32) -> Result<()> {
         report(url, &history, now, made_s).await?;
     }
     Ok(())
+}
+
+/// Leaves a week of scored predictions up to now, the leaderboard at its end, and snapshots of the whole month before that.
+pub async fn fill(url: &str) -> Result<()> {
+    let store = open(url).await?;
+    store.migrate().await?;
+    save_models(store.as_ref(), MODELS).await?;
+    // What a report worker counts is counted back from now.
+    let end = SystemClock.now().floor_to(Span::HOUR);
+    let mut history = History::open(url, Arc::clone(&store), settings()?.stamp()).await?;
+    history.fill(0, end - WEEK, end).await?;
+    history.answer(0).await?;
+    history.price(end).await?;
+    run(&store, end).await?.give_back().await?;
+    let first = end - MONTH;
+    let hold = Hold { by: HolderId::random(), now: end, lasts: Span::HOUR };
+    let lease = store.take_lease(LeaseName::Ranking, &hold).await?.ok_or("somebody else ranks")?;
+    let mut standings = store.latest_standings().await?.ok_or("there is no leaderboard")?;
+    while standings.as_of > first {
+        standings.as_of = standings.as_of - Span::HOUR;
+        store.save_snapshot(&standings, &lease).await?;
+    }
+    history.settle().await
 }
 
 /// Measures starts and then cycles from `now` on; returns the instant of the last one.

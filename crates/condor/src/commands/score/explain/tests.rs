@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use domain::{
-    Asset, CrunchId, LedgerEntry, LedgerPosition, Method, ModelId, Price, SimulatedClock, Span, Target,
-    TimestampExt,
+    Asset, CrunchId, LedgerEntry, LedgerPosition, Method, ModelId, PredictionStatus, Price, SimulatedClock,
+    Span, Target, TimestampExt,
 };
 use score_worker::ScoreWorker;
 use scoring::{Expected, Limits, pack_answer};

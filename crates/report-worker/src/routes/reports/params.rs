@@ -1,0 +1,103 @@
+//! `GET /reports/models/params`: window scores over time, by asset and horizon.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::range::{Range, RangeParams};
+use super::series::Plan;
+use super::time::ReportTime;
+use super::{param, rounded, step_of};
+use crate::ask::Ask;
+use crate::body::{Body, off_the_runtime};
+use crate::charts::snapshots::{Mean, Snapshot};
+use crate::openapi::Unchanged;
+use crate::problem::Problem;
+use crate::{App, ReportSettings, schema};
+
+/// Up to 250 bytes each with the ids that there are, so below 2 MB.
+const MAX_ROWS: usize = 8_000;
+
+/// A model's mean relative scores for one asset and horizon as of one instant, 0 to 1 to six decimals, higher is better; null
+/// without a valid answer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReportParams)]
+pub(crate) struct Row<'a> {
+    #[schema(value_type = schema::ModelId)]
+    model_id: &'a str,
+    /// `ASSET-horizon-step` in seconds; without the step where that is null.
+    param: String,
+    #[schema(value_type = schema::Asset)]
+    asset: &'a str,
+    /// In seconds.
+    horizon: u32,
+    /// The first step of the question in seconds; null when this asset and horizon are no longer asked.
+    step: Option<u32>,
+    /// Over the 24 h before.
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    score_recent: Option<f64>,
+    /// Over the 72 h before.
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    score_steady: Option<f64>,
+    /// Over the 168 h before.
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    score_anchor: Option<f64>,
+    /// A full hour: rounds resolved up to here count.
+    performed_at: ReportTime,
+}
+
+/// Window scores over time by asset and horizon, oldest first
+///
+/// As of full hours, at most 8,000 rows and 121 instants: at the shortest stride (1, 2, 3, 4, 6, 8 or 12 hours, or whole
+/// days, since the epoch) that keeps both bounds, and the last hour of the span. Two instants are shown in any case.
+#[utoipa::path(
+    get,
+    path = "/reports/models/params",
+    tag = "reports",
+    params(RangeParams),
+    responses((status = 200, description = "The scores.", body = Vec<Row>), Unchanged)
+)]
+pub(crate) async fn get(State(app): State<Arc<App>>, range: Range, ask: Ask) -> Result<Response, Problem> {
+    let mark = app.reader.snapshot_mark().await?;
+    let (settings, settings_stamp) = app.settings();
+    let rows_in =
+        |snapshot: &Snapshot| snapshot.by_parameter.iter().filter(|(id, _, _)| range.holds(id)).count();
+    let plan = match *mark {
+        Some(newest) => Plan::new(&app.reader, newest, &range, MAX_ROWS, rows_in).await?,
+        None => None,
+    };
+    let Some(plan) = plan else { return ask.answer(&Body::json(&[(); 0])?).await };
+    let key = plan.key("/reports/models/params", &range);
+    let body = async {
+        let snapshots = plan.snapshots(rows_in).await?;
+        let range = range.clone();
+        off_the_runtime(move || Body::json(&rows(&snapshots, &range, &settings))).await
+    };
+    ask.at(key).fetch([mark.stamp, settings_stamp], body).await
+}
+
+fn rows<'a>(snapshots: &'a [Arc<Snapshot>], range: &Range, settings: &ReportSettings) -> Vec<Row<'a>> {
+    let mut rows = Vec::new();
+    for snapshot in snapshots {
+        let performed_at = ReportTime::new(snapshot.as_of, settings);
+        for (id, parameter, windows) in snapshot.by_parameter.iter().filter(|(id, _, _)| range.holds(id)) {
+            let score = |mean: &Mean| mean.score.map(|score| rounded(f64::from(score)));
+            let step = step_of(&settings.schedules, parameter);
+            rows.push(Row {
+                model_id: id.as_str(),
+                param: param(parameter, step),
+                asset: parameter.asset.as_str(),
+                horizon: parameter.horizon.as_secs(),
+                step: step.map(|step| step.as_secs()),
+                score_recent: score(&windows.recent),
+                score_steady: score(&windows.steady),
+                score_anchor: score(&windows.anchor),
+                performed_at,
+            });
+        }
+    }
+    rows
+}
