@@ -194,16 +194,14 @@ mod tests {
         append(&journal, 1).await.unwrap();
     }
 
-    const LONG: u64 = 8 << 20;
-
-    /// The length of the longest log and of the last, of so many commits of a mebibyte each with a pause after each.
-    async fn lengths(care: Care, commits: u32, pause: Duration) -> (u64, u64) {
+    /// The length of the longest log and of the last, of so many commits of so many bytes each, with a pause after each.
+    async fn lengths(care: Care, commits: u32, bytes: usize, pause: Duration) -> (u64, u64) {
         let folder = tempfile::tempdir().unwrap();
         let journal = open(folder.path(), care).await;
         let log = folder.path().join("journal.db-wal");
         let (mut longest, mut length) = (0, 0);
         for _ in 0..commits {
-            append(&journal, 1 << 20).await.unwrap();
+            append(&journal, bytes).await.unwrap();
             length = log.metadata().unwrap().len();
             longest = length.max(longest);
             tokio::time::sleep(pause).await;
@@ -213,20 +211,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_log_begins_anew_in_a_quiet_moment() {
+        const LONG: u64 = 1 << 20;
         let at_once = |_: &File| Ok(());
         let care = Care { sync: at_once, long_log: LONG, longest_log: u64::MAX };
-        let (longest, _) = lengths(care, 40, Duration::from_millis(100)).await;
+        let (longest, _) = lengths(care, 40, 128 << 10, Duration::from_millis(100)).await;
         assert!((LONG..3 * LONG).contains(&longest), "{longest} bytes");
     }
 
     #[tokio::test]
     async fn the_longest_log_begins_anew_however_slow_the_disk_and_however_much_is_committed() {
+        const LONG: u64 = 8 << 20;
         let slow = |_: &File| {
             std::thread::sleep(QUICK);
             Ok(())
         };
         let care = Care { sync: slow, long_log: 1, longest_log: LONG };
-        let (longest, _) = lengths(care, 60, Duration::ZERO).await;
+        let (longest, _) = lengths(care, 60, 1 << 20, Duration::ZERO).await;
         assert!((LONG..5 * LONG).contains(&longest), "{longest} bytes");
     }
 
@@ -237,7 +237,7 @@ mod tests {
             Ok(())
         };
         let care = Care { sync: slow, long_log: 1, longest_log: u64::MAX };
-        let (longest, last) = lengths(care, 20, Duration::from_millis(50)).await;
-        assert!(last == longest && last > 20 << 20, "{last} of {longest} bytes");
+        let (longest, last) = lengths(care, 20, 128 << 10, Duration::from_millis(50)).await;
+        assert!(last == longest && last > 20 * (128 << 10), "{last} of {longest} bytes");
     }
 }

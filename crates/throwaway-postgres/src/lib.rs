@@ -19,12 +19,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Keeps a server while its standard input is open, and stops and starts it as lines there say. The pipe closes when its
 /// starter ends, be it by a panic or `kill -9`, so that nothing stays behind. Arguments: the server, its folder, its port,
-/// whether it is to survive a power cut.
+/// whether it is to survive a power cut, how long its write-ahead log may become.
 const SUPERVISOR: &str = r#"
 run() {
     "$1" -D "$2/data" -p "$3" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories="$2" \
-        -c fsync="$4" -c synchronous_commit="$4" -c full_page_writes="$4" -c max_connections=300 >>"$2/log" 2>&1 &
+        -c fsync="$4" -c synchronous_commit="$4" -c full_page_writes="$4" \
+        -c max_wal_size="$5" -c max_connections=300 >>"$2/log" 2>&1 &
     server=$!
 }
 run "$@"
@@ -111,9 +112,10 @@ impl Server {
         let mut command = Command::new("sh");
         command.args(["-c", SUPERVISOR, "postgres-supervisor"]);
         command.arg(programs.join("postgres")).arg(folder.path()).arg(port.to_string());
-        command.arg(match durability {
-            Durability::None => "off",
-            Durability::Full => "on",
+        command.args(match durability {
+            // Tests run where there may be little room.
+            Durability::None => ["off", "80MB"],
+            Durability::Full => ["on", "1GB"],
         });
         // A group of its own: Ctrl-C on the terminal reaches us alone, and the supervisor then cleans up.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
