@@ -8,12 +8,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::range::{Range, RangeParams};
-use super::rounded;
-use super::series::Plan;
+use super::rounded_score;
+use super::series::Series;
 use super::time::ReportTime;
 use crate::ask::Ask;
-use crate::body::{Body, off_the_runtime};
-use crate::charts::snapshots::{Mean, Snapshot};
+use crate::body::Body;
+use crate::charts::snapshots::Snapshot;
 use crate::openapi::Unchanged;
 use crate::problem::Problem;
 use crate::{App, ReportSettings, schema};
@@ -52,34 +52,26 @@ pub(crate) struct Row<'a> {
     responses((status = 200, description = "The scores.", body = Vec<Row>), Unchanged)
 )]
 pub(crate) async fn get(State(app): State<Arc<App>>, range: Range, ask: Ask) -> Result<Response, Problem> {
-    let mark = app.reader.snapshot_mark().await?;
-    let (settings, settings_stamp) = app.settings();
-    let rows_in = |snapshot: &Snapshot| snapshot.overall.iter().filter(|(id, _)| range.holds(id)).count();
-    let plan = match *mark {
-        Some(newest) => Plan::new(&app.reader, newest, &range, MAX_ROWS, rows_in).await?,
-        None => None,
-    };
-    let Some(plan) = plan else { return ask.answer(&Body::json(&[(); 0])?).await };
-    let key = plan.key("/reports/models/global", &range);
-    let body = async {
-        let snapshots = plan.snapshots(rows_in).await?;
-        let range = range.clone();
-        off_the_runtime(move || Body::json(&rows(&snapshots, &range, &settings))).await
-    };
-    ask.at(key).fetch([mark.stamp, settings_stamp], body).await
+    SERIES.answer(&app, range, ask).await
 }
+
+const SERIES: Series = Series {
+    path: "/reports/models/global",
+    max_rows: MAX_ROWS,
+    rows_in: |snapshot, range| snapshot.overall.iter().filter(|(id, _)| range.holds(id)).count(),
+    render: |snapshots, range, settings| Body::json(&rows(snapshots, range, settings)),
+};
 
 fn rows<'a>(snapshots: &'a [Arc<Snapshot>], range: &Range, settings: &ReportSettings) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     for snapshot in snapshots {
         let performed_at = ReportTime::new(snapshot.as_of, settings);
         for (id, windows) in snapshot.overall.iter().filter(|(id, _)| range.holds(id)) {
-            let score = |mean: &Mean| mean.score.map(|score| rounded(f64::from(score)));
             rows.push(Row {
                 model_id: id.as_str(),
-                score_recent: score(&windows.recent),
-                score_steady: score(&windows.steady),
-                score_anchor: score(&windows.anchor),
+                score_recent: rounded_score(&windows.recent),
+                score_steady: rounded_score(&windows.steady),
+                score_anchor: rounded_score(&windows.anchor),
                 performed_at,
             });
         }

@@ -15,6 +15,8 @@ mod time;
 
 use domain::{Parameter, Schedules, Span};
 
+use crate::charts::snapshots::Mean;
+
 /// The first step that this asset and horizon are asked with; `None` when they are no longer asked.
 fn step_of(schedules: &Schedules, parameter: &Parameter) -> Option<Span> {
     let mut asked = schedules.iter();
@@ -31,6 +33,10 @@ fn param(parameter: &Parameter, step: Option<Span>) -> String {
         Some(step) => format!("{asset}-{}-{}", horizon.as_secs(), step.as_secs()),
         None => format!("{asset}-{}", horizon.as_secs()),
     }
+}
+
+fn rounded_score(mean: &Mean) -> Option<f64> {
+    mean.score.map(|score| rounded(f64::from(score)))
 }
 
 /// Six decimals are more than a chart shows, and a third of the text of all.
