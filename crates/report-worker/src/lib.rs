@@ -39,6 +39,7 @@ mod source;
 mod stamp;
 #[cfg(test)]
 mod tests;
+mod units;
 pub mod why;
 
 use std::num::NonZeroU32;

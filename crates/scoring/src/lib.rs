@@ -7,6 +7,7 @@
 
 mod answer;
 mod batch;
+mod calibration;
 pub mod distribution;
 mod explain;
 mod grid;
@@ -16,6 +17,7 @@ mod round;
 pub mod rule;
 mod settlement;
 mod stamp;
+mod unit;
 mod vectors;
 
 pub use answer::{
@@ -23,6 +25,7 @@ pub use answer::{
     parse_answer, parse_buckets, parse_density, parse_quantiles, parse_samples,
 };
 pub use batch::{UnequalLengths, normal_crps_batch, normal_crps_batch_with};
+pub use calibration::{Calibration, CalibrationShape, CalibrationSummary, PIT_BINS, Pit};
 pub use distribution::{Density, Distribution};
 pub use explain::{
     ExplainedIncrement, ExplainedStep, Explanation, Place, SettledRound, explain, explain_alone,
@@ -34,4 +37,5 @@ pub use round::{DEFAULT_OUTLIER_CAP, PredictionScore, RoundOutcome, ScoreSetting
 pub use rule::{GridSettings, InvalidRule, Rule, RuleSettings, rule};
 pub use settlement::{Increment, PriceChoice, SettledStep, Settlement, SettlementSettings, settle};
 pub use stamp::stamp;
+pub use unit::{UnitCheck, UnitDoubt};
 pub use vectors::Vectors;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use domain::{Asset, Model, ModelId, ParameterStanding, PerWindow, Span, Standings, Timestamp};
+use domain::{Asset, Model, ModelId, ParameterStanding, PerWindow, Span, Standings, Target, Timestamp};
+use scoring::UnitDoubt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::access::Viewer;
 use crate::ask::Ask;
 use crate::body::Body;
 use crate::openapi::{NotFound, Unchanged};
@@ -15,7 +17,7 @@ use crate::params::{InPath, NoParams, Params};
 use crate::problem::Problem;
 use crate::routes::ranking::Cell;
 use crate::routes::{known_model, standing_of};
-use crate::{App, schema};
+use crate::{App, schema, units};
 
 /// A model, and how it does by asset and horizon.
 #[derive(Serialize, ToSchema)]
@@ -40,6 +42,9 @@ pub(crate) struct Answer<'a> {
     first_scored_at: Option<Timestamp>,
     /// In the order of assets and horizons; those with a prediction in the last 168 hours.
     parameters: Vec<Parameter<'a>>,
+    /// Assets about which its latest answers look as if they had another unit than was asked for; null where they are not yours
+    /// to see, and while they cannot be read.
+    unit_doubts: Option<Vec<Doubt>>,
     /// Rounds resolved up to here count; null before the first scores.
     #[schema(value_type = Option<schema::Timestamp>)]
     as_of: Option<Timestamp>,
@@ -59,6 +64,30 @@ pub(crate) struct Parameter<'a> {
     windows: PerWindow<Cell>,
 }
 
+/// Answers that look as if they had another unit than was asked for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UnitDoubt)]
+pub(crate) struct Doubt {
+    #[schema(value_type = schema::Asset)]
+    asset: Asset,
+    #[schema(value_type = schema::Target)]
+    asked: Target,
+    #[schema(value_type = schema::Target)]
+    looks_like: Target,
+    /// The median scale of its distributions over one step, as if they had the unit that was asked for.
+    #[schema(minimum = 0.0)]
+    median_scale: f64,
+    /// What makes it doubtful and what would help, in words.
+    statement: String,
+}
+
+impl From<UnitDoubt> for Doubt {
+    fn from(doubt: UnitDoubt) -> Self {
+        let UnitDoubt { asset, asked, looks_like, median_scale, statement } = doubt;
+        Doubt { asset, asked, looks_like, median_scale, statement }
+    }
+}
+
 /// Who a model is, and how it does by asset and horizon
 #[utoipa::path(
     get,
@@ -71,20 +100,26 @@ pub(crate) async fn get(
     State(app): State<Arc<App>>,
     InPath(id): InPath<String>,
     Params(NoParams {}): Params<NoParams>,
+    viewer: Viewer,
     ask: Ask,
 ) -> Result<Response, Problem> {
-    let models = app.reader.models().await?;
-    let id = known_model(&models, &id)?.id.clone();
-    let standings = app.reader.standings().await?;
-    let basis = [models.stamp, standings.stamp];
-    ask.render(basis, move || {
-        let model = known_model(&models, id.as_str())?;
-        Body::json(&answer(model, standings.as_ref(), standings.stale))
-    })
-    .await
+    let body = async {
+        let models = app.reader.models().await?;
+        let model = known_model(&models, &id)?;
+        let standings = app.reader.standings().await?;
+        // what is held in memory is shown also while the database is away
+        let doubts = units::doubts(&app, &viewer, model).await.unwrap_or_default();
+        Body::json(&answer(model, standings.as_ref(), doubts, standings.stale))
+    };
+    ask.fetch(app.moment(), body).await
 }
 
-fn answer<'a>(model: &'a Model, standings: Option<&'a Standings>, stale: bool) -> Answer<'a> {
+fn answer<'a>(
+    model: &'a Model,
+    standings: Option<&'a Standings>,
+    doubts: Option<Vec<UnitDoubt>>,
+    stale: bool,
+) -> Answer<'a> {
     let standing = standings.and_then(|standings| standing_of(standings, &model.id));
     Answer {
         model_id: &model.id,
@@ -96,6 +131,7 @@ fn answer<'a>(model: &'a Model, standings: Option<&'a Standings>, stale: bool) -
         last_connected_at: model.last_connected_at,
         first_scored_at: standing.and_then(|standing| standing.first_scored_at),
         parameters: standing.iter().flat_map(|standing| &standing.parameters).map(parameter).collect(),
+        unit_doubts: doubts.map(|doubts| doubts.into_iter().map(Doubt::from).collect()),
         as_of: standings.map(|standings| standings.as_of),
         stale,
     }

@@ -191,3 +191,36 @@ async fn answers_are_shown_to_whom_the_setting_says() {
     let row = row(&world.get(&of_round(&scored(), "/predictions")).await, "beta").clone();
     assert_eq!((&row["reason"], &row["relative"]), (&Value::Null, &json!(0.0)), "scores are everybody's");
 }
+
+#[tokio::test]
+async fn answers_in_another_unit_are_doubted_for_those_who_may_see_them() {
+    let world = World::new().await;
+    let doubts = async |model: &str, viewer| {
+        let answer = world.ask_with(&format!("/api/v1/models/{model}"), viewer).await;
+        answer.json::<Value>().await.unwrap()["unit_doubts"].take()
+    };
+    assert_eq!(doubts("alpha", None).await, json!([]), "a scale of 0.01 is a log return");
+    assert_eq!(doubts("delta", None).await, json!([]), "it never answered");
+    let doubted = doubts("coarse", None).await;
+    let [doubt] = &doubted.as_array().unwrap()[..] else { panic!("{doubted}") };
+    assert_eq!(
+        json!([doubt["asset"], doubt["asked"], doubt["looks_like"]]),
+        json!(["BTC", "log_return", "price_change"])
+    );
+    assert!((doubt["median_scale"].as_f64().unwrap() - 1.0).abs() < 1e-6, "{doubt}");
+
+    world.show_answers_to(AnswersTo::Owner);
+    assert_eq!(doubts("alpha", Some("bob")).await, Value::Null);
+    assert_eq!(doubts("coarse", None).await, Value::Null);
+    assert_eq!(doubts("coarse", Some("admin")).await, doubted);
+    world.show_answers_to(AnswersTo::None);
+    assert_eq!(doubts("coarse", Some("admin")).await, Value::Null);
+}
+
+#[tokio::test]
+async fn no_doubt_is_told_of_answers_whose_round_is_open() {
+    let world = World::new().await;
+    world.clock.set(scored().performed_at);
+    let answer = world.get("/api/v1/models/coarse").await;
+    assert_eq!(answer["unit_doubts"], Value::Null, "{answer}");
+}

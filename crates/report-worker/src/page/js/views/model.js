@@ -31,6 +31,7 @@ class ModelView {
     this.window = WINDOWS.some(({ name }) => name === page.query.get("window")) ? page.query.get("window") : "anchor";
     this.heading = el("h1", null, "Model");
     this.subtitle = el("p", null, "…");
+    this.doubts = el("div", { class: "doubts", role: "status" });
     this.figures = tiles("The model at a glance");
     this.scores = lineChart({
       label: "Relative score over time", format: score,
@@ -53,6 +54,7 @@ class ModelView {
     });
     this.element = el("div", null,
       el("div", { class: "head" }, this.heading, this.subtitle),
+      this.doubts,
       this.figures,
       el("div", { class: "controls" }, choice({
         name: "days", legend: "Span of the charts", choices: RANGES, value: this.days, onchange: (value) => this.choose("days", value),
@@ -117,6 +119,7 @@ class ModelView {
   showModel(model) {
     this.heat.replaceChildren(heatMap(model.parameters, this.window));
     this.showFacts(model);
+    this.doubts.replaceChildren(...(model.unit_doubts ?? []).map(({ statement }) => el("p", null, `Unit? ${statement}.`)));
   }
 
   windowTile(model, { name, title, span }) {
