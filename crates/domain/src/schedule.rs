@@ -60,6 +60,12 @@ impl Schedule {
         Span::seconds((self.phase.as_secs() + on_grid) % self.every.as_secs())
     }
 
+    /// True when the asset at `index` is asked at `at`.
+    fn is_slot(&self, index: usize, at: Timestamp, interval: Span) -> bool {
+        let origin = at - self.offset(index, interval);
+        origin.floor_to(self.every) == origin
+    }
+
     fn check(&self, interval: Span) -> Result<(), String> {
         if self.assets.is_empty() {
             return Err("it has no assets".into());
@@ -197,8 +203,7 @@ impl Schedules {
         let mut questions = Vec::new();
         for schedule in &self.schedules {
             for (i, asset) in schedule.assets.iter().enumerate() {
-                let origin = at - schedule.offset(i, self.interval);
-                if origin.floor_to(schedule.every) != origin {
+                if !schedule.is_slot(i, at, self.interval) {
                     continue;
                 }
                 questions.push(Question::new(
@@ -213,6 +218,14 @@ impl Schedules {
             }
         }
         questions
+    }
+
+    /// True when a round of the timetable resolves exactly at `at`.
+    pub fn resolves_any(&self, at: Timestamp) -> bool {
+        self.schedules.iter().any(|schedule| {
+            let slot = at - schedule.horizon;
+            (0..schedule.assets.len()).any(|index| schedule.is_slot(index, slot, self.interval))
+        })
     }
 }
 
@@ -261,6 +274,20 @@ mod tests {
             *per_asset.entry(question.asset.to_string()).or_default() += 1;
         }
         assert_eq!(per_asset.into_values().collect::<Vec<_>>(), [192; 4]);
+    }
+
+    #[test]
+    fn rounds_resolve_where_a_slot_lies_a_horizon_before() {
+        let (crunch, schedules, start) =
+            (CrunchId::new("condor").unwrap(), standard(), at("2025-05-20T00:00:00Z"));
+        let minutes = |count: u32| (0..count).map(move |minute| start + Span::minutes(minute));
+        let slots = minutes(2880).flat_map(|minute| schedules.questions_at(&crunch, minute));
+        let resolved: std::collections::BTreeSet<Timestamp> =
+            slots.map(|question| question.resolves_at()).collect();
+        // From the longest horizon on nothing of before is left.
+        for minute in minutes(2880).skip(1440) {
+            assert_eq!(schedules.resolves_any(minute), resolved.contains(&minute), "{minute}");
+        }
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
-use e2e::{condor, condor_output, databases, json_lines};
+use e2e::{Process, condor, condor_output, databases, eventually, json_lines};
 use serde_json::Value;
 
 /// Twenty-six hours of minutes from here on, for two assets, with one hour missing in one of them.
@@ -27,12 +28,16 @@ fn write_prices(folder: &Path) {
 }
 
 fn replay(prices: &Path, database: &str) -> Value {
+    let output = condor_output(arguments(prices, database));
+    json_lines(&output).last().unwrap()["summary"].clone()
+}
+
+fn arguments(prices: &Path, database: &str) -> Vec<String> {
     let prices = prices.display().to_string();
     let times = ["--from", "2025-05-20T01:00:00Z", "--to", "2025-05-21T02:00:00Z"];
     let common = ["replay", "--prices", &prices, "--assets", "BTC,ETH", "--database", database, "--json"];
     let models = ["--models", "2", "--add-model", "random-walk:scale=10"];
-    let output = condor_output(common.into_iter().chain(times).chain(models));
-    json_lines(&output).last().unwrap()["summary"].clone()
+    common.into_iter().chain(times).chain(models).map(str::to_owned).collect()
 }
 
 #[tokio::test]
@@ -61,6 +66,44 @@ async fn a_replay_accounts_for_everything_and_repeats_to_the_bit() {
     check_counts(&again);
     assert_eq!(again["leaderboard"], *first);
     refuses_a_database_with_later_rounds(folder.path(), &databases[0].url);
+}
+
+#[tokio::test]
+async fn a_replay_that_is_killed_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    write_prices(folder.path());
+    let whole = format!("sqlite://{}", folder.path().join("whole.db").display());
+    let expected = replay(folder.path(), &whole);
+    for database in databases(folder.path(), "replay_killed").await {
+        for done in ["replay: 20 %", "replay: 50 %", "replay: 90 %"] {
+            let mut process = Process::start("replay", arguments(folder.path(), &database.url));
+            eventually(done, Duration::from_secs(120), || {
+                process.log().iter().any(|line| line.starts_with(done)).then_some(())
+            });
+            process.kill_9();
+        }
+        let resumed = replay(folder.path(), &database.url);
+        assert_eq!(lasting(resumed), lasting(expected.clone()), "{}", database.kind);
+        for what in ["rounds", "predictions", "scores", "windows", "prices"] {
+            assert_eq!(export(&database.url, what), export(&whole, what), "{what}, {}", database.kind);
+        }
+    }
+}
+
+/// All of a summary but what it took.
+fn lasting(mut summary: Value) -> Value {
+    summary.as_object_mut().unwrap().remove("wall_s").unwrap();
+    summary
+}
+
+/// Everything of a kind that is stored but how long models took.
+fn export(database: &str, what: &str) -> Vec<Value> {
+    let mut rows = json_lines(&condor_output(["db", "export", what, "--json", "--database", database]));
+    for row in &mut rows {
+        row.as_object_mut().unwrap().remove("took_us");
+    }
+    assert!(!rows.is_empty(), "{what}");
+    rows
 }
 
 /// Its leaderboard would not be as of the replay's end, and live rounds in flight would be taken for interrupted.

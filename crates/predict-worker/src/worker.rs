@@ -81,8 +81,8 @@ impl PredictWorker {
     /// were in flight when it died are closed with the outcomes that the journal holds of them; those without any are
     /// marked as interrupted.
     ///
-    /// A replay needs no journal: its database is on the same machine and may be slow, its clock waits for everything to
-    /// be stored, and a replay that was killed is run again. `metrics` go on from an earlier term of leading.
+    /// A replay needs no journal: its database is on the same machine and may be slow, its clock waits for what is to be
+    /// stored, and a replay that was killed plays again what was not. `metrics` go on from an earlier term of leading.
     pub async fn lead(
         leadership: Leadership,
         settings: PredictSettings,
@@ -132,14 +132,13 @@ impl PredictWorker {
     }
 
     /// Takes what the feed has up to `up_to` into the ledger, waiting for no asset longer than a question may be held up
-    /// for it. An asset whose source fails stays stale. Meanwhile looks whether an operator has paused the competition.
+    /// for it. An asset whose source fails stays stale.
     pub async fn take_prices(&self, up_to: Timestamp) {
-        let taking = self.intake.take_all(up_to, self.context.settings().open_grace.as_duration());
-        tokio::join!(taking, self.look_for_pause());
+        self.intake.take_all(up_to, self.context.settings().open_grace.as_duration()).await;
     }
 
-    /// Looks whether an operator has paused the competition.
-    pub(crate) async fn look_for_pause(&self) {
+    /// Looks whether an operator has paused the competition. [`run`](crate::run) sees to it by itself.
+    pub async fn look_for_pause(&self) {
         self.pause.look().await;
     }
 
@@ -180,9 +179,9 @@ impl PredictWorker {
         self.fleet.idle().await;
     }
 
-    /// Resolves when everything is stored.
-    pub async fn flush(&self) {
-        self.recorder.flush().await;
+    /// Resolves when everything is stored that was there to store at the time of this call.
+    pub fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.recorder.flush()
     }
 
     /// What an operator asks about; stays valid while the worker runs.

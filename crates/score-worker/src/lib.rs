@@ -26,7 +26,7 @@ use std::ops::{Add, AddAssign};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, Stopwatch, Timestamp, Weights};
+use domain::{Clock, Span, Stopwatch, Timestamp, TimestampExt, Weights};
 use storage::{Lease, LeaseName, OutdatedRounds, Pruned, Result, Retention, StorageError, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -93,6 +93,8 @@ pub struct ScoreWorker {
     pruner: Option<Arc<Pruner>>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// Leaderboards are written at multiples of this alone; at any time when there is none.
+    ranking_every: Option<Span>,
     /// Its settings were in force when it last looked.
     is_active: bool,
     /// The lease with which the ranker last worked.
@@ -125,6 +127,7 @@ impl ScoreWorker {
             pruner: None,
             store,
             clock,
+            ranking_every: None,
             is_active: false,
             lease: None,
             outdated: None,
@@ -139,6 +142,13 @@ impl ScoreWorker {
     pub fn with_threads(mut self, threads: NonZeroUsize) -> std::io::Result<Self> {
         self.scorer.limit_threads(threads)?;
         Ok(self)
+    }
+
+    /// Has [`ScoreWorker::run_once`] write leaderboards at multiples of `span` alone, for a clock that leaps: what is scored
+    /// in between is in the next one.
+    pub fn ranking_every(mut self, span: Span) -> Self {
+        self.ranking_every = Some(span);
+        self
     }
 
     /// Where its time went so far.
@@ -262,7 +272,8 @@ impl ScoreWorker {
             None => first_in_windows(now),
         };
         let rescored = self.rescore_some(since, now, progress).await?;
-        if let Some(lease) = lease {
+        if let Some(lease) = lease.filter(|_| self.ranking_every.is_none_or(|span| now.floor_to(span) == now))
+        {
             let follow = self.ranker.follow(now, &lease);
             if self.meter.time(|spent| &mut spent.ranking, follow).await? {
                 self.outdated = None;

@@ -120,6 +120,22 @@ impl RoundRepository for PostgresStore {
         Ok(ids)
     }
 
+    async fn withdraw_open_rounds(&self) -> Result<Vec<RoundId>> {
+        let mut transaction = self.begin().await?;
+        let rows = sqlx::query("DELETE FROM rounds WHERE state = 'asked' RETURNING round_id")
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        sqlx::query("UPDATE rounds SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by IS NOT NULL")
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        changes::commit(transaction, &[Topic::Rounds]).await?;
+        let mut ids = rows.iter().map(rows::round_id).collect::<Result<Vec<_>>>()?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
     async fn newest_slot(&self) -> Result<Option<Timestamp>> {
         let sql = "SELECT round_id, performed_at FROM rounds ORDER BY performed_at DESC LIMIT 1";
         let row = sqlx::query(sql).fetch_optional(&self.pool).await.map_err(failed)?;

@@ -101,6 +101,22 @@ impl RoundRepository for SqliteStore {
         Ok(ids)
     }
 
+    async fn withdraw_open_rounds(&self) -> Result<Vec<RoundId>> {
+        let mut turn = self.writer.begin().await?;
+        let rows = sqlx::query("DELETE FROM rounds WHERE state = 'asked' RETURNING round_id")
+            .fetch_all(&mut *turn)
+            .await
+            .map_err(failed)?;
+        sqlx::query("UPDATE rounds SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by IS NOT NULL")
+            .execute(&mut *turn)
+            .await
+            .map_err(failed)?;
+        turn.finish().await?;
+        let mut ids = rows.iter().map(rows::round_id).collect::<Result<Vec<_>>>()?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
     async fn newest_slot(&self) -> Result<Option<Timestamp>> {
         let sql = "SELECT round_id, performed_at FROM rounds ORDER BY performed_at DESC LIMIT 1";
         let row = sqlx::query(sql).fetch_optional(&self.readers).await.map_err(failed)?;

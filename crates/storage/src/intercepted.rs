@@ -82,6 +82,7 @@ intercept! { RoundRepository {
     close_round(question: &Question, closed_at: Timestamp, predictions: &[Prediction]) -> ();
     record_missed(questions: &[Question], reason: &str, at: Timestamp) -> ();
     interrupt_open_rounds(at: Timestamp, reason: &str) -> Vec<RoundId>;
+    withdraw_open_rounds() -> Vec<RoundId>;
     newest_slot() -> Option<Timestamp>;
     defer_scoring(id: RoundId, until: Timestamp) -> ();
     predictions(id: RoundId) -> Vec<Prediction>;

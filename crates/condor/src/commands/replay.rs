@@ -1,6 +1,9 @@
 //! `condor replay`: days in seconds, with a simulated clock, through the same code as the workers.
 
 mod models;
+mod progress;
+mod resume;
+mod scoring;
 mod summary;
 
 use std::sync::Arc;
@@ -9,19 +12,19 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use domain::{Asset, Clock, SimulatedClock, Span, Stopwatch, Timestamp, TimestampExt};
 use feeds::{PriceFeed, RecordedPrices};
-use indicatif::{ProgressBar, ProgressStyle};
 use model_client::Cluster;
 use predict_worker::PredictWorker;
-use score_worker::{ScoreSettings, ScoreWorker};
 use storage::Store;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{UsageError, predict, recorded_assets, score};
+use super::{UsageError, predict, recorded_assets};
 use crate::cli::{ReplayArgs, ReplayModels};
 use crate::config::{Config, load};
 use crate::{open_files, store};
 use models::ModelFleet;
+use progress::Progress;
+use resume::Resumption;
+use scoring::Scoring;
 pub use summary::Summary;
 
 /// How long the models may take to be there: a Setup may take two minutes.
@@ -56,9 +59,9 @@ pub async fn run(args: ReplayArgs, shutdown: CancellationToken) -> anyhow::Resul
     let store = store::open(database).await?;
     let _lock = store::lock_for_predict(database)?;
     store.migrate().await?;
-    if let Some(newest) = store.newest_slot().await?.filter(|newest| *newest >= plan.to) {
+    if let Some(newest) = resume::newest_instant(store.as_ref()).await?.filter(|newest| *newest > plan.to) {
         bail!(UsageError(format!(
-            "{database} holds rounds up to {newest}, past --to: name another --database"
+            "{database} holds rounds or prices up to {newest}, past --to: name another --database"
         )));
     }
     let Some(summary) = replay(&plan, store, shutdown).await? else {
@@ -126,7 +129,8 @@ pub async fn replay(
     let fleet = ModelFleet::start(plan).await?;
     let (cluster, events) = Cluster::start(fleet.cluster_config(&plan.config)?);
     let events = open_files::watch(events);
-    let clock = Arc::new(SimulatedClock::at(plan.from));
+    let resumption = Resumption::find(store.as_ref(), plan).await?;
+    let clock = Arc::new(SimulatedClock::at(resumption.play_from));
     let mut settings = predict::settings(&plan.config)?;
     settings.only_assets = Some(plan.assets.clone());
     let feed = Arc::clone(&plan.feed);
@@ -141,12 +145,14 @@ pub async fn replay(
     if worker.status().running_models() == 0 {
         bail!("the orchestrator runs no model: there is nobody to ask");
     }
-    let scoring = Scoring::new(score::settings(&plan.config)?, Arc::clone(&store), plan.from);
-    let ticks = Replay { plan, clock, worker, scoring }.run(&shutdown).await?;
+    let scoring = Scoring::start(plan, Arc::clone(&store), resumption.play_from)?;
+    let is_done = Replay { plan, clock, worker, scoring }.run(&resumption, &shutdown).await?;
     cluster.shutdown().await;
     fleet.shutdown().await;
-    let Some(ticks) = ticks else { return Ok(None) };
-    let summary = Summary::collect(store.as_ref(), (plan.from, plan.to), ticks, watch.elapsed()).await?;
+    if !is_done {
+        return Ok(None);
+    }
+    let summary = Summary::collect(store.as_ref(), plan, watch.elapsed()).await?;
     if summary.timeout > 0 {
         tracing::warn!(timeouts = summary.timeout, "call timeouts are real time: this run is not repeatable");
     }
@@ -161,30 +167,29 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// At each instant, in order: prices, ticks, questions, closing, scoring, leaderboard. Returns the instants ticked;
-    /// `None` when it was told to stop.
-    async fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<Option<u64>> {
+    /// At each instant, in order: prices, ticks, questions, closing, scoring, leaderboard. False when it was told to stop
+    /// before the end.
+    async fn run(mut self, begin: &Resumption, shutdown: &CancellationToken) -> anyhow::Result<bool> {
         let interval = self.plan.config.prices.interval;
-        let progress = Progress::new(self.plan, interval);
-        let mut ticks = 0;
-        let mut at = self.plan.from;
-        while at <= self.plan.to {
+        for at in instants(begin.score_from, begin.play_from, interval) {
+            self.scoring.score(at, std::future::ready(())).await?;
+        }
+        let progress = Progress::start(self.plan, begin.play_from);
+        for at in instants(begin.play_from, self.plan.to + interval, interval) {
             if shutdown.is_cancelled() {
                 self.worker.flush().await;
                 self.scoring.finish().await?.give_back().await?;
-                return Ok(None);
+                return Ok(false);
             }
             self.clock.set(at);
             self.play(at).await?;
-            ticks += 1;
             progress.advance(at);
-            at = at + interval;
         }
         let mut scorer = self.scoring.finish().await?;
         scorer.rank(self.plan.to).await.context("cannot write the leaderboard")?;
         scorer.give_back().await?;
         progress.finish();
-        Ok(Some(ticks))
+        Ok(true)
     }
 
     async fn play(&mut self, at: Timestamp) -> anyhow::Result<()> {
@@ -195,74 +200,11 @@ impl Replay<'_> {
             }
             self.worker.idle().await;
         }
-        self.worker.flush().await;
-        self.scoring.begin(at).await
+        self.scoring.score(at, self.worker.flush()).await
     }
 }
 
-/// The score worker, at work on one instant while the next one is played: scores and ranks as of an instant depend on
-/// nothing that is later.
-struct Scoring {
-    clock: Arc<SimulatedClock>,
-    /// Gives the worker back when the instant is done.
-    instant: JoinHandle<anyhow::Result<ScoreWorker>>,
-}
-
-impl Scoring {
-    fn new(settings: ScoreSettings, store: Arc<dyn Store>, from: Timestamp) -> Self {
-        let clock = Arc::new(SimulatedClock::at(from));
-        let worker = ScoreWorker::new(settings, store, Arc::clone(&clock) as Arc<dyn Clock>);
-        Scoring { clock, instant: tokio::spawn(async { Ok(worker) }) }
-    }
-
-    /// Waits for the instant before, and begins with this one.
-    async fn begin(&mut self, at: Timestamp) -> anyhow::Result<()> {
-        let mut worker = self.finish().await?;
-        self.clock.set(at);
-        self.instant = tokio::spawn(async move {
-            worker.run_once().await.with_context(|| format!("cannot score at {at}"))?;
-            Ok(worker)
-        });
-        Ok(())
-    }
-
-    async fn finish(&mut self) -> anyhow::Result<ScoreWorker> {
-        (&mut self.instant).await.context("the score worker failed")?
-    }
-}
-
-/// A bar on a terminal, a plain line every tenth otherwise.
-struct Progress {
-    bar: ProgressBar,
-    from: Timestamp,
-    total: Span,
-    interval: Span,
-}
-
-impl Progress {
-    fn new(plan: &Plan, interval: Span) -> Self {
-        let seconds = plan.to.since(plan.from).as_secs().min(u64::from(u32::MAX)) as u32;
-        let total = Span::seconds(seconds);
-        let bar = ProgressBar::new(total.divided_by(interval) as u64);
-        let style = ProgressStyle::with_template("replay {bar:40} {percent:>3} %  {msg}  {eta} left");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Progress { bar, from: plan.from, total, interval }
-    }
-
-    fn advance(&self, at: Timestamp) {
-        let done = Span::seconds(at.since(self.from).as_secs() as u32).divided_by(self.interval) as u64;
-        self.bar.set_position(done);
-        if at.timestamp() % 3600 == 0 {
-            self.bar.set_message(at.format("%Y-%m-%d %H:%M").to_string());
-        }
-        let total = self.total.divided_by(self.interval).max(1) as u64;
-        let tenth = done * 10 / total;
-        if self.bar.is_hidden() && tenth > done.saturating_sub(1) * 10 / total {
-            eprintln!("replay: {} % ({at})", tenth * 10);
-        }
-    }
-
-    fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
+/// `from`, and so on by `interval`, before `end`.
+fn instants(from: Timestamp, end: Timestamp, interval: Span) -> impl Iterator<Item = Timestamp> {
+    std::iter::successors(Some(from), move |at| Some(*at + interval)).take_while(move |at| *at < end)
 }

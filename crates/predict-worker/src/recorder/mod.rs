@@ -184,10 +184,17 @@ impl Recorder {
     /// Marks rounds as asked; those returned may be asked. When the database is away or does not answer within `patience`
     /// all of them may whose mark is in the journal: ids follow from slots, which do not come twice in one run. Then
     /// no mark in the database is waited for until that has caught up. The error says why none may be asked.
+    ///
+    /// Without a journal memory is all there is, and rounds that cannot be on record are asked at once.
     pub async fn asked(&self, questions: &[Question], patience: Duration) -> Result<Vec<RoundId>, String> {
+        let is_new =
+            |question: &&Question| self.newest_slot.is_none_or(|newest| question.performed_at > newest);
         let (news, mut mark) = mpsc::unbounded_channel();
         let record = Record::Asked { questions: questions.to_vec(), at: self.clock.now() };
         self.push(Pending { mark: Some(Mark { news, is_safe: false }), ..self.pending(record) });
+        if !self.has_journal && questions.iter().all(|question| is_new(&question)) {
+            return Ok(questions.iter().map(|question| question.id).collect());
+        }
         let mut is_behind = self.backlog.is_behind.subscribe();
         let mut patience = std::pin::pin!(tokio::time::sleep(patience));
         let mut is_safe = false;
@@ -212,8 +219,6 @@ impl Recorder {
             rounds = questions.len(),
             "the database is slow or away: asking before the mark is in the database"
         );
-        let is_new =
-            |question: &&Question| self.newest_slot.is_none_or(|newest| question.performed_at > newest);
         Ok(questions.iter().filter(is_new).map(|question| question.id).collect())
     }
 
@@ -242,14 +247,16 @@ impl Recorder {
         }
     }
 
-    /// Resolves when everything handed in before is in the database.
-    pub async fn flush(&self) {
+    /// Resolves when everything handed in before this call is in the database, whatever is handed in after it.
+    pub fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
         let (reply, committed) = oneshot::channel();
         // The recorder outlives its handles.
         let _ = self.writes.send(Write::Flush(reply));
-        let Ok(end) = committed.await else { return };
         let mut applied = self.backlog.applied.subscribe();
-        let _ = applied.wait_for(|applied| *applied >= end).await;
+        async move {
+            let Ok(end) = committed.await else { return };
+            let _ = applied.wait_for(|applied| *applied >= end).await;
+        }
     }
 
     /// Brings what it can into the database in the seconds that a stop may take; the rest stays in the journal.

@@ -201,9 +201,10 @@ pub fn cluster_config(orchestrator: &FakeOrchestrator) -> ClusterConfig {
 }
 
 impl Worker {
-    /// Moves the clock to a minute, takes its prices, and opens its rounds.
+    /// Moves the clock to a minute, looks for a pause, takes the minute's prices, and opens its rounds.
     pub async fn open(&self, minute: i64) -> Vec<OpenRound> {
         self.clock.set(at(minute));
+        self.look_for_pause().await;
         self.take_prices(at(minute)).await;
         self.open_slot(at(minute)).await
     }

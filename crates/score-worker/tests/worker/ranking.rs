@@ -42,6 +42,23 @@ async fn a_leaderboard_is_as_of_the_full_minute_and_written_only_when_scores_cha
 }
 
 #[tokio::test]
+async fn leaderboards_written_at_full_hours_alone_hold_what_was_scored_in_between() {
+    let game = Game::new().await;
+    game.prices("BTC", hour(0), hour(5), &[]).await;
+    close_hourly(&game, 0).await;
+    let later = question("BTC", Span::HOUR, hour(0) + Span::minutes(20));
+    game.close(&later, &[answer("sharp", Span::HOUR, 0.01)]).await;
+    let mut worker = game.worker().ranking_every(Span::HOUR);
+    let progress = game.run_with(&mut worker, hour(1) + Span::minutes(5)).await;
+    assert_eq!((progress.scored, progress.leaderboard), (1, None));
+    let progress = game.run_with(&mut worker, hour(1) + Span::minutes(20)).await;
+    assert_eq!((progress.scored, progress.leaderboard), (1, None));
+    assert_eq!(game.run_with(&mut worker, hour(2)).await.leaderboard, Some(hour(2)));
+    assert_eq!(entry(&latest(&game).await, "sharp").windows.recent.predictions, 2);
+    assert_eq!(snapshot_hours(&game).await, [hour(1), hour(2)]);
+}
+
+#[tokio::test]
 async fn a_round_that_resolves_within_a_minute_is_on_the_leaderboard_of_the_next() {
     let mut game = Game::new().await;
     game.settings.settlement = scoring::SettlementSettings::new(Span::seconds(10));

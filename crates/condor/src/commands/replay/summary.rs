@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::{Leaderboard, ModelId, RoundState, StatusCounts, Timestamp};
+use domain::{Leaderboard, ModelId, RoundState, StatusCounts, Timestamp, TimestampExt};
 use serde::Serialize;
 use storage::Store;
+
+use super::Plan;
 
 /// Rounds read at once.
 const BATCH: usize = 1000;
@@ -56,19 +58,16 @@ struct Tally {
 }
 
 impl Summary {
-    /// Counts what is stored of the rounds with `from <= slot < to`.
-    pub async fn collect(
-        store: &dyn Store,
-        (from, to): (Timestamp, Timestamp),
-        ticks: u64,
-        wall: Duration,
-    ) -> storage::Result<Self> {
+    /// Counts what is stored of the plan's rounds.
+    pub async fn collect(store: &dyn Store, plan: &Plan, wall: Duration) -> storage::Result<Self> {
+        let (from, to) = (plan.from, plan.to);
         let Tally { rounds, scored, void, missed, open, statuses } = tally(store, from, to).await?;
         let StatusCounts { success, failed, timeout, absent } = statuses;
         Ok(Summary {
             from,
             to,
-            ticks,
+            // Both ends are ticked.
+            ticks: to.since(from).as_secs() / u64::from(plan.config.prices.interval.as_secs()) + 1,
             rounds,
             predictions: statuses.total(),
             success,
