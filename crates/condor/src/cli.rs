@@ -11,6 +11,7 @@ use orchestrator::limits::{ByteSize, Limits};
 use orchestrator::{UserRange, UsersChoice};
 
 use crate::commands::FleetAddress;
+use crate::commands::up::Feed;
 
 /// A coordinator for live forecasting competitions: it feeds models market prices, asks them for probability
 /// distributions of what comes next, scores the answers when reality is known, and ranks the models.
@@ -26,6 +27,10 @@ pub struct Cli {
     /// End when standard input closes: for processes that another one starts.
     #[arg(long, global = true, hide = true)]
     pub exit_with_parent: bool,
+
+    /// Log in short lines that begin with this name: for processes that share a terminal.
+    #[arg(long, global = true, hide = true, value_name = "NAME")]
+    pub log_as: Option<String>,
 }
 
 /// What can be done.
@@ -622,9 +627,14 @@ pub struct UpArgs {
     #[arg(long, value_name = "PORT", default_value_t = 8001)]
     pub deploy_port: u16,
 
-    /// Replay recorded prices from this folder instead of simulating a market
-    #[arg(long, value_name = "DIR")]
+    /// Play recorded prices from this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "feed")]
     pub prices: Option<PathBuf>,
+
+    /// Where prices come from: binance, coinbase or crunchdao, at their public address or another one, or simulated [default: the
+    /// first two, as far as they answer within two seconds, else simulated]
+    #[arg(long, value_name = "NAME[=ADDRESS]")]
+    pub feed: Option<Feed>,
 
     /// How much is replayed before live operation, so that the leaderboard is full at once [default: 8d]
     #[arg(long, value_name = "SPAN")]
@@ -633,6 +643,14 @@ pub struct UpArgs {
     /// How many built-in models are started [default: 5]
     #[arg(long, value_name = "N")]
     pub models: Option<usize>,
+
+    /// Remove what an earlier run left in DIR, rounds and scores included, and begin anew; submissions stay
+    #[arg(long)]
+    pub reset: bool,
+
+    /// Show the page in the browser
+    #[arg(long)]
+    pub open: bool,
 }
 
 /// `condor db`

@@ -20,7 +20,7 @@ use storage::{Prunable, Retention, without_secrets};
 
 pub use live::{Reloaded, Worker};
 pub use report::ReportConfig;
-pub use sources::PriceSource;
+pub use sources::{PriceSource, ServiceConfig};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "condor.toml";

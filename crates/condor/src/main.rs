@@ -31,7 +31,7 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start(&default_log_filter(&cli.command));
+    telemetry::start(&default_log_filter(&cli.command), cli.log_as.as_deref());
     if holds_many_connections(&cli.command) {
         open_files::raise_limit();
     }

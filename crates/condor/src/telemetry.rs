@@ -1,5 +1,7 @@
 //! Logs go to standard error, one line each; `RUST_LOG` sets what is shown.
 
+mod short;
+
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
@@ -7,10 +9,15 @@ use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts logging at `info`, or as `RUST_LOG` says.
-pub fn start(default_filter: &str) {
+/// Starts logging at `info`, or as `RUST_LOG` says. With a name the lines are short and begin with it, for several processes
+/// that write on one terminal; otherwise they have everything, for files and machines.
+pub fn start(default_filter: &str, name: Option<&str>) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
-    subscriber(filter, io::stderr().is_terminal(), io::stderr).init();
+    let has_colours = io::stderr().is_terminal();
+    match name {
+        Some(name) => short::subscriber(name, filter, has_colours, io::stderr).init(),
+        None => subscriber(filter, has_colours, io::stderr).init(),
+    }
 }
 
 fn subscriber<W: Write + 'static>(

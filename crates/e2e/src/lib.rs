@@ -10,6 +10,7 @@ mod busy_disk;
 mod crowd;
 mod database;
 mod diary;
+pub mod exchange;
 mod game;
 mod port;
 mod random;

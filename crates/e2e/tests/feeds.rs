@@ -1,74 +1,18 @@
-//! `condor feeds check`, against local servers that answer as those of Binance and Coinbase do by their documentation (the
-//! pages are named in `feeds/tests/services/rest.rs`): built, not recorded.
+//! `condor feeds check`, against local exchanges.
 #![allow(clippy::unwrap_used, reason = "test code: a failure is to end the test")]
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 
-use domain::{Clock, SystemClock, Timestamp};
 use e2e::condor;
+use e2e::exchange::{Query, binance, coinbase_times, serve};
 use serde_json::Value;
 
-/// The close of the minute that begins so.
-fn close(begin: i64) -> f64 {
-    60_000.0 + (begin / 60 % 100) as f64
-}
-
-/// A server that answers each question by its query, until the test ends.
-fn serve(answer: fn(&BTreeMap<String, String>) -> String) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            let target = lines.next().unwrap().unwrap();
-            let _ = lines.take_while(|line| !line.as_ref().unwrap().is_empty()).count();
-            let query = target.split(['?', ' ']).nth(2).unwrap();
-            let decode = |text: &str| text.replace("%3A", ":");
-            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-            let body = answer(&pairs.map(|(key, value)| (key.to_owned(), decode(value))).collect());
-            let date = SystemClock.now().format("%a, %d %b %Y %H:%M:%S GMT");
-            let length = body.len();
-            let head =
-                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ndate: {date}\r\ncontent-length: {length}");
-            // Whoever asked may have hung up.
-            let _ = write!(stream, "{head}\r\n\r\n{body}");
-        }
-    });
-    address
-}
-
-/// The beginnings of all candles within bounds, the forming one included.
-fn begins(from: i64, to: i64) -> impl Iterator<Item = i64> {
-    let now = SystemClock.now().timestamp();
-    (from.div_euclid(60) * 60..=to.min(now)).step_by(60)
-}
-
-fn binance(query: &BTreeMap<String, String>) -> String {
-    let bound = |name: &str| query[name].parse::<i64>().unwrap() / 1000;
-    let kline = |begin: i64| {
-        let (open, close) = (begin * 1000, close(begin));
-        format!(r#"[{open},"1","1","1","{close}","1",{open},"1",1,"1","1","0"]"#)
-    };
-    let klines: Vec<String> = begins(bound("startTime"), bound("endTime")).map(kline).collect();
-    format!("[{}]", klines.join(","))
-}
-
-fn coinbase_times(query: &BTreeMap<String, String>, factor: f64) -> String {
-    let bound = |name: &str| query[name].parse::<Timestamp>().unwrap().timestamp();
-    let candle = |begin: i64| format!("[{begin},1,1,1,{},1]", close(begin) * factor);
-    let candles: Vec<String> = begins(bound("start"), bound("end")).map(candle).collect();
-    format!("[{}]", candles.join(","))
-}
-
-fn coinbase(query: &BTreeMap<String, String>) -> String {
+fn coinbase(query: &Query) -> String {
     coinbase_times(query, 1.001)
 }
 
-fn coinbase_wrong(query: &BTreeMap<String, String>) -> String {
+fn coinbase_wrong(query: &Query) -> String {
     coinbase_times(query, 1.03)
 }
 

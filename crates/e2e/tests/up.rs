@@ -1,9 +1,13 @@
 //! `condor up`: from nothing to a full leaderboard, and back to nothing.
 #![allow(clippy::unwrap_used, reason = "test code: a failure is to end the test")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
+use domain::Timestamp;
+use e2e::exchange::{binance, close, serve};
 use e2e::{Process, condor, condor_output, eventually, free_port, json_lines};
 use serde_json::Value;
 
@@ -11,10 +15,17 @@ use serde_json::Value;
 const WARM_UP: &str = "1d";
 
 fn up(folder: &Path, port: u16, more: &[&str]) -> Process {
+    Process::spawn("up", command(folder, port, more))
+}
+
+/// Without a network: whoever has one would get live prices.
+fn command(folder: &Path, port: u16, more: &[&str]) -> Command {
     let [port, orchestrator, deploy] = [port, free_port(), free_port()].map(|port| port.to_string());
     let data = folder.join("data").display().to_string();
     let ports = ["--port", &port, "--orchestrator-port", &orchestrator, "--deploy-port", &deploy];
-    Process::start("up", ["up", "--data-dir", &data].iter().chain(&ports).chain(more))
+    let mut command = condor(["up", "--data-dir", &data].iter().chain(&ports).chain(more));
+    command.env("HTTPS_PROXY", "http://127.0.0.1:1");
+    command
 }
 
 /// The JSON behind a path, once the server answers; `None` for any answer but 200.
@@ -58,6 +69,11 @@ fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
     change_settings_under(&process, folder.path());
     let log = process.log().join("\n");
     assert!(!log.contains("cannot be heard"), "the predict worker waits for the orchestrator: {log}");
+    assert!(
+        log.contains("no live ones: binance, BTC: ") && log.contains("so the market is simulated"),
+        "{log}"
+    );
+    assert_eq!(price_label(port), "simulated market");
     let before = total().unwrap();
     assert!(process.terminate(Duration::from_secs(90)).success());
     assert!(get(port, "/healthz").is_none(), "the report worker went with it");
@@ -67,6 +83,67 @@ fn everything_starts_in_an_empty_folder_goes_on_live_and_stops_cleanly() {
     let after = eventually("the page again", Duration::from_secs(30), total);
     assert!(after >= before && after < before + 100, "{before} predictions, then {after}");
     assert!(again.terminate(Duration::from_secs(90)).success());
+}
+
+fn price_label(port: u16) -> String {
+    get(port, "/api/v1/status").unwrap()["price_label"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn live_prices_are_those_of_the_service_and_a_reset_begins_anew_but_keeps_submissions() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, submission) = (free_port(), folder.path().join("data/submissions/mine"));
+    std::fs::create_dir_all(&submission).unwrap();
+    std::fs::write(submission.join("main.py"), "").unwrap();
+    let database = format!("sqlite://{}", folder.path().join("data/condor.db").display());
+    let prices = || json_lines(&condor_output(["db", "export", "prices", "--json", "--database", &database]));
+
+    let feed = format!("binance={}", serve(binance));
+    let process = up(folder.path(), port, &["--feed", &feed, "--warm-up", "2h", "--models", "1"]);
+    let summary = |process: &Process| {
+        eventually("the summary", Duration::from_secs(240), || {
+            let lines = process.log();
+            lines.iter().find(|line| line.starts_with("submissions  ")).cloned()
+        })
+    };
+    assert_eq!(summary(&process), "submissions  mine (new)");
+    assert_eq!(price_label(port), "live prices");
+    let played = prices();
+    for price in &played {
+        let at: Timestamp = price["at"].as_str().unwrap().parse().unwrap();
+        assert_eq!(
+            (&price["source"], price["price"].as_f64()),
+            (&"binance".into(), Some(close(at.timestamp() - 60)))
+        );
+    }
+    let assets: BTreeSet<&str> = played.iter().filter_map(|price| price["asset"].as_str()).collect();
+    assert_eq!(assets, BTreeSet::from(["BTC", "ETH", "SOL"]));
+    assert!(played.len() >= 3 * 26 * 60, "a day before the warm-up is there too: {}", played.len());
+    let log = process.log().join("\n");
+    assert!(log.contains("not asked about XAU: no service without a key has it"), "{log}");
+    assert!(process.terminate(Duration::from_secs(90)).success());
+
+    let refused = command(folder.path(), port, &["--feed", "simulated"]).output().unwrap();
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(2) && message.contains("add --reset to begin anew"), "{message}");
+
+    let process =
+        up(folder.path(), port, &["--reset", "--feed", "simulated", "--warm-up", "1h", "--models", "1"]);
+    assert_eq!(summary(&process), "submissions  mine");
+    let sources: BTreeSet<String> = prices().iter().map(|price| price["source"].to_string()).collect();
+    assert_eq!(sources, BTreeSet::from(["\"simulated\"".to_owned()]));
+    assert!(process.terminate(Duration::from_secs(90)).success());
+}
+
+#[test]
+fn a_service_that_is_named_and_has_no_prices_is_told_and_nothing_is_made_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = format!("coinbase=http://127.0.0.1:{}", free_port());
+    let output = command(folder.path(), free_port(), &["--feed", &nowhere]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("or --feed simulated") && message.contains("127.0.0.1"), "{message}");
+    assert!(!folder.path().join("data/condor.toml").exists(), "nothing was set up");
 }
 
 /// What the page says of the machinery.

@@ -1,7 +1,7 @@
 //! Where prices come from. A [`PriceFeed`] gives the closes of one-minute candles; each provider has its own file here:
 //! [`RecordedPrices`] reads files, [`SimulatedMarket`] makes prices up, and the services are [`crunchdao`], [`pyth`],
 //! [`hermes`], [`binance`], [`binance_stream`] and [`coinbase`]. [`SeveralFeeds`] asks several in an order of preference and
-//! holds them against each other.
+//! holds them against each other, and [`Prefetched`] keeps what one had of a span.
 //!
 //! A service that is asked again and again is a `CandleApi` (`polled.rs`); one that tells by itself is a `Line`
 //! (`streamed.rs`). What any of them says goes through `candles.rs`, which lets nothing out but closes of candles that are
@@ -19,6 +19,7 @@ mod hermes;
 mod http;
 mod judge;
 mod polled;
+mod prefetched;
 mod pyth;
 mod several;
 mod simulated;
@@ -37,6 +38,7 @@ pub use error::{Fault, FeedError, RowFault};
 pub use files::{RecordedPrices, RecordedSpan, assets_in};
 pub use hermes::{hermes, hermes_id};
 pub use http::{HTTP, Key, Service, Surroundings, Timing, WEB_SOCKET, check_address};
+pub use prefetched::Prefetched;
 pub use pyth::pyth;
 pub use several::{CrossCheck, SeveralFeeds};
 pub use simulated::SimulatedMarket;

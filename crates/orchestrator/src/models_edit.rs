@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_yaml_ng::{Mapping, Value};
 
-use crate::models_file::{as_id, write_document};
+use crate::builtin::BuiltinEntry;
+use crate::models_file::{as_id, write_document, written};
+use crate::submission_id::{SubmissionId, is_upload};
 
 const MODELS: &str = "models";
 
@@ -43,6 +45,11 @@ impl ModelsDocument {
         Ok(document)
     }
 
+    /// Reads the file as [`Self::read`] does, and says where it is when that fails.
+    fn open(path: &Path) -> io::Result<Self> {
+        Self::read(path).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+    }
+
     fn entries(&self) -> &[Value] {
         self.root.get(MODELS).and_then(Value::as_sequence).map_or(&[], Vec::as_slice)
     }
@@ -73,8 +80,11 @@ impl ModelsDocument {
 
     /// Whether an entry, valid or not, runs this submission.
     pub(crate) fn uses_submission(&self, name: &str) -> bool {
-        let submission = |entry: &Value| entry.get("submission_id").and_then(as_id);
-        self.entries().iter().filter_map(submission).any(|submission| submission == name)
+        self.submissions().iter().any(|submission| submission == name)
+    }
+
+    fn submissions(&self) -> Vec<String> {
+        self.entries().iter().filter_map(|entry| entry.get("submission_id").and_then(as_id)).collect()
     }
 
     /// Writes the file in one piece.
@@ -83,13 +93,92 @@ impl ModelsDocument {
     }
 }
 
+/// Has the models file run `roster` in the place of the built-in models that it has; what else it has stays.
+///
+/// # Errors
+/// A file that cannot be read or written, or that is no list of models: nothing of it is overwritten.
+pub fn set_roster(path: &Path, roster: &[BuiltinEntry]) -> io::Result<()> {
+    let mut document = ModelsDocument::open(path)?;
+    let builtin = roster.iter().map(written).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
+    if let Some(entries) = document.entries_mut() {
+        entries.retain(|entry| entry.get("builtin").is_none());
+        entries.splice(0..0, builtin);
+    }
+    write_document(path, &document.root)
+}
+
+/// Has the models file run every submission in the folder `submissions` that no entry runs, under the name of its folder as
+/// its id. Uploads are left alone: the deploy API looks after them. Names all submissions that the file runs afterwards, with
+/// those that came in: an entry that is stopped stays so.
+///
+/// # Errors
+/// A folder or file that cannot be read or written, or a file that is no list of models.
+pub fn adopt_submissions(path: &Path, submissions: &Path) -> io::Result<Adopted> {
+    let mut document = ModelsDocument::open(path)?;
+    let mut adopted = Vec::new();
+    for name in folders(submissions)? {
+        if document.uses_submission(&name) {
+            continue;
+        }
+        if document.entry_mut(&name).is_some() {
+            tracing::warn!(%name, "the submission {name} does not run: another entry of {} has its name as id", path.display());
+            continue;
+        }
+        document.add(submission_entry(&name));
+        adopted.push(name);
+    }
+    if !adopted.is_empty() {
+        write_document(path, &document.root)?;
+    }
+    Ok(Adopted { all: document.submissions(), new: adopted })
+}
+
+/// The submissions of a models file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// Every one that an entry names, in the order of the file.
+    pub all: Vec<String>,
+    /// Those of them that had no entry before.
+    pub new: Vec<String>,
+}
+
+/// The folders that an operator or a developer made, in order of name.
+fn folders(submissions: &Path) -> io::Result<Vec<String>> {
+    let found = match std::fs::read_dir(submissions) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for folder in found {
+        let folder = folder?;
+        let name = folder.file_name().into_string().ok().filter(|name| SubmissionId::new(name).is_ok());
+        names.extend(name.filter(|name| !is_upload(name) && folder.path().is_dir()));
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn submission_entry(name: &str) -> Mapping {
+    let entry = [("id", name), ("submission_id", name), ("desired_state", "RUNNING"), ("model_name", name)];
+    entry.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
+
 fn has_id(entry: &Value, id: &str) -> bool {
     entry.get("id").and_then(as_id).is_some_and(|own| own == id)
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::CrunchId;
+
     use super::*;
+    use crate::builtin::roster;
+    use crate::models_file::{ModelEntry, ModelsFile};
+
+    fn condor() -> CrunchId {
+        CrunchId::new("condor").unwrap()
+    }
 
     #[test]
     fn a_change_keeps_what_it_does_not_concern() {
@@ -111,6 +200,49 @@ mod tests {
             assert!(text.contains(kept), "{kept} in {text}");
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_written_file_reads_back_as_the_roster() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("models.yml");
+        let roster = roster(12);
+        set_roster(&path, &roster).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# The models that the local orchestrator runs"));
+        let file = ModelsFile::parse(&text, &condor()).unwrap();
+        assert_eq!(file.faults, []);
+        assert_eq!(file.entries, roster.into_iter().map(ModelEntry::from).collect::<Vec<_>>());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn folders_without_an_entry_are_adopted_once_and_the_roster_changes_built_in_models_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, submissions] = ["models.yml", "submissions"].map(|name| folder.path().join(name));
+        let adopt = || {
+            let Adopted { all, new } = adopt_submissions(&path, &submissions).unwrap();
+            (all.join(" "), new.join(" "))
+        };
+        set_roster(&path, &roster(2)).unwrap();
+        assert_eq!(adopt(), (String::new(), String::new()), "there is no folder yet");
+        for name in ["b", "a", "stopped", "upload-x.1", ".logs", "no name"] {
+            std::fs::create_dir_all(submissions.join(name)).unwrap();
+        }
+        std::fs::write(submissions.join("file"), "").unwrap();
+        let mut document = ModelsDocument::read(&path).unwrap();
+        let mut stopped = submission_entry("stopped");
+        stopped.insert("desired_state".into(), "STOPPED".into());
+        document.add(stopped);
+        document.write(&path).unwrap();
+
+        assert_eq!(adopt(), ("stopped a b".to_owned(), "a b".to_owned()));
+        assert_eq!(adopt(), ("stopped a b".to_owned(), String::new()));
+        set_roster(&path, &roster(1)).unwrap();
+        let file = ModelsFile::parse(&std::fs::read_to_string(&path).unwrap(), &condor()).unwrap();
+        let ids: Vec<&str> = file.entries.iter().map(|entry| entry.model_id.as_str()).collect();
+        assert_eq!(ids, [roster(1)[0].model_id.as_str(), "stopped", "a", "b"]);
+        assert_eq!(file.faults, []);
     }
 
     #[test]

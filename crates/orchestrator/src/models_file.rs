@@ -323,14 +323,8 @@ const HEADER: &str = "# The models that the local orchestrator runs; it notices 
     # `submission_id` is a folder under --submissions; `builtin` is NAME[:key=value,…] as `condor model-host --help`\n\
     # lists them; desired_state is RUNNING or STOPPED.\n";
 
-/// Writes the models file for `roster`, in one piece: a reader sees the old file or the new one.
-pub fn write_models_file(path: &Path, roster: &[BuiltinEntry]) -> io::Result<()> {
-    let models: Vec<Entry> = roster.iter().map(written).collect();
-    write_document(path, &BTreeMap::from([("models", models)]))
-}
-
 /// Writes a whole models file in one piece.
-pub(crate) fn write_document(path: &Path, document: &impl Serialize) -> io::Result<()> {
+pub(crate) fn write_document(path: &Path, document: &Mapping) -> io::Result<()> {
     let list = serde_yaml_ng::to_string(document).map_err(io::Error::other)?;
     // what a link leads to is replaced, not the link
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -343,8 +337,9 @@ pub(crate) fn write_document(path: &Path, document: &impl Serialize) -> io::Resu
     std::fs::rename(&temporary, path)
 }
 
-fn written(entry: &BuiltinEntry) -> Entry {
-    Entry {
+/// The entry of a built-in model, as it is written.
+pub(crate) fn written(entry: &BuiltinEntry) -> serde_yaml_ng::Result<Value> {
+    serde_yaml_ng::to_value(Entry {
         id: entry.model_id.to_string(),
         builtin: Some(entry.spec.to_string()),
         submission_id: None,
@@ -356,30 +351,15 @@ fn written(entry: &BuiltinEntry) -> Entry {
         cruncher_wallet_pubkey: None,
         cruncher_hotkey: None,
         unknown: BTreeMap::new(),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::builtin::roster;
 
     fn condor() -> CrunchId {
         CrunchId::new("condor").unwrap()
-    }
-
-    #[test]
-    fn a_written_file_reads_back_as_the_roster() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("models.yml");
-        let roster = roster(12);
-        write_models_file(&path, &roster).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("# The models that the local orchestrator runs"));
-        let file = ModelsFile::parse(&text, &condor()).unwrap();
-        assert_eq!(file.faults, []);
-        assert_eq!(file.entries, roster.into_iter().map(ModelEntry::from).collect::<Vec<_>>());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
     }
 
     #[test]

@@ -59,6 +59,18 @@ pub(crate) fn file_name(id: &str) -> String {
 
 const MADE: &str = "id-";
 
+const UPLOAD: &str = "upload-";
+
+/// Folders of a model's uploads are this and a number: no other model's, and none that an operator would make.
+pub(crate) fn upload_prefix(id: &str) -> String {
+    format!("{UPLOAD}{}.", file_name(id))
+}
+
+/// Whether a folder of this name is one of uploads.
+pub(crate) fn is_upload(name: &str) -> bool {
+    name.starts_with(UPLOAD)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

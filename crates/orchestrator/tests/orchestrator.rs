@@ -14,7 +14,7 @@ use orchestrator::logs::ModelLogs;
 use orchestrator::runner::Runner;
 use orchestrator::{
     CountedIds, InProcessRunner, LocalOrchestrator, ModelEntry, ModelSource, ProcessRunner, RandomIds,
-    roster, write_models_file,
+    roster, set_roster,
 };
 use protocol::cluster::{ClusterMessage, ModelState, RunState};
 use protocol::dynamic_subclass::SetupRequest;
@@ -206,7 +206,7 @@ async fn a_file_that_appears_later_and_one_written_by_the_program_are_taken() {
     within(orchestrator.all_running()).await;
     let mut client = Coordinator::connect(&orchestrator).await;
     assert!(client.next("init").await.is_empty());
-    write_models_file(&path, &roster(2)).unwrap();
+    set_roster(&path, &roster(2)).unwrap();
     let started = [client.update().await, client.update().await];
     assert_eq!(ids(&started), BTreeSet::from(["random-walk", "ewma-volatility"]));
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Clock, SystemClock};
-use feeds::PriceFeed;
 use journal::{Journal, Owner};
 use model_client::{Cluster, ClusterConfig, Reporting};
 use monitoring::Registry;
@@ -25,7 +24,7 @@ use crate::presence::{self, Presence};
 use crate::reload::Reload;
 use crate::signals::Hangups;
 use crate::waiting::Startup;
-use crate::{open_files, price_feed, store};
+use crate::{open_files, store};
 
 /// A pause before the next attempt to lead when one failed for a reason that may pass.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -199,9 +198,4 @@ pub fn cluster_config(config: &Config, url: &str) -> ClusterConfig {
     cluster.health.max_consecutive_timeouts = models.max_consecutive_timeouts;
     cluster.report_failures = models.report_failures;
     cluster
-}
-
-/// Opens the price sources for the assets of the schedules.
-pub fn feed(config: &Config) -> Result<Arc<dyn PriceFeed>, ConfigError> {
-    price_feed::open(config, &config.schedules()?.assets())
 }

@@ -1,6 +1,7 @@
 //! `condor up`: everything on this machine, each part a process of its own.
 
 mod data_dir;
+mod market;
 mod supervisor;
 
 use std::convert::Infallible;
@@ -8,25 +9,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use domain::{Clock, Leaderboard, SystemClock, TimestampExt};
+use domain::Leaderboard;
+use orchestrator::Adopted;
 use storage::Store;
 use tokio_util::sync::CancellationToken;
 
+use super::UsageError;
 use super::replay::{Plan, replay};
-use super::{UsageError, predict};
 use crate::cli::{ReplayModels, UpArgs};
 use crate::config::{Config, PriceSource, SecurityConfig};
 use crate::reload::log_refused;
 use crate::signals::Hangups;
 use crate::store;
 use data_dir::{DataDir, Setup};
+pub use market::Feed;
+use market::Market;
 use supervisor::{Part, Reloads, Supervisor};
 
 /// How long a part may take to stop beyond the end of its rounds in flight.
 const STOP_GRACE: Duration = Duration::from_secs(20);
-/// The predict worker waits no longer than this for the orchestrator.
-const ORCHESTRATOR_LISTENS: Duration = Duration::from_secs(10);
-const ORCHESTRATOR_ANSWERS: Duration = Duration::from_secs(1);
+/// A part that was started is waited for no longer than this.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+const ONE_ANSWER: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Starts all of it, and stops all of it on `shutdown`.
@@ -36,18 +40,29 @@ pub async fn run(args: UpArgs, shutdown: CancellationToken) -> anyhow::Result<()
     check_port(args.orchestrator_port, "--orchestrator-port")?;
     check_port(args.deploy_port, "--deploy-port")?;
     let data = DataDir::open(&args)?;
+    let Some(new) = shutdown.run_until_cancelled(set_up(&args, &data)).await else { return Ok(()) };
+    let new = new?;
     let config = data.config()?;
     check_security(&config, &data)?;
+    let up = Run { args: &args, data: &data, config: &config };
     let store = store::open(&config.database.url).await?;
     store.migrate().await?;
     let mut supervisor = Supervisor::new(patience(&config))?;
     let reloads = supervisor.reloads();
     let outcome = tokio::select! {
-        outcome = run_parts(&args, &data, &config, store, &mut supervisor, &shutdown) => outcome,
+        outcome = up.parts(new, store, &mut supervisor, &shutdown) => outcome,
         never = pass_on(hangups, &data, reloads) => match never {},
     };
     supervisor.stop().await;
     outcome
+}
+
+/// Fills a folder that is not set up yet; the market that is to be played before it goes live.
+async fn set_up(args: &UpArgs, data: &DataDir) -> anyhow::Result<Option<(Setup, Market)>> {
+    let Some(setup) = data.setup_to_do(args) else { return Ok(None) };
+    let market = Market::choose(args, setup.warm_up).await?;
+    data.set_up(&setup, &market)?;
+    Ok(Some((setup, market)))
 }
 
 /// How long a part may take to stop: until its rounds in flight are closed, and some.
@@ -67,36 +82,103 @@ async fn pass_on(mut hangups: Hangups, data: &DataDir, reloads: Reloads) -> Infa
     }
 }
 
-async fn run_parts(
-    args: &UpArgs,
-    data: &DataDir,
-    config: &Config,
-    store: Arc<dyn Store>,
-    supervisor: &mut Supervisor,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<()> {
-    let parts = Parts::choose(args, data, config)?;
-    supervisor.start(parts.report.clone());
-    eprintln!("page         http://127.0.0.1:{} (prices: {})", args.port, describe(&config.prices.sources));
-    if let Some(setup) = data.setup_to_do(args) {
-        if !warm_up(&setup, config, Arc::clone(&store), shutdown.clone()).await? {
-            eprintln!("stopped during the warm-up: it will begin again");
-            return Ok(());
+/// One run of it.
+struct Run<'a> {
+    args: &'a UpArgs,
+    data: &'a DataDir,
+    config: &'a Config,
+}
+
+impl Run<'_> {
+    /// Starts every part, after the warm-up of a new folder, and waits for `shutdown`.
+    async fn parts(
+        &self,
+        new: Option<(Setup, Market)>,
+        store: Arc<dyn Store>,
+        supervisor: &mut Supervisor,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let parts = Parts::choose(self.args, self.data, self.config)?;
+        supervisor.start(parts.report.clone());
+        eprintln!("page         {}", self.page());
+        eprintln!("prices       {}", describe(&self.config.prices.sources));
+        if self.args.open {
+            tokio::spawn(open_page(self.page()));
         }
-        data.note_set_up()?;
+        if let Some((setup, market)) = new {
+            if !warm_up(&setup, market, self.config, Arc::clone(&store), shutdown.clone()).await? {
+                eprintln!("stopped during the warm-up: it will begin again");
+                return Ok(());
+            }
+            self.data.note_set_up()?;
+        }
+        let submissions = self.data.adopt_submissions()?;
+        let (predict_health, summary) = (health(parts.predict_admin), self.summary(&parts, &submissions));
+        // Stopped in the opposite order: the predict worker first, so that its rounds in flight still find their models.
+        supervisor.start(parts.orchestrator);
+        supervisor.start(parts.score);
+        let deploy_api = format!("http://127.0.0.1:{}/models", self.args.deploy_port);
+        // One that does not come up is the predict worker's to report.
+        shutdown.run_until_cancelled(answers(&deploy_api)).await;
+        supervisor.start(parts.predict);
+        shutdown.run_until_cancelled(answers(&predict_health)).await;
+        eprint!("{summary}");
+        tokio::select! {
+            () = announce_ready(store.as_ref()) => shutdown.cancelled().await,
+            () = shutdown.cancelled() => {}
+        }
+        eprintln!("stopping: the rounds in flight are closed and stored first");
+        Ok(())
     }
-    parts.print_addresses(args);
-    // Stopped in the opposite order: the predict worker first, so that its rounds in flight still find their models.
-    supervisor.start(parts.orchestrator);
-    supervisor.start(parts.score);
-    shutdown.run_until_cancelled(orchestrator_listens(args.deploy_port)).await;
-    supervisor.start(parts.predict);
-    tokio::select! {
-        () = announce_ready(store.as_ref()) => shutdown.cancelled().await,
-        () = shutdown.cancelled() => {}
+
+    fn page(&self) -> String {
+        format!("http://127.0.0.1:{}", self.args.port)
     }
-    eprintln!("stopping: the rounds in flight are closed and stored first");
-    Ok(())
+
+    /// What somebody wants to know who starts it for the first time.
+    fn summary(&self, parts: &Parts, submissions: &Adopted) -> String {
+        let data = self.data.path().display();
+        let lines = [
+            ("page", format!("{}   (the API, to be tried: {}/docs)", self.page(), self.page())),
+            ("prices", describe(&self.config.prices.sources)),
+            ("submissions", describe_submissions(submissions, self.data)),
+            ("models", format!("condor models list --url http://127.0.0.1:{}", self.args.deploy_port)),
+            ("orchestrator", format!("ws://127.0.0.1:{}/condor", self.args.orchestrator_port)),
+            (
+                "health",
+                format!("predict {}   score {}", health(parts.predict_admin), health(parts.score_admin)),
+            ),
+            ("files", format!("{data}; anew with --reset")),
+            ("stop", "Ctrl-C; the same command goes on from there".to_owned()),
+        ];
+        lines.iter().map(|(what, line)| format!("{what:<12} {line}\n")).collect()
+    }
+}
+
+fn health(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/readyz")
+}
+
+fn describe_submissions(submissions: &Adopted, data: &DataDir) -> String {
+    if submissions.all.is_empty() {
+        let folder = data.submissions();
+        return format!(
+            "none; put a folder with a main.py into {} and start again, or `condor models add`",
+            folder.display()
+        );
+    }
+    let name =
+        |name: &String| if submissions.new.contains(name) { format!("{name} (new)") } else { name.clone() };
+    submissions.all.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// Shows the page in the browser of whoever sits here, as soon as it answers.
+async fn open_page(page: String) {
+    if answers(&format!("{page}/healthz")).await
+        && let Err(error) = open::that_detached(&page)
+    {
+        eprintln!("--open: no browser can be started ({error}): open {page} yourself");
+    }
 }
 
 /// The processes, with the ports that were picked for them.
@@ -138,13 +220,6 @@ impl Parts {
             score_admin,
         })
     }
-
-    fn print_addresses(&self, args: &UpArgs) {
-        eprintln!("orchestrator ws://127.0.0.1:{}/condor", args.orchestrator_port);
-        eprintln!("deploy API   http://127.0.0.1:{}/models", args.deploy_port);
-        eprintln!("predict      http://127.0.0.1:{}/readyz", self.predict_admin);
-        eprintln!("score        http://127.0.0.1:{}/readyz", self.score_admin);
-    }
 }
 
 /// The models that are started here speak no TLS: a predict worker that wants it would refuse them all.
@@ -173,21 +248,17 @@ fn check_port(port: u16, flag: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Waits until the orchestrator has its ports, so that the predict worker need not warn that there is nobody. One that
-/// does not come up is the predict worker's to report.
-async fn orchestrator_listens(deploy_port: u16) {
-    let url = format!("http://127.0.0.1:{deploy_port}/models");
-    let Ok(client) = reqwest::Client::builder().no_proxy().timeout(ORCHESTRATOR_ANSWERS).build() else {
-        return;
+/// Waits until there is an answer at `url`; false when none came in time.
+async fn answers(url: &str) -> bool {
+    let Ok(client) = reqwest::Client::builder().no_proxy().timeout(ONE_ANSWER).build() else {
+        return false;
     };
-    let listens = async {
-        // it answers once both of its ports are bound
-        while client.get(&url).send().await.is_err() {
+    let answer = async {
+        while client.get(url).send().await.is_err() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
-    // without an answer it goes on all the same
-    let _ = tokio::time::timeout(ORCHESTRATOR_LISTENS, listens).await;
+    tokio::time::timeout(ANSWERS_WITHIN, answer).await.is_ok()
 }
 
 /// A port that is free now; a part that finds it taken a moment later says so and is started again.
@@ -208,16 +279,15 @@ fn describe(sources: &[PriceSource]) -> String {
 /// told to stop.
 async fn warm_up(
     setup: &Setup,
+    market: Market,
     config: &Config,
     store: Arc<dyn Store>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<bool> {
-    let to = SystemClock.now().floor_to(config.prices.interval);
-    let from = to - setup.warm_up;
+    let Market { assets, history: feed, from, to, .. } = market;
     eprintln!("warm-up      {} of rounds, from {from}", setup.warm_up);
     let models = ReplayModels { orchestrator: None, models: setup.models, add_model: Vec::new(), yes: false };
-    let assets = config.schedules()?.assets();
-    let plan = Plan { config: config.clone(), feed: predict::feed(config)?, assets, models, from, to };
+    let plan = Plan { config: config.clone(), feed, assets, models, from, to };
     let Some(summary) = replay(&plan, store, shutdown).await.context("the warm-up failed")? else {
         return Ok(false);
     };

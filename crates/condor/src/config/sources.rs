@@ -141,7 +141,7 @@ impl PriceSource {
     }
 
     /// Whether it has prices of an asset; files are looked into when they are opened.
-    fn prices(&self, asset: &Asset) -> bool {
+    pub fn prices(&self, asset: &Asset) -> bool {
         self.service().is_none_or(|service| service.symbols.contains_key(asset))
     }
 

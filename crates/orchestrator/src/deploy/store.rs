@@ -17,7 +17,7 @@ use super::upload::{Code, Form};
 use crate::local::Control;
 use crate::models_edit::{EditError, ModelsDocument};
 use crate::models_file::DesiredState;
-use crate::submission_id::{SubmissionId, file_name};
+use crate::submission_id::{SubmissionId, upload_prefix};
 
 /// The models file and the submissions.
 pub(super) struct ModelStore {
@@ -147,7 +147,7 @@ impl Files {
     /// Stores an upload beside the earlier ones of the model; the name of its folder.
     fn store(&self, id: &str, code: &Code) -> Result<String, Problem> {
         let newest = self.uploads(id).last().map_or(0, |(number, _)| *number);
-        let name = format!("{}{}", prefix(id), newest + 1);
+        let name = format!("{}{}", upload_prefix(id), newest + 1);
         let stored = fs::create_dir_all(&self.submissions)
             .and_then(|()| code.store(&self.submissions.join(&name)))
             .map_err(|error| Problem::internal("the files cannot be stored", error));
@@ -156,7 +156,7 @@ impl Files {
 
     /// The uploads of a model, oldest first, each with its number.
     fn uploads(&self, id: &str) -> Vec<(u64, PathBuf)> {
-        let prefix = prefix(id);
+        let prefix = upload_prefix(id);
         let number = |name: &str| name.strip_prefix(&prefix)?.parse::<u64>().ok();
         let entries = fs::read_dir(&self.submissions).into_iter().flatten().flatten();
         let mut uploads: Vec<(u64, PathBuf)> =
@@ -170,7 +170,7 @@ impl Files {
         // somebody else may have broken the list since
         let Ok(document) = ModelsDocument::read(&self.models) else { return };
         for (number, path) in self.uploads(id) {
-            let name = format!("{}{number}", prefix(id));
+            let name = format!("{}{number}", upload_prefix(id));
             if document.uses_submission(&name) || in_use.iter().any(|used| used.as_str() == name) {
                 continue;
             }
@@ -183,9 +183,4 @@ impl Files {
             }
         }
     }
-}
-
-/// Folders of a model's uploads are this and a number: no other model's, and none that an operator would make.
-fn prefix(id: &str) -> String {
-    format!("upload-{}.", file_name(id))
 }

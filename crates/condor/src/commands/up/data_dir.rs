@@ -2,22 +2,18 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use domain::{Clock, Schedule, Span, SystemClock, TimestampExt};
-use feeds::{FeedError, RecordedPrices};
-use orchestrator::roster;
+use anyhow::Context;
+use domain::{Schedule, Span};
+use orchestrator::{Adopted, roster};
 
-use super::super::{UsageError, recorded_assets};
+use super::super::UsageError;
+use super::market::Market;
 use crate::cli::UpArgs;
-use crate::config::{Config, PriceSource, load};
+use crate::config::{Config, load};
 use crate::store::lock_file;
 
-/// The seed of the simulated market.
-const MARKET_SEED: u64 = 1;
-/// The simulated market opens this long before the warm-up, so that models have seen prices when they are first asked.
-const MARKET_LEAD: Span = Span::days(1);
 const DEFAULT_MODELS: usize = 5;
 /// Fills the longest window: its first rounds resolve within a day.
 const DEFAULT_WARM_UP: Span = Span::days(8);
@@ -46,7 +42,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Opens the folder; makes it and its files when they are not there. What an unfinished warm-up left is made anew.
+    /// Opens the folder, and makes it when it is not there. With `--reset` it is as new afterwards but for its models' code.
     pub fn open(args: &UpArgs) -> anyhow::Result<Self> {
         // closed to everybody else, submissions with users of their own included
         DirBuilder::new()
@@ -58,23 +54,21 @@ impl DataDir {
         let held =
             format!("another `condor up` runs on {}: stop it, or choose another --data-dir", path.display());
         let data = DataDir { _lock: lock_file(&path.join("up.lock"), &held)?, path };
-        if data.setup_to_do(args).is_some() {
-            data.set_up(args)?;
-        } else if args.prices.is_some() || args.models.is_some() || args.warm_up.is_some() {
-            let file = data.config_file();
-            bail!(UsageError(format!(
-                "{} is set up already, and --prices, --models and --warm-up are for a new folder: \
-                 edit {} and models.yml, or choose another --data-dir",
-                data.path.display(),
-                file.display()
-            )));
+        if args.reset {
+            data.reset()?;
         }
+        data.refuse_late_choices(args)?;
         Ok(data)
     }
 
     /// The settings of every part. The database is the folder's, whatever the environment says.
     pub fn config(&self) -> anyhow::Result<Config> {
         Ok(load(Some(&self.config_file()), Some(&self.database_url()))?.config)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// `condor.toml`
@@ -107,13 +101,42 @@ impl DataDir {
         fs::write(self.set_up_mark(), "").context("cannot note the end of the warm-up")
     }
 
-    fn set_up(&self, args: &UpArgs) -> anyhow::Result<()> {
-        let setup = Setup::from(args);
-        let config = new_config(args, setup.warm_up, &self.database_url())?;
+    /// Writes `condor.toml` for the market and `models.yml` with the built-in models. What an unfinished warm-up left is
+    /// removed; submissions stay.
+    pub fn set_up(&self, setup: &Setup, market: &Market) -> anyhow::Result<()> {
+        let config = new_config(market, &self.database_url())?;
         self.remove_database()?;
         fs::write(self.config_file(), config).context("cannot write condor.toml")?;
-        orchestrator::write_models_file(&self.models_file(), &roster(setup.models))
+        orchestrator::set_roster(&self.models_file(), &roster(setup.models))
             .context("cannot write models.yml")
+    }
+
+    /// Has every submission in the folder run that no entry of `models.yml` runs.
+    pub fn adopt_submissions(&self) -> anyhow::Result<Adopted> {
+        orchestrator::adopt_submissions(&self.models_file(), &self.submissions())
+            .context("cannot enter the submissions into models.yml")
+    }
+
+    /// What a set-up chooses cannot be chosen again.
+    fn refuse_late_choices(&self, args: &UpArgs) -> Result<(), UsageError> {
+        let chooses =
+            args.prices.is_some() || args.feed.is_some() || args.models.is_some() || args.warm_up.is_some();
+        if !chooses || self.setup_to_do(args).is_some() {
+            return Ok(());
+        }
+        let (path, file) = (self.path.display(), self.config_file());
+        Err(UsageError(format!(
+            "{path} is set up already, and --prices, --feed, --models and --warm-up are for a new folder: edit {} and \
+             models.yml, add --reset to begin anew, or choose another --data-dir",
+            file.display()
+        )))
+    }
+
+    /// Removes what was made here, rounds and scores included; submissions, their entries and the deploy key stay.
+    fn reset(&self) -> anyhow::Result<()> {
+        self.remove_database()?;
+        remove_sqlite(&self.journal())?;
+        [self.config_file(), self.set_up_mark()].iter().try_for_each(|file| remove(file))
     }
 
     fn set_up_mark(&self) -> PathBuf {
@@ -129,39 +152,37 @@ impl DataDir {
     }
 
     fn remove_database(&self) -> anyhow::Result<()> {
-        for suffix in ["", "-wal", "-shm"] {
-            let file = PathBuf::from(format!("{}{suffix}", self.database().display()));
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("cannot remove {}", file.display()));
-                }
-                _ => {}
-            }
+        remove_sqlite(&self.database())
+    }
+}
+
+/// Removes a database with the files that SQLite keeps beside it.
+fn remove_sqlite(database: &Path) -> anyhow::Result<()> {
+    let database = database.display();
+    ["", "-wal", "-shm"].iter().try_for_each(|suffix| remove(Path::new(&format!("{database}{suffix}"))))
+}
+
+fn remove(file: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
         }
-        Ok(())
+        _ => Ok(()),
     }
 }
 
 /// Only what differs from the defaults. The database is in it for the commands that are given this file.
-fn new_config(args: &UpArgs, warm_up: Span, database: &str) -> anyhow::Result<String> {
+fn new_config(market: &Market, database: &str) -> anyhow::Result<String> {
     let defaults = Config::default();
-    let now = SystemClock.now().floor_to(defaults.prices.interval);
     let mut config = toml::Table::new();
-    let source = match &args.prices {
-        None => PriceSource::Simulated { seed: MARKET_SEED, origin: now - (warm_up + MARKET_LEAD) },
-        Some(dir) => {
-            let assets = recorded_assets(dir, &defaults.schedules()?.assets())?;
-            let usage = |error: FeedError| UsageError(error.to_string());
-            let shift = RecordedPrices::load(dir, &assets).and_then(|prices| prices.live_shift(now, warm_up));
-            let schedules = Vec::from_iter(defaults.schedules.iter().cloned().map(|schedule| {
-                let assets = schedule.assets.into_iter().filter(|asset| assets.contains(asset)).collect();
-                Schedule { assets, ..schedule }
-            }));
-            config.insert("schedules".into(), toml::Value::try_from(schedules)?);
-            PriceSource::Files { dir: dir.canonicalize()?, shift: shift.map_err(usage)? }
-        }
-    };
-    let prices = toml::Table::from_iter([("sources".to_owned(), toml::Value::try_from(vec![source])?)]);
+    if market.assets != defaults.schedules()?.assets() {
+        let schedules = Vec::from_iter(defaults.schedules.into_iter().map(|schedule| {
+            let assets = schedule.assets.into_iter().filter(|asset| market.assets.contains(asset)).collect();
+            Schedule { assets, ..schedule }
+        }));
+        config.insert("schedules".into(), toml::Value::try_from(schedules)?);
+    }
+    let prices = toml::Table::from_iter([("sources".to_owned(), toml::Value::try_from(&market.sources)?)]);
     config.insert("prices".into(), prices.into());
     let database = toml::Table::from_iter([("url".to_owned(), database.into())]);
     config.insert("database".into(), database.into());

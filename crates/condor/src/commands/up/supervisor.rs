@@ -168,7 +168,7 @@ fn send(child: &Child, signal: Signal) {
 fn spawn(program: &Path, part: &Part) -> std::io::Result<Child> {
     Command::new(program)
         .args(&part.arguments)
-        .arg("--exit-with-parent")
+        .args(["--exit-with-parent", "--log-as", part.name])
         .envs(part.environment.iter().map(|(name, value)| (name, value)))
         // A Ctrl-C meant for this process lets it stop the parts in order.
         .process_group(0)
