@@ -13,6 +13,9 @@ use orchestrator::{UserRange, UsersChoice};
 use crate::commands::FleetAddress;
 use crate::commands::up::Feed;
 
+/// The interpreter of submissions unless another one is named.
+const DEFAULT_PYTHON: &str = "python3";
+
 /// A coordinator for live forecasting competitions: it feeds models market prices, asks them for probability
 /// distributions of what comes next, scores the answers when reality is known, and ranks the models.
 ///
@@ -61,6 +64,9 @@ pub enum Command {
     ModelHost(ModelHostArgs),
     /// Run days of prices through models and scoring in seconds, with a simulated clock
     Replay(ReplayArgs),
+    /// Play days of prices with one Python submission and the built-in models, and tell where it gains and loses
+    #[command(after_help = crate::commands::backtest::EXPLANATION)]
+    Backtest(BacktestArgs),
     /// Call every model of an orchestrator with made-up prices and questions, and tell what came of it and what it cost
     #[command(after_help = crate::commands::probe::EXPLANATION)]
     Probe(ProbeArgs),
@@ -207,7 +213,7 @@ pub struct OrchestratorArgs {
     pub logs: Option<PathBuf>,
 
     /// Python interpreter for submissions, or the one to make environments with
-    #[arg(long, value_name = "PROGRAM", default_value = "python3")]
+    #[arg(long, value_name = "PROGRAM", default_value = DEFAULT_PYTHON)]
     pub python: PathBuf,
 
     /// Full name of the base class of submissions' models, when a caller's cannot be imported
@@ -470,7 +476,7 @@ pub struct SubmissionArgs {
     pub base_class: String,
 
     /// Python interpreter, or the one to make environments with
-    #[arg(long, value_name = "PROGRAM", default_value = "python3", conflicts_with = "builtin")]
+    #[arg(long, value_name = "PROGRAM", default_value = DEFAULT_PYTHON, conflicts_with = "builtin")]
     pub python: PathBuf,
 
     /// A call that takes longer gets the submission's process killed; the next Setup starts it afresh
@@ -543,7 +549,7 @@ pub struct ReplayArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ReplayModels {
     /// Ask the models of this orchestrator instead of built-in ones
-    #[arg(long, value_name = "ws://HOST:PORT/CRUNCH", conflicts_with_all = ["models", "add_model"])]
+    #[arg(long, value_name = "ws://HOST:PORT/CRUNCH", conflicts_with_all = ["models", "add_model", "submission"])]
     pub orchestrator: Option<FleetAddress>,
 
     /// How many built-in models are started
@@ -554,9 +560,81 @@ pub struct ReplayModels {
     #[arg(long, value_name = "SPEC")]
     pub add_model: Vec<String>,
 
+    /// Also ask a Python submission: a folder with main.py or a notebook, and requirements.txt if it needs packages; may be
+    /// repeated. It runs in a process of its own, with your rights
+    #[arg(long, value_name = "PATH")]
+    pub submission: Vec<PathBuf>,
+
+    /// Python interpreter for submissions, or the one to make environments with
+    #[arg(long, value_name = "PROGRAM", default_value = DEFAULT_PYTHON)]
+    pub python: PathBuf,
+
+    /// Folder for what submissions print [default: it is not kept]
+    #[arg(long, value_name = "DIR", requires = "submission")]
+    pub logs: Option<PathBuf>,
+
     /// Do it although the orchestrator is not on this machine: its models will be sent past prices
     #[arg(long, requires = "orchestrator")]
     pub yes: bool,
+}
+
+impl ReplayModels {
+    /// Built-in models alone.
+    pub fn built_in(models: usize) -> Self {
+        ReplayModels {
+            orchestrator: None,
+            models,
+            add_model: Vec::new(),
+            submission: Vec::new(),
+            python: DEFAULT_PYTHON.into(),
+            logs: None,
+            yes: false,
+        }
+    }
+}
+
+/// `condor backtest`
+#[derive(Debug, Args)]
+pub struct BacktestArgs {
+    /// A folder with main.py or a notebook, and requirements.txt if it needs packages; or that main.py or notebook
+    #[arg(value_name = "SUBMISSION")]
+    pub submission: PathBuf,
+
+    /// Folder of recorded prices: ASSET-….csv or .csv.gz with the header timestamp,price [default: a simulated market]
+    #[arg(long, value_name = "DIR")]
+    pub prices: Option<PathBuf>,
+
+    /// How many days are played
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+
+    /// Play the days before this instant [default: the last ones for which there are prices]
+    #[arg(long, value_name = "TIME", requires = "prices")]
+    pub to: Option<Timestamp>,
+
+    /// Another simulated market: the same seed gives the same prices
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "prices")]
+    pub seed: u64,
+
+    /// Only these assets, separated by commas [default: those of the schedules that have prices]
+    #[arg(long, value_name = "ASSETS", value_delimiter = ',')]
+    pub assets: Vec<Asset>,
+
+    /// Configuration file: schedules, limits, scoring [default: condor.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Python interpreter, or the one to make the environment with
+    #[arg(long, value_name = "PROGRAM", default_value = DEFAULT_PYTHON)]
+    pub python: PathBuf,
+
+    /// Keep the database and what the submission printed in this folder, which must be new [default: they are not kept]
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+
+    /// Print one JSON object per asset and horizon, and one with the summary
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `condor probe`

@@ -76,6 +76,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::ModelHost(args) => commands::model_host::run(args, shutdown).await,
         Command::Replay(args) => commands::replay::run(args, shutdown).await,
+        Command::Backtest(args) => commands::backtest::run(args, shutdown).await,
         Command::Probe(args) => {
             let done = shutdown.run_until_cancelled(commands::probe::run(args)).await;
             done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
@@ -110,6 +111,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 fn default_log_filter(command: &Command) -> String {
     match command {
         Command::Replay(_) | Command::Up(_) => format!("warn,{}=error", predict_worker::MISSED),
+        // What becomes of its one model is told at the end, with what to do about it.
+        Command::Backtest(_) => "error,orchestrator=off".to_owned(),
         Command::Probe(_) => "warn,model_client=error".to_owned(),
         Command::Eval { .. }
         | Command::Db(_)
@@ -131,6 +134,7 @@ fn holds_many_connections(command: &Command) -> bool {
             | Command::Predict(_)
             | Command::Orchestrator(_)
             | Command::Replay(_)
+            | Command::Backtest(_)
             | Command::Probe(_)
     )
 }

@@ -235,6 +235,17 @@ impl Fleet {
         self.lock().running.len()
     }
 
+    /// The running models whose set-up has failed, and why.
+    pub fn broken(&self) -> Vec<(ModelId, String)> {
+        let state = self.lock();
+        let stages = state.running.iter().map(|(id, running)| (id, running.answering().stage()));
+        let broken = |(id, stage): (&ModelId, Stage)| match stage {
+            Stage::Broken(fault) => Some((id.clone(), fault.reason)),
+            Stage::SettingUp { .. } | Stage::Ready => None,
+        };
+        stages.filter_map(broken).collect()
+    }
+
     /// How many models of the field at `now` are in which state.
     pub fn count(&self, now: Timestamp) -> BTreeMap<ModelState, usize> {
         let state = self.lock();

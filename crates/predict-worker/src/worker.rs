@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Asset, Clock, Prediction, Question, Timestamp, TimestampExt};
+use domain::{Asset, Clock, ModelId, Prediction, Question, Timestamp, TimestampExt};
 use feeds::PriceFeed;
 use journal::Journal;
 use model_client::{ClusterEvent, EncodedSetup};
@@ -285,6 +285,11 @@ impl Status {
     /// How many models run.
     pub fn running_models(&self) -> usize {
         self.fleet.running()
+    }
+
+    /// The running models whose set-up has failed, and why.
+    pub fn broken_models(&self) -> Vec<(ModelId, String)> {
+        self.fleet.broken()
     }
 
     /// How many models of the field are in which state.

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub mod backtest;
 pub mod config;
 pub mod db;
 pub mod eval;

@@ -220,8 +220,8 @@ fn submission(path: &Path) -> anyhow::Result<Form> {
     Ok(form.part("files", requirements))
 }
 
-/// The one notebook of a folder, or else its main.py.
-fn code_in(folder: &Path) -> anyhow::Result<PathBuf> {
+/// What runs of a submission's folder: its main.py, or else its one notebook.
+pub fn code_in(folder: &Path) -> anyhow::Result<PathBuf> {
     let main = folder.join(MAIN);
     if main.is_file() {
         return Ok(main);

@@ -22,6 +22,7 @@ use crate::cli::{ReplayArgs, ReplayModels};
 use crate::config::{Config, load};
 use crate::{open_files, store};
 use models::ModelFleet;
+pub use models::Submission;
 use progress::Progress;
 use resume::Resumption;
 use scoring::Scoring;
@@ -106,17 +107,19 @@ fn range(
 /// Those asked for, which must be on the timetable; else those of the timetable that have prices.
 fn assets(args: &ReplayArgs, config: &Config) -> anyhow::Result<Vec<Asset>> {
     let scheduled = config.schedules()?.assets();
-    if let Some(unknown) = args.assets.iter().find(|asset| !scheduled.contains(asset)) {
-        let names: Vec<&str> = scheduled.iter().map(Asset::as_str).collect();
-        bail!(UsageError(format!(
-            "--assets: no schedule asks about {unknown}: choose from {}",
-            names.join(", ")
-        )));
-    }
+    check_scheduled(&args.assets, &scheduled)?;
     if !args.assets.is_empty() {
         return Ok(args.assets.clone());
     }
     Ok(recorded_assets(&args.prices, &scheduled)?)
+}
+
+/// Refuses assets about which nothing is asked.
+pub fn check_scheduled(assets: &[Asset], scheduled: &[Asset]) -> Result<(), UsageError> {
+    let Some(unknown) = assets.iter().find(|asset| !scheduled.contains(asset)) else { return Ok(()) };
+    let names: Vec<&str> = scheduled.iter().map(Asset::as_str).collect();
+    let names = names.join(", ");
+    Err(UsageError(format!("--assets: no schedule asks about {unknown}: choose from {names}")))
 }
 
 /// Runs the plan into `store`; `None` when it was told to stop.
@@ -126,7 +129,8 @@ pub async fn replay(
     shutdown: CancellationToken,
 ) -> anyhow::Result<Option<Summary>> {
     let watch = Stopwatch::start();
-    let fleet = ModelFleet::start(plan).await?;
+    let Some(fleet) = shutdown.run_until_cancelled(ModelFleet::start(plan)).await else { return Ok(None) };
+    let fleet = fleet?;
     let (cluster, events) = Cluster::start(fleet.cluster_config(&plan.config)?);
     let events = open_files::watch(events);
     let resumption = Resumption::find(store.as_ref(), plan).await?;
@@ -145,6 +149,7 @@ pub async fn replay(
     if worker.status().running_models() == 0 {
         bail!("the orchestrator runs no model: there is nobody to ask");
     }
+    fleet.check_set_up(&worker.status().broken_models())?;
     let scoring = Scoring::start(plan, Arc::clone(&store), resumption.play_from)?;
     let is_done = Replay { plan, clock, worker, scoring }.run(&resumption, &shutdown).await?;
     cluster.shutdown().await;

@@ -21,6 +21,7 @@ use crate::reload::Reload;
 use crate::signals::Hangups;
 use crate::store;
 use crate::waiting::Startup;
+pub use explain::settlement;
 
 /// Runs the score worker until `shutdown`, or once.
 pub async fn run(args: ScoreArgs, shutdown: CancellationToken) -> anyhow::Result<()> {

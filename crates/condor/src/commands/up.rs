@@ -286,7 +286,7 @@ async fn warm_up(
 ) -> anyhow::Result<bool> {
     let Market { assets, history: feed, from, to, .. } = market;
     eprintln!("warm-up      {} of rounds, from {from}", setup.warm_up);
-    let models = ReplayModels { orchestrator: None, models: setup.models, add_model: Vec::new(), yes: false };
+    let models = ReplayModels::built_in(setup.models);
     let plan = Plan { config: config.clone(), feed, assets, models, from, to };
     let Some(summary) = replay(&plan, store, shutdown).await.context("the warm-up failed")? else {
         return Ok(false);

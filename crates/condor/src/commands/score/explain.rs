@@ -80,7 +80,8 @@ async fn explain(
     Ok(())
 }
 
-async fn settlement(
+/// The closes of a round's asset as far as they settle it, and what they come to as of `now`.
+pub async fn settlement(
     question: &Question,
     store: &dyn Store,
     settings: &SettlementSettings,

@@ -36,7 +36,10 @@ const PROBE: &str = "import sys; assert sys.version_info >= (3, 9), 'Python 3.9 
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
     /// No Python, or one that does not work.
-    #[error("`{python}` is no usable Python interpreter: {reason}; name another one with --python")]
+    #[error(
+        "`{python}` is no usable Python interpreter: {reason}; install Python 3.9 or later (Debian, Ubuntu: apt-get install \
+         python3 python3-venv), or name another one with --python"
+    )]
     Python {
         /// As it was named.
         python: String,
