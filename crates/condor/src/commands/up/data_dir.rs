@@ -134,9 +134,11 @@ impl DataDir {
 
     /// Removes what was made here, rounds and scores included; submissions, their entries and the deploy key stay.
     fn reset(&self) -> anyhow::Result<()> {
+        // first of all: without it, whatever is left is made anew
+        remove(&self.set_up_mark())?;
         self.remove_database()?;
         remove_sqlite(&self.journal())?;
-        [self.config_file(), self.set_up_mark()].iter().try_for_each(|file| remove(file))
+        remove(&self.config_file())
     }
 
     fn set_up_mark(&self) -> PathBuf {
