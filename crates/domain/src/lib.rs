@@ -4,6 +4,7 @@
 pub mod clock;
 mod history;
 mod ids;
+mod market;
 mod missed;
 mod model;
 mod price;
@@ -18,9 +19,10 @@ pub use history::{
     ModelNumber, RollUp, RollUpChanges, RolledHour, RolledModel, RolledRound, ScoreHistory, Sums,
 };
 pub use ids::{Asset, CrunchId, DeploymentId, InvalidId, ModelId, RoundId};
+pub use market::{Market, MarketError, Markets, Session, Zone};
 pub use missed::MissedCause;
 pub use model::{Cruncher, Model};
-pub use price::{InvalidPrice, LedgerEntry, LedgerPosition, Price, PricePoint};
+pub use price::{InvalidPrice, LedgerEntry, LedgerPosition, Price, PriceCorrection, PricePoint};
 pub use ranking::{Leaderboard, LeaderboardEntry, RankingGroup, Rescoring, rank, rank_by_window};
 pub use round::{AnswerBytes, Prediction, PredictionStatus, Question, RoundState, StatusCounts, UnknownWord};
 pub use schedule::{Method, Schedule, ScheduleError, Schedules, Target};

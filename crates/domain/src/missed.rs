@@ -11,6 +11,8 @@ pub enum MissedCause {
     Paused,
     /// The close of the slot had not come.
     NoFreshPrice,
+    /// The asset's market was closed.
+    MarketClosed,
     /// The worker came to it too late.
     Overrun,
     /// Neither the database nor the journal took the mark that goes before asking.
@@ -25,16 +27,17 @@ pub enum MissedCause {
     Other,
 }
 words!(MissedCause, "cause of a missed slot", {
-    Starting => "starting", Paused => "paused", NoFreshPrice => "no_fresh_price", Overrun => "overrun",
-    NotMarked => "not_marked", LeadLost => "lead_lost", NotRunning => "not_running", NotScheduled => "not_scheduled",
+    Starting => "starting", Paused => "paused", NoFreshPrice => "no_fresh_price", MarketClosed => "market_closed",
+    Overrun => "overrun", NotMarked => "not_marked", LeadLost => "lead_lost", NotRunning => "not_running", NotScheduled => "not_scheduled",
     Other => "other",
 });
 
 /// How the reasons begin that a predict worker puts on record.
-const BEGINNINGS: [(&str, MissedCause); 8] = [
+const BEGINNINGS: [(&str, MissedCause); 9] = [
     ("starting", MissedCause::Starting),
     ("paused", MissedCause::Paused),
     ("no fresh price", MissedCause::NoFreshPrice),
+    ("market closed", MissedCause::MarketClosed),
     ("overrun", MissedCause::Overrun),
     ("the journal cannot be written", MissedCause::NotMarked),
     ("another predict worker leads", MissedCause::LeadLost),

@@ -83,3 +83,23 @@ pub struct LedgerEntry {
     /// Which source gave it.
     pub source: String,
 }
+
+/// A price that came when its instant was past: another one was known for it by then, or a later close of the asset. Rounds
+/// that were judged without it are judged again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PriceCorrection {
+    /// The place of the entry that corrects.
+    pub position: LedgerPosition,
+    /// What is priced.
+    pub asset: Asset,
+    /// When the candle closed.
+    pub at: Timestamp,
+    /// The close that was known before; `None` where it was missing.
+    pub old: Option<Price>,
+    /// The close that counts from now on.
+    pub new: Price,
+    /// Which source gave it.
+    pub source: String,
+    /// When it came.
+    pub recorded_at: Timestamp,
+}

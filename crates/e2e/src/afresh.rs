@@ -49,7 +49,9 @@ impl<'a> Fresh<'a> {
         let to = open(&url).await;
         to.migrate().await.unwrap();
         to.save_models(&from.models().await.unwrap()).await.unwrap();
-        to.append_prices(&from.ledger_since(Timestamp::UNIX_EPOCH).await.unwrap()).await.unwrap();
+        to.append_prices(&from.ledger_since(Timestamp::UNIX_EPOCH).await.unwrap(), Timestamp::UNIX_EPOCH)
+            .await
+            .unwrap();
         for round in game.export("rounds") {
             if round["state"] == "scored" && instant(&round, "resolves_at") <= as_of {
                 copy_round(from.as_ref(), to.as_ref(), round["round_id"].as_str().unwrap()).await;

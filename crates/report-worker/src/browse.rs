@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{Asset, DeploymentId, Leaderboard, ModelId, Prediction, PricePoint, RoundId, Span, Timestamp};
+use domain::{
+    Asset, DeploymentId, Leaderboard, LedgerPosition, ModelId, Prediction, PriceCorrection, PricePoint,
+    RoundId, Span, Timestamp,
+};
 use storage::{
-    BrowseRepository, Deployment, ExportedScore, ModelActivity, ModelOutcome, ModelRepository, Outcome,
-    OutcomeFilter, Page, PriceRepository, Result, RoundFilter, RoundRecord, RoundRepository,
-    StandingsRepository, Store,
+    BrowseRepository, CorrectionRepository, Deployment, ExportedScore, ModelActivity, ModelOutcome,
+    ModelRepository, Outcome, OutcomeFilter, Page, PriceRepository, Result, RoundFilter, RoundRecord,
+    RoundRepository, StandingsRepository, Store,
 };
 use tokio::time::timeout;
 
@@ -64,6 +67,10 @@ reads! {
     PriceRepository {
         closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PricePoint>;
         newest_close_at(asset: &Asset, up_to: Timestamp) -> Option<Timestamp>;
+    }
+    CorrectionRepository {
+        corrections(asset: Option<&Asset>, before: Option<LedgerPosition>, limit: usize) -> Vec<PriceCorrection>;
+        corrected_closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PriceCorrection>;
     }
 }
 

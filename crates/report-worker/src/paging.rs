@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{DeploymentId, ModelId, RoundId, Timestamp};
+use domain::{DeploymentId, LedgerPosition, ModelId, RoundId, Timestamp};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -53,6 +53,20 @@ impl Key for Timestamp {
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let micros = i64::from_be_bytes(bytes.try_into().ok()?);
         Timestamp::from_timestamp_micros(micros).filter(|at| *at >= Timestamp::UNIX_EPOCH)
+    }
+}
+
+impl Key for LedgerPosition {
+    const KIND: u8 = b'p';
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_be_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        // Databases count with a sign.
+        let position = u64::from_be_bytes(bytes.try_into().ok()?);
+        i64::try_from(position).is_ok().then_some(LedgerPosition(position))
     }
 }
 

@@ -27,9 +27,9 @@ use crate::openapi;
 use crate::problem::{self, Problem};
 use crate::rate::limit;
 use crate::routes::{
-    activity, audit, bands, deployments, document, events, health, leaderboard, leaderboard_history, market,
-    metrics, model, model_history, model_predictions, models, page, predictions, prices, prometheus, ranking,
-    reports, rounds, statistics, status, system, trends, why,
+    activity, audit, bands, corrections, deployments, document, events, health, leaderboard,
+    leaderboard_history, market, metrics, model, model_history, model_predictions, models, page, predictions,
+    prices, prometheus, ranking, reports, rounds, statistics, status, system, trends, why,
 };
 
 /// How long an answer may take to begin.
@@ -78,6 +78,7 @@ fn data() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(activity::of_model))
         .routes(routes!(activity::of_all))
         .routes(routes!(prices::get))
+        .routes(routes!(corrections::get))
         .routes(routes!(market::schedules))
         .routes(routes!(market::feeds))
         .routes(routes!(reports::models::get))

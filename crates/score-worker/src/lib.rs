@@ -7,6 +7,7 @@
 //! ranking: it alone writes leaderboard and snapshots, and follows the changes of scores for that. It also removes what is
 //! older than the settings keep.
 
+mod corrections;
 mod holdings;
 mod in_force;
 mod metrics;
@@ -54,7 +55,7 @@ pub struct Progress {
     pub predictions: u64,
     /// Rounds voided.
     pub void: u64,
-    /// Rounds scored or voided again, because another rule had judged them.
+    /// Rounds scored or voided again, because another rule had judged them or a price was corrected.
     pub rescored: u64,
     /// Rounds put off, because their prices are not there yet.
     pub waiting: u64,
@@ -99,8 +100,9 @@ pub struct ScoreWorker {
     is_active: bool,
     /// The lease with which the ranker last worked.
     lease: Option<Lease>,
-    /// The rounds in the windows that another rule has judged; `None` until they are counted. Once there are none, they are
-    /// counted again only after somebody else has changed a round's scores.
+    /// The rounds in the windows that another rule, or a price that was corrected since, has judged; `None` until they are
+    /// counted. Once there are none, they are counted again only after a correction, or after somebody else has changed a
+    /// round's scores.
     outdated: Option<OutdatedRounds>,
     tally: Tally,
     meter: Arc<Meter>,
@@ -185,8 +187,8 @@ impl ScoreWorker {
     /// the snapshot of each full hour that has none or lacks a late score, and, when scores have changed, the leaderboard as
     /// of the full minute.
     ///
-    /// Rounds of the last 168 hours that another rule has judged are scored again, some at a time: between them new rounds
-    /// have their turn and the leaderboard says how many are left.
+    /// Rounds of the last 168 hours that another rule has judged, or a price that was corrected since, are scored again, some at
+    /// a time: between them new rounds have their turn and the leaderboard says how many are left.
     ///
     /// Does nothing while a worker that was started later has other settings: those are in force.
     pub async fn run_once(&mut self) -> Result<Progress> {
@@ -271,6 +273,9 @@ impl ScoreWorker {
             Some(lease) => self.ranker.first_in_own_windows(now, lease).await?,
             None => first_in_windows(now),
         };
+        if lease.is_some() && self.scorer.apply_corrections(since).await? > 0 {
+            self.outdated = None;
+        }
         let rescored = self.rescore_some(since, now, progress).await?;
         if let Some(lease) = lease.filter(|_| self.ranking_every.is_none_or(|span| now.floor_to(span) == now))
         {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Asset, PricePoint, Question, Timestamp};
+use domain::{Asset, LedgerPosition, PricePoint, Question, Timestamp};
 use scoring::{Settlement, SettlementSettings, settle};
 use storage::{Result, StorageError, Store};
 
@@ -12,6 +12,8 @@ pub struct Prices<'s> {
     store: &'s dyn Store,
     settings: &'s SettlementSettings,
     now: Timestamp,
+    /// The closes are those up to this place in the ledger at least.
+    up_to: LedgerPosition,
     by_asset: BTreeMap<Asset, Ledger>,
 }
 
@@ -37,7 +39,9 @@ impl<'s> Prices<'s> {
         questions: &[Question],
         now: Timestamp,
     ) -> Result<Self> {
-        let mut prices = Prices { store, settings, now, by_asset: BTreeMap::new() };
+        // Read before the closes: a correction that comes in between is found to be later, and the rounds are judged again.
+        let up_to = store.ledger_end().await?;
+        let mut prices = Prices { store, settings, now, up_to, by_asset: BTreeMap::new() };
         for asset in questions.iter().map(|question| &question.asset) {
             if !prices.by_asset.contains_key(asset) {
                 let ledger = prices.ledger(asset, questions).await?;
@@ -69,6 +73,11 @@ impl<'s> Prices<'s> {
     /// True while the price at the end of a round is missing and there is no later one.
     fn is_too_early(&self, question: &Question, newest: Option<Timestamp>) -> bool {
         newest.is_none_or(|newest| newest + self.settings.max_price_age <= question.resolves_at())
+    }
+
+    /// The place in the ledger up to which rounds are settled by what it holds.
+    pub fn up_to(&self) -> LedgerPosition {
+        self.up_to
     }
 
     /// Settles one of the rounds.

@@ -1,4 +1,4 @@
-//! How far the scoring of rounds by a changed rule has come, for people who read logs.
+//! How far the scoring of rounds by a changed rule, or by corrected prices, has come, for people who read logs.
 
 use std::time::Duration;
 
@@ -29,14 +29,14 @@ impl Tally {
         if rounds_left == 0 {
             tracing::info!(
                 rounds_done,
-                "all rounds of the last week are scored by {rule}, the rule in force"
+                "all rounds of the last week are scored by {rule}, the rule in force, and the prices known now"
             );
             *self = Tally::new(std::mem::take(&mut self.rule));
         } else if self.last_line.is_none_or(|line| line.elapsed() >= PAUSE) {
             tracing::info!(
                 rounds_done,
                 rounds_left,
-                "rounds of the last week are being scored again by {rule}, the rule in force"
+                "rounds of the last week are being scored again by {rule}, the rule in force, and the prices known now"
             );
             self.last_line = Some(Stopwatch::start());
         }

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use domain::{ModelId, Question, Timestamp};
+use domain::{LedgerPosition, ModelId, Question, Timestamp};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rayon::ThreadPool;
 use scoring::{
@@ -11,6 +11,7 @@ use scoring::{
 };
 use storage::{Contender, OutdatedRounds, Result, RoundScores, ScoreRecord, StepScore, StorageError, Store};
 
+use crate::corrections;
 use crate::holdings::Holdings;
 use crate::metrics::Metrics;
 use crate::prices::Prices;
@@ -91,8 +92,13 @@ impl Scorer {
         }
     }
 
-    /// Does the same for some rounds resolved after `resolved_after` that another rule scored or voided, the latest first:
-    /// so the shortest window is whole again soonest. Returns how many it took.
+    /// Marks the rounds resolved after `resolved_after` that corrections of prices touch, to be scored again; returns how many.
+    pub async fn apply_corrections(&self, resolved_after: Timestamp) -> Result<usize> {
+        corrections::apply(self.store.as_ref(), &self.settings.settlement, resolved_after).await
+    }
+
+    /// Does the same for some rounds resolved after `resolved_after` that another rule, or a price that was corrected since,
+    /// scored or voided, the latest first: so the shortest window is whole again soonest. Returns how many it took.
     pub async fn rescore_some(
         &self,
         resolved_after: Timestamp,
@@ -128,6 +134,9 @@ impl Scorer {
 
     /// Judges rounds in groups, as many at a time as there are threads.
     async fn judge_all(&self, rounds: &[Question], now: Timestamp) -> Result<Progress> {
+        if rounds.is_empty() {
+            return Ok(Progress::default());
+        }
         let read = Prices::read(self.store.as_ref(), &self.settings.settlement, rounds, now);
         let prices = &self.meter.time(|spent| &mut spent.prices, read).await?;
         let groups: Vec<_> = rounds.chunks(GROUP).map(|group| self.judge_group(group, prices, now)).collect();
@@ -149,7 +158,7 @@ impl Scorer {
                 }
                 Verdict::Void(reason) => {
                     tracing::warn!(round = %question.id, reason, "void: {question}");
-                    let void = self.store.void_round(question.id, &self.rule, now, &reason);
+                    let void = self.store.void_round(question.id, &self.rule, prices.up_to(), now, &reason);
                     self.meter.time(|spent| &mut spent.storing, void).await?;
                     progress.void += 1;
                 }
@@ -188,7 +197,7 @@ impl Scorer {
         };
         let field = self.meter.time(|spent| &mut spent.loading, self.store.field(question.id)).await?;
         let (round, settings) = (question.clone(), Arc::clone(&self.settings));
-        let judged_by = JudgedBy { rule: self.rule.clone(), at: now };
+        let judged_by = JudgedBy { rule: self.rule.clone(), priced_up_to: prices.up_to(), at: now };
         let pool = self.pool.clone();
         let score = move || score(&round, field, &steps, &settings, judged_by);
         let scoring = tokio::task::spawn_blocking(move || match pool {
@@ -220,6 +229,7 @@ fn at_most(limit: usize, rounds: &[RoundScores]) -> impl Iterator<Item = &[Round
 /// What scores say of how they came about.
 struct JudgedBy {
     rule: String,
+    priced_up_to: LedgerPosition,
     at: Timestamp,
 }
 
@@ -247,6 +257,7 @@ fn to_verdict(
             let scores = RoundScores {
                 round_id: question.id,
                 rule: judged_by.rule,
+                priced_up_to: judged_by.priced_up_to,
                 scored_at: judged_by.at,
                 best,
                 q95,

@@ -47,6 +47,20 @@ impl SettlementSettings {
         (question.performed_at - self.max_price_age, until)
     }
 
+    /// True when the close of an instant may have a part in settling a round: it is the price of one of the round's instants
+    /// when no nearer one is known.
+    pub fn may_use(&self, question: &Question, close_at: Timestamp) -> bool {
+        question.steps.iter().flat_map(|&step| instants(question, step)).any(|instant| {
+            let is_allowed = self.choice == PriceChoice::Nearest || close_at <= instant;
+            is_allowed && self.is_near(close_at, instant)
+        })
+    }
+
+    /// True when a close is not too far away from an instant to be its price.
+    fn is_near(&self, close_at: Timestamp, instant: Timestamp) -> bool {
+        distance(close_at, instant) < self.max_price_age.as_duration()
+    }
+
     /// The one of `closes`, oldest first, that is the price of an instant; `None` when it would be too far away.
     pub fn price_at(&self, closes: &[PricePoint], instant: Timestamp) -> Option<PricePoint> {
         let (before, after) = closes.split_at(closes.partition_point(|close| close.at <= instant));
@@ -57,7 +71,7 @@ impl SettlementSettings {
                 last.into_iter().chain(next).min_by_key(|close| distance(close.at, instant))
             }
         };
-        chosen.copied().filter(|close| distance(close.at, instant) < self.max_price_age.as_duration())
+        chosen.copied().filter(|close| self.is_near(close.at, instant))
     }
 }
 
@@ -428,6 +442,21 @@ mod tests {
         let with_later = [close(0, 100.0), close(60, 101.0), close(180, 109.0)];
         assert_eq!(as_of(&with_later, &old, end + Span::hours(5)), None);
         assert_eq!(as_of(&with_later, &old, end + Span::hours(6)), Some(1.0));
+    }
+
+    #[test]
+    fn a_close_may_be_used_by_the_instants_that_it_is_near_enough_to() {
+        let question = question(Span::minutes(10), &[Span::minutes(5)], Target::PriceChange);
+        let before = question.performed_at - Span::minutes(10);
+        let used = |settings: &SettlementSettings| -> Vec<u32> {
+            let is_used = |seconds: &u32| settings.may_use(&question, before + Span::seconds(*seconds));
+            (0..1800).filter(is_used).collect()
+        };
+        let ends = [600, 900, 1200];
+        let last: Vec<u32> = ends.into_iter().flat_map(|end| end - 59..=end).collect();
+        assert_eq!(used(&SETTINGS), last);
+        let nearest: Vec<u32> = ends.into_iter().flat_map(|end| end - 59..=end + 59).collect();
+        assert_eq!(used(&with_age(PriceChoice::Nearest, Span::minutes(1))), nearest);
     }
 
     #[test]

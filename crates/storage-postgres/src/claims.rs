@@ -31,15 +31,16 @@ macro_rules! claim {
     };
 }
 
-/// The rounds that were scored or voided by another rule than `$rule` and resolved after `$resolved_after`, but for those that
-/// an operator voided.
+/// The rounds that resolved after `$resolved_after` and were scored or voided by another rule than `$rule`, or by a price that
+/// was corrected since, but for those that an operator voided.
 macro_rules! outdated {
     ($rule:literal, $resolved_after:literal) => {
         concat!(
             "state IN ('scored', 'void') AND rule IS DISTINCT FROM 'by hand' AND resolves_at > ",
             $resolved_after,
-            " AND rule IS DISTINCT FROM ",
-            $rule
+            " AND (corrected_by > coalesce(priced_up_to, 0) OR rule IS DISTINCT FROM ",
+            $rule,
+            ")"
         )
     };
 }

@@ -85,7 +85,7 @@ async fn void(connection: &mut PgConnection, id: RoundId, order: &Order) -> Resu
     delete_scores(connection, id).await?;
     count_change(connection).await?;
     let reason = format!("by {}: {}", order.by, order.reason);
-    mark_void(connection, id, BY_HAND, order.at, &reason).await?;
+    mark_void(connection, id, BY_HAND, None, order.at, &reason).await?;
     Ok(Ok(()))
 }
 

@@ -1,43 +1,31 @@
 //! The ledger.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Timestamp};
-use storage::{FeedStatus, PriceRepository, Result, storable_text};
+use sqlx::PgConnection;
+use storage::{FeedStatus, PriceRepository, Result, may_correct, storable_text};
 
-use crate::PostgresStore;
 use crate::errors::failed;
-use crate::rows::{self, stored};
+use crate::rows::{self, place_of, stored};
+use crate::{PostgresStore, corrections};
 
 #[async_trait]
 impl PriceRepository for PostgresStore {
-    async fn append_prices(&self, entries: &[LedgerEntry]) -> Result<()> {
+    async fn append_prices(&self, entries: &[LedgerEntry], at: Timestamp) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
-        let mut ordered: Vec<&LedgerEntry> = entries.iter().collect();
-        ordered.sort_by_key(|entry| entry.position);
-        let positions: Vec<i64> = ordered.iter().map(|entry| entry.position.0 as i64).collect();
-        let assets: Vec<&str> = ordered.iter().map(|entry| entry.asset.as_str()).collect();
-        let instants: Vec<Timestamp> = ordered.iter().map(|entry| stored(entry.point.at)).collect();
-        let prices: Vec<f64> = ordered.iter().map(|entry| entry.point.price.value()).collect();
-        let sources: Vec<Cow<'_, str>> = ordered.iter().map(|entry| storable_text(&entry.source)).collect();
         let mut transaction = self.begin_as_leader().await?;
-        sqlx::query(
-            "INSERT INTO prices (position, asset, at, price, source)
-             SELECT * FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::double precision[], $5::text[])
-             ON CONFLICT (position) DO NOTHING",
-        )
-        .bind(positions)
-        .bind(assets)
-        .bind(instants)
-        .bind(prices)
-        .bind(sources)
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
+        let newest = newest_closes(&mut transaction, entries).await?;
+        let fresh = append(&mut transaction, entries).await?;
+        let fresh = entries.iter().filter(|entry| fresh.contains(&entry.position));
+        let late = may_correct(fresh, &newest);
+        if !late.is_empty() {
+            corrections::record(&mut transaction, &late, at).await?;
+        }
         transaction.commit().await.map_err(failed)
     }
 
@@ -85,10 +73,50 @@ impl PriceRepository for PostgresStore {
         let rows = sqlx::query(sql).fetch_all(&self.pool).await.map_err(failed)?;
         rows.iter().map(rows::feed_status).collect()
     }
+
     async fn awaited_assets(&self) -> Result<BTreeMap<Asset, Timestamp>> {
         let sql = "SELECT asset, max(resolves_at) AS resolves_at FROM rounds
                    WHERE state IN ('asked', 'closed', 'interrupted') GROUP BY asset";
         let rows = sqlx::query(sql).fetch_all(&self.pool).await.map_err(failed)?;
         rows.iter().map(rows::awaited_asset).collect()
     }
+}
+
+/// The newest close of each asset that entries are about.
+async fn newest_closes(
+    connection: &mut PgConnection,
+    entries: &[LedgerEntry],
+) -> Result<BTreeMap<Asset, Timestamp>> {
+    let assets: BTreeSet<&str> = entries.iter().map(|entry| entry.asset.as_str()).collect();
+    let rows = sqlx::query(
+        "SELECT newest.* FROM unnest($1::text[]) AS wanted (asset)
+         CROSS JOIN LATERAL (SELECT asset, at, position FROM prices WHERE prices.asset = wanted.asset
+                             ORDER BY at DESC LIMIT 1) AS newest",
+    )
+    .bind(assets.into_iter().collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    rows.iter().map(rows::newest_close).collect()
+}
+
+/// Stores entries; returns the places of those that were not there.
+async fn append(connection: &mut PgConnection, entries: &[LedgerEntry]) -> Result<HashSet<LedgerPosition>> {
+    let mut ordered: Vec<&LedgerEntry> = entries.iter().collect();
+    ordered.sort_by_key(|entry| entry.position);
+    let sources: Vec<Cow<'_, str>> = ordered.iter().map(|entry| storable_text(&entry.source)).collect();
+    let rows = sqlx::query(
+        "INSERT INTO prices (position, asset, at, price, source)
+         SELECT * FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::double precision[], $5::text[])
+         ON CONFLICT (position) DO NOTHING RETURNING position",
+    )
+    .bind(ordered.iter().map(|entry| place_of(entry.position)).collect::<Vec<_>>())
+    .bind(ordered.iter().map(|entry| entry.asset.as_str()).collect::<Vec<_>>())
+    .bind(ordered.iter().map(|entry| stored(entry.point.at)).collect::<Vec<_>>())
+    .bind(ordered.iter().map(|entry| entry.point.price.value()).collect::<Vec<_>>())
+    .bind(sources)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    rows.iter().map(rows::position).collect()
 }

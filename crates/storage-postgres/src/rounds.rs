@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    AnswerBytes, ModelId, Prediction, Question, RoundId, RoundState, ScoredPrediction, StatusCounts,
-    Timestamp,
+    AnswerBytes, LedgerPosition, ModelId, Prediction, Question, RoundId, RoundState, ScoredPrediction,
+    StatusCounts, Timestamp,
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{PgConnection, Postgres};
 use storage::{
     ChangeNumber, Contender, Counts, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes, Result,
-    RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, Topic, encode_steps, storable_text,
+    RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, Storing, Topic, encode_steps,
+    storable_text,
 };
 use uuid::Uuid;
 
 use crate::errors::{failed, unstorable};
-use crate::rows::{self, Reader, limit_of, stored};
+use crate::rows::{self, Reader, limit_of, place_of, stored};
 use crate::{PostgresStore, changes, models};
 
 /// How a round comes on record.
@@ -172,21 +173,31 @@ impl RoundRepository for PostgresStore {
     async fn store_scores_together(&self, rounds: &[RoundScores]) -> Result<()> {
         let rounds = RoundScores::in_order(rounds)?;
         let mut transaction = self.begin().await?;
-        let rounds = to_store(&mut transaction, &rounds).await?;
-        if !rounds.is_empty() {
-            replace_scores(&mut transaction, &rounds).await?;
-            mark_scored(&mut transaction, &rounds).await?;
+        let ToStore { all, places } = to_store(&mut transaction, &rounds).await?;
+        if !places.is_empty() {
+            note_places(&mut transaction, &places).await?;
+        }
+        if !all.is_empty() {
+            replace_scores(&mut transaction, &all).await?;
+            mark_scored(&mut transaction, &all).await?;
         }
         changes::commit(transaction, &[Topic::Scores]).await
     }
 
-    async fn void_round(&self, id: RoundId, rule: &str, at: Timestamp, reason: &str) -> Result<()> {
+    async fn void_round(
+        &self,
+        id: RoundId,
+        rule: &str,
+        priced_up_to: LedgerPosition,
+        at: Timestamp,
+        reason: &str,
+    ) -> Result<()> {
         let mut transaction = self.begin().await?;
         let round = round_to_judge(&mut transaction, id).await?;
-        if round.is_some_and(|round| round.may_be_judged_by(rule)) {
+        if round.is_some_and(|round| round.may_be_judged_by(rule, priced_up_to)) {
             delete_scores(&mut transaction, id).await?;
             count_change(&mut transaction).await?;
-            mark_void(&mut transaction, id, rule, at, reason).await?;
+            mark_void(&mut transaction, id, rule, Some(priced_up_to), at, reason).await?;
         }
         changes::commit(transaction, &[Topic::Scores]).await
     }
@@ -460,23 +471,29 @@ pub(crate) async fn round_to_judge(
     row.as_ref().map(rows::round).transpose()
 }
 
-/// Those of `rounds`, which come in the order of their ids, that can have scores and have not these. They stay as they are
-/// until the transaction ends.
-async fn to_store<'s>(
-    connection: &mut PgConnection,
-    rounds: &[&'s RoundScores],
-) -> Result<Vec<&'s RoundScores>> {
+/// What of scores that are handed in is stored.
+#[derive(Default)]
+struct ToStore<'s> {
+    /// Those that are stored as they are.
+    all: Vec<&'s RoundScores>,
+    /// Those that are there already, made from earlier prices.
+    places: Vec<&'s RoundScores>,
+}
+
+/// What of these rounds, which come in the order of their ids, is stored. They stay as they are until the transaction ends.
+async fn to_store<'s>(connection: &mut PgConnection, rounds: &[&'s RoundScores]) -> Result<ToStore<'s>> {
     let sql = "SELECT * FROM rounds WHERE round_id = ANY($1) ORDER BY round_id FOR NO KEY UPDATE";
     let rows = sqlx::query(sql).bind(ids(rounds)).fetch_all(&mut *connection).await.map_err(failed)?;
     let found = rows.iter().map(rows::round).collect::<Result<Vec<_>>>()?;
     let found: HashMap<RoundId, RoundRecord> =
         found.into_iter().map(|round| (round.question.id, round)).collect();
-    let mut to_store = Vec::with_capacity(rounds.len());
+    let mut to_store = ToStore::default();
     for scores in rounds {
-        if let Some(round) = found.get(&scores.round_id)
-            && must_store(connection, scores, round).await?
-        {
-            to_store.push(*scores);
+        let Some(round) = found.get(&scores.round_id) else { continue };
+        match what_to_store(connection, scores, round).await? {
+            Storing::All => to_store.all.push(scores),
+            Storing::Place => to_store.places.push(scores),
+            Storing::Nothing => {}
         }
     }
     Ok(to_store)
@@ -486,20 +503,16 @@ fn ids(rounds: &[&RoundScores]) -> Vec<Uuid> {
     rounds.iter().map(|scores| scores.round_id.as_uuid()).collect()
 }
 
-/// True when a round can have scores and has not these.
-async fn must_store(
+async fn what_to_store(
     connection: &mut PgConnection,
     scores: &RoundScores,
     round: &RoundRecord,
-) -> Result<bool> {
-    if round.may_be_judged_by(&scores.rule) {
-        return Ok(true);
-    }
-    if round.state != RoundState::Scored {
-        return Ok(false);
-    }
-    let stored = scores_of(connection, scores.round_id).await?;
-    Ok(!scores.are_stored_as(round, &stored))
+) -> Result<Storing> {
+    let stored = match round.state {
+        RoundState::Scored => scores_of(connection, scores.round_id).await?,
+        _ => Vec::new(),
+    };
+    Ok(Storing::of(scores, round, &stored))
 }
 
 async fn scores_of(connection: &mut PgConnection, id: RoundId) -> Result<Vec<ScoreRecord>> {
@@ -563,11 +576,14 @@ async fn mark_scored(connection: &mut PgConnection, rounds: &[&RoundScores]) -> 
         "WITH counter AS (UPDATE change_counter SET last_number = last_number + cardinality($1::uuid[])
                           RETURNING last_number - cardinality($1::uuid[]) AS before)
          UPDATE rounds SET state = 'scored', reason = NULL, scored_at = scored.at, rule = scored.rule,
-                           best = scored.best, q95 = scored.q95, change_number = counter.before + scored.place,
+                           best = scored.best, q95 = scored.q95, change_number = counter.before + scored.number,
+                           priced_up_to = scored.place,
+                           first_priced_up_to = coalesce(first_priced_up_to, scored.place),
                            claimed_by = NULL, claimed_until = NULL
          FROM counter,
-              unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::double precision[], $5::double precision[])
-              WITH ORDINALITY AS scored (round_id, at, rule, best, q95, place)
+              unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::double precision[], $5::double precision[],
+                     $6::bigint[])
+              WITH ORDINALITY AS scored (round_id, at, rule, best, q95, place, number)
          WHERE rounds.round_id = scored.round_id",
     )
     .bind(ids(rounds))
@@ -575,22 +591,41 @@ async fn mark_scored(connection: &mut PgConnection, rounds: &[&RoundScores]) -> 
     .bind(rounds.iter().map(|round| round.rule.as_str()).collect::<Vec<_>>())
     .bind(rounds.iter().map(|round| round.best).collect::<Vec<_>>())
     .bind(rounds.iter().map(|round| round.q95).collect::<Vec<_>>())
+    .bind(rounds.iter().map(|round| place_of(round.priced_up_to)).collect::<Vec<_>>())
     .execute(connection)
     .await
     .map_err(failed)
     .map(drop)
 }
 
+/// Notes that later prices come to the same scores.
+async fn note_places(connection: &mut PgConnection, rounds: &[&RoundScores]) -> Result<()> {
+    sqlx::query(
+        "UPDATE rounds SET priced_up_to = scored.place, claimed_by = NULL, claimed_until = NULL
+         FROM unnest($1::uuid[], $2::bigint[]) AS scored (round_id, place)
+         WHERE rounds.round_id = scored.round_id",
+    )
+    .bind(ids(rounds))
+    .bind(rounds.iter().map(|round| place_of(round.priced_up_to)).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .map_err(failed)
+    .map(drop)
+}
+
+/// Marks a round void, by the prices up to a place in the ledger if prices have a part in it.
 pub(crate) async fn mark_void(
     connection: &mut PgConnection,
     id: RoundId,
     rule: &str,
+    priced_up_to: Option<LedgerPosition>,
     at: Timestamp,
     reason: &str,
 ) -> Result<()> {
     sqlx::query(
         "UPDATE rounds SET state = 'void', scored_at = $2, rule = $3, reason = $4,
-                           best = NULL, q95 = NULL,
+                           best = NULL, q95 = NULL, priced_up_to = coalesce($5::bigint, priced_up_to),
+                           first_priced_up_to = coalesce(first_priced_up_to, $5::bigint),
                            change_number = (SELECT last_number FROM change_counter),
                            claimed_by = NULL, claimed_until = NULL
          WHERE round_id = $1",
@@ -599,6 +634,7 @@ pub(crate) async fn mark_void(
     .bind(stored(at))
     .bind(rule)
     .bind(storable_text(reason))
+    .bind(priced_up_to.map(place_of))
     .execute(connection)
     .await
     .map_err(failed)

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use domain::{
     AnswerBytes, Asset, Cruncher, LedgerEntry, LedgerPosition, Model, ModelId, Parameter, Prediction, Price,
-    PricePoint, Question, RollUp, RolledHour, RolledModel, RolledRound, RoundId, ScoredPrediction,
-    ScoredRound, Span, Standings, StatusCounts, Timestamp,
+    PriceCorrection, PricePoint, Question, RollUp, RolledHour, RolledModel, RolledRound, RoundId,
+    ScoredPrediction, ScoredRound, Span, Standings, StatusCounts, Timestamp,
 };
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
@@ -27,6 +27,11 @@ use crate::errors::failed;
 pub(crate) fn stored(instant: Timestamp) -> Timestamp {
     const FIRST_MICROS: i64 = -210_866_803_200_000_000;
     Timestamp::from_timestamp_micros(instant.timestamp_micros().max(FIRST_MICROS)).unwrap_or(instant)
+}
+
+/// A place in the ledger as stored.
+pub(crate) fn place_of(position: LedgerPosition) -> i64 {
+    position.0 as i64
 }
 
 /// A number of rows as a LIMIT.
@@ -56,6 +61,9 @@ impl<'r> Reader<'r> {
     }
     pub(crate) fn prices(row: &'r PgRow) -> Self {
         Reader { row, table: "prices", key: price_key }
+    }
+    pub(crate) fn price_corrections(row: &'r PgRow) -> Self {
+        Reader { row, table: "price_corrections", key: price_key }
     }
     pub(crate) fn rounds(row: &'r PgRow) -> Self {
         Reader { row, table: "rounds", key: round_key }
@@ -155,6 +163,10 @@ impl<'r> Reader<'r> {
 
     fn count_if_any(&self, column: &'static str) -> Result<Option<u64>> {
         self.convert_some(column, |count: i64| u64::try_from(count))
+    }
+
+    fn position_if_any(&self, column: &'static str) -> Result<Option<LedgerPosition>> {
+        Ok(self.count_if_any(column)?.map(LedgerPosition))
     }
 
     fn round_id(&self) -> Result<RoundId> {
@@ -265,6 +277,28 @@ pub(crate) fn ledger_entry(row: &PgRow) -> Result<LedgerEntry> {
     })
 }
 
+pub(crate) fn position(row: &PgRow) -> Result<LedgerPosition> {
+    Reader::prices(row).count("position").map(LedgerPosition)
+}
+
+pub(crate) fn newest_close(row: &PgRow) -> Result<(Asset, Timestamp)> {
+    let row = Reader::prices(row);
+    Ok((row.parse("asset")?, row.instant("at")?))
+}
+
+pub(crate) fn price_correction(row: &PgRow) -> Result<PriceCorrection> {
+    let row = Reader::price_corrections(row);
+    Ok(PriceCorrection {
+        position: LedgerPosition(row.count("position")?),
+        asset: row.parse("asset")?,
+        at: row.instant("at")?,
+        old: row.convert_some("old_price", Price::new)?,
+        new: row.convert("new_price", Price::new)?,
+        source: row.get("source")?,
+        recorded_at: row.instant("recorded_at")?,
+    })
+}
+
 pub(crate) fn price_point(row: &PgRow) -> Result<PricePoint> {
     let row = Reader::prices(row);
     Ok(PricePoint { at: row.instant("at")?, price: row.convert("price", Price::new)? })
@@ -318,6 +352,9 @@ pub(crate) fn round(row: &PgRow) -> Result<RoundRecord> {
         best: row.get("best")?,
         q95: row.get("q95")?,
         contested: row.get("contested")?,
+        priced_up_to: row.position_if_any("priced_up_to")?,
+        first_priced_up_to: row.position_if_any("first_priced_up_to")?,
+        corrected_by: row.position_if_any("corrected_by")?,
     })
 }
 

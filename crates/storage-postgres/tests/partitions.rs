@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use domain::{
-    CrunchId, Method, ModelId, Prediction, PredictionStatus, Question, Span, Stopwatch, Target, Timestamp,
-    TimestampExt,
+    CrunchId, LedgerPosition, Method, ModelId, Prediction, PredictionStatus, Question, Span, Stopwatch,
+    Target, Timestamp, TimestampExt,
 };
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
@@ -107,7 +107,10 @@ async fn close(store: &PostgresStore, performed_at: Timestamp) -> Question {
 /// A round of which nothing is needed.
 async fn close_void(store: &PostgresStore, performed_at: Timestamp) -> Question {
     let question = close(store, performed_at).await;
-    store.void_round(question.id, "crps/1", performed_at, "nobody knows").await.unwrap();
+    store
+        .void_round(question.id, "crps/1", LedgerPosition::START, performed_at, "nobody knows")
+        .await
+        .unwrap();
     question
 }
 
@@ -219,7 +222,7 @@ async fn a_partition_leaves_when_its_whole_day_may() {
         ["predictions_2025_05_21"],
         "a round of it is not scored yet"
     );
-    store.void_round(waiting.id, "crps/1", day(1), "nobody knows").await.unwrap();
+    store.void_round(waiting.id, "crps/1", LedgerPosition::START, day(1), "nobody knows").await.unwrap();
     assert_eq!(rows(&prune(&store, day(3)).await), 4);
     assert!(database.places("predictions").await.is_empty());
     database.remove().await;

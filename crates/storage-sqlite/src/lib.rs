@@ -8,6 +8,7 @@ mod browse;
 mod changes;
 mod claims;
 mod connect;
+mod corrections;
 mod errors;
 mod leases;
 mod models;

@@ -76,7 +76,7 @@ async fn void(connection: &mut SqliteConnection, id: RoundId, order: &Order) -> 
     delete_scores(connection, id).await?;
     count_change(connection).await?;
     let reason = format!("by {}: {}", order.by, order.reason);
-    mark_void(connection, id, BY_HAND, order.at, &reason).await?;
+    mark_void(connection, id, BY_HAND, None, order.at, &reason).await?;
     Ok(Ok(()))
 }
 

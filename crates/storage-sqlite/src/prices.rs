@@ -1,22 +1,31 @@
 //! The ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Timestamp};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
-use storage::{FeedStatus, PriceRepository, Result, storable_text};
+use storage::{FeedStatus, PriceRepository, Result, may_correct, storable_text};
 
 use crate::errors::failed;
-use crate::rows::{self, micros};
-use crate::{ROWS_PER_STATEMENT, SqliteStore};
+use crate::rows::{self, micros, place_of};
+use crate::{ROWS_PER_STATEMENT, SqliteStore, corrections};
 
 #[async_trait]
 impl PriceRepository for SqliteStore {
-    async fn append_prices(&self, entries: &[LedgerEntry]) -> Result<()> {
-        let mut turn = self.turn_as_leader(entries.len()).await?;
+    async fn append_prices(&self, entries: &[LedgerEntry], at: Timestamp) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut turn = self.begin_as_leader().await?;
+        let newest = newest_closes(&mut turn, entries).await?;
+        let mut fresh = HashSet::new();
         for chunk in entries.chunks(ROWS_PER_STATEMENT) {
-            append(&mut turn, chunk).await?;
+            fresh.extend(append(&mut turn, chunk).await?);
+        }
+        let fresh = entries.iter().filter(|entry| fresh.contains(&entry.position));
+        for position in may_correct(fresh, &newest) {
+            corrections::record(&mut turn, position, at).await?;
         }
         turn.finish().await
     }
@@ -75,15 +84,34 @@ impl PriceRepository for SqliteStore {
     }
 }
 
-async fn append(connection: &mut SqliteConnection, entries: &[LedgerEntry]) -> Result<()> {
+/// The newest close of each asset that entries are about.
+async fn newest_closes(
+    connection: &mut SqliteConnection,
+    entries: &[LedgerEntry],
+) -> Result<BTreeMap<Asset, Timestamp>> {
+    let assets: BTreeSet<&Asset> = entries.iter().map(|entry| &entry.asset).collect();
+    let mut newest = BTreeMap::new();
+    for asset in assets {
+        let sql = "SELECT at, position FROM prices WHERE asset = ?1 ORDER BY at DESC LIMIT 1";
+        let query = sqlx::query(sql).bind(asset.as_str());
+        if let Some(row) = query.fetch_optional(&mut *connection).await.map_err(failed)? {
+            newest.insert(asset.clone(), rows::Reader::prices(&row).instant("at")?);
+        }
+    }
+    Ok(newest)
+}
+
+/// Stores entries; returns the places of those that were not there.
+async fn append(connection: &mut SqliteConnection, entries: &[LedgerEntry]) -> Result<Vec<LedgerPosition>> {
     let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO prices (position, asset, at, price, source) ");
     sql.push_values(entries, |mut row, entry| {
-        row.push_bind(entry.position.0 as i64)
+        row.push_bind(place_of(entry.position))
             .push_bind(entry.asset.as_str())
             .push_bind(micros(entry.point.at))
             .push_bind(entry.point.price.value())
             .push_bind(storable_text(&entry.source));
     });
-    sql.push(" ON CONFLICT (position) DO NOTHING");
-    sql.build().execute(connection).await.map_err(failed).map(drop)
+    sql.push(" ON CONFLICT (position) DO NOTHING RETURNING position");
+    let rows = sql.build().fetch_all(connection).await.map_err(failed)?;
+    rows.iter().map(rows::position).collect()
 }

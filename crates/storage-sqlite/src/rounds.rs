@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    AnswerBytes, ModelId, Prediction, Question, RoundId, RoundState, ScoredPrediction, StatusCounts,
-    Timestamp,
+    AnswerBytes, LedgerPosition, ModelId, Prediction, Question, RoundId, RoundState, ScoredPrediction,
+    StatusCounts, Timestamp,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use storage::{
     ChangeNumber, Contender, Counts, ExportedRound, ExportedScore, PackedOutcome, PackedOutcomes, Result,
-    RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, encode_steps, storable_text,
+    RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoreRecord, Storing, encode_steps,
+    storable_text,
 };
 
 use crate::errors::{failed, unstorable};
-use crate::rows::{self, Reader, limit_of, micros};
+use crate::rows::{self, Reader, limit_of, micros, place_of};
 use crate::{ROWS_PER_STATEMENT, SqliteStore, models};
 
 /// How a round comes on record.
@@ -155,22 +156,33 @@ impl RoundRepository for SqliteStore {
         let rounds = RoundScores::in_order(rounds)?;
         let mut turn = self.writer.begin().await?;
         for scores in rounds {
-            if must_store(&mut turn, scores).await? {
-                replace_scores(&mut turn, scores).await?;
-                count_change(&mut turn).await?;
-                mark_scored(&mut turn, scores).await?;
+            match what_to_store(&mut turn, scores).await? {
+                Storing::All => {
+                    replace_scores(&mut turn, scores).await?;
+                    count_change(&mut turn).await?;
+                    mark_scored(&mut turn, scores).await?;
+                }
+                Storing::Place => note_place(&mut turn, scores).await?,
+                Storing::Nothing => {}
             }
         }
         turn.finish().await
     }
 
-    async fn void_round(&self, id: RoundId, rule: &str, at: Timestamp, reason: &str) -> Result<()> {
+    async fn void_round(
+        &self,
+        id: RoundId,
+        rule: &str,
+        priced_up_to: LedgerPosition,
+        at: Timestamp,
+        reason: &str,
+    ) -> Result<()> {
         let mut turn = self.writer.begin().await?;
         let round = round_to_judge(&mut turn, id).await?;
-        if round.is_some_and(|round| round.may_be_judged_by(rule)) {
+        if round.is_some_and(|round| round.may_be_judged_by(rule, priced_up_to)) {
             delete_scores(&mut turn, id).await?;
             count_change(&mut turn).await?;
-            mark_void(&mut turn, id, rule, at, reason).await?;
+            mark_void(&mut turn, id, rule, Some(priced_up_to), at, reason).await?;
         }
         turn.finish().await
     }
@@ -440,19 +452,15 @@ pub(crate) async fn round_to_judge(
     row.as_ref().map(rows::round).transpose()
 }
 
-/// True when a round can have scores and has not these.
-async fn must_store(connection: &mut SqliteConnection, scores: &RoundScores) -> Result<bool> {
+async fn what_to_store(connection: &mut SqliteConnection, scores: &RoundScores) -> Result<Storing> {
     let Some(round) = round_to_judge(connection, scores.round_id).await? else {
-        return Ok(false);
+        return Ok(Storing::Nothing);
     };
-    if round.may_be_judged_by(&scores.rule) {
-        return Ok(true);
-    }
-    if round.state != RoundState::Scored {
-        return Ok(false);
-    }
-    let stored = scores_of(connection, scores.round_id).await?;
-    Ok(!scores.are_stored_as(&round, &stored))
+    let stored = match round.state {
+        RoundState::Scored => scores_of(connection, scores.round_id).await?,
+        _ => Vec::new(),
+    };
+    Ok(Storing::of(scores, &round, &stored))
 }
 
 async fn scores_of(connection: &mut SqliteConnection, id: RoundId) -> Result<Vec<ScoreRecord>> {
@@ -506,6 +514,7 @@ pub(crate) async fn count_change(connection: &mut SqliteConnection) -> Result<()
 async fn mark_scored(connection: &mut SqliteConnection, scores: &RoundScores) -> Result<()> {
     sqlx::query(
         "UPDATE rounds SET state = 'scored', reason = NULL, scored_at = ?2, rule = ?3, best = ?4, q95 = ?5,
+                           priced_up_to = ?6, first_priced_up_to = coalesce(first_priced_up_to, ?6),
                            change_number = (SELECT last_number FROM change_counter),
                            claimed_by = NULL, claimed_until = NULL
          WHERE round_id = ?1",
@@ -515,22 +524,39 @@ async fn mark_scored(connection: &mut SqliteConnection, scores: &RoundScores) ->
     .bind(scores.rule.as_str())
     .bind(scores.best)
     .bind(scores.q95)
+    .bind(place_of(scores.priced_up_to))
     .execute(connection)
     .await
     .map_err(failed)
     .map(drop)
 }
 
+/// Notes that later prices come to the same scores.
+async fn note_place(connection: &mut SqliteConnection, scores: &RoundScores) -> Result<()> {
+    sqlx::query(
+        "UPDATE rounds SET priced_up_to = ?2, claimed_by = NULL, claimed_until = NULL WHERE round_id = ?1",
+    )
+    .bind(scores.round_id.as_uuid())
+    .bind(place_of(scores.priced_up_to))
+    .execute(connection)
+    .await
+    .map_err(failed)
+    .map(drop)
+}
+
+/// Marks a round void, by the prices up to a place in the ledger if prices have a part in it.
 pub(crate) async fn mark_void(
     connection: &mut SqliteConnection,
     id: RoundId,
     rule: &str,
+    priced_up_to: Option<LedgerPosition>,
     at: Timestamp,
     reason: &str,
 ) -> Result<()> {
     sqlx::query(
         "UPDATE rounds SET state = 'void', scored_at = ?2, rule = ?3, reason = ?4,
-                           best = NULL, q95 = NULL,
+                           best = NULL, q95 = NULL, priced_up_to = coalesce(?5, priced_up_to),
+                           first_priced_up_to = coalesce(first_priced_up_to, ?5),
                            change_number = (SELECT last_number FROM change_counter),
                            claimed_by = NULL, claimed_until = NULL
          WHERE round_id = ?1",
@@ -539,6 +565,7 @@ pub(crate) async fn mark_void(
     .bind(micros(at))
     .bind(rule)
     .bind(storable_text(reason))
+    .bind(priced_up_to.map(place_of))
     .execute(connection)
     .await
     .map_err(failed)

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use domain::{
     AnswerBytes, Asset, Cruncher, LedgerEntry, LedgerPosition, Model, ModelId, Parameter, Prediction, Price,
-    PricePoint, Question, RollUp, RolledHour, RolledModel, RolledRound, RoundId, ScoredPrediction,
-    ScoredRound, Span, Standings, StatusCounts, Timestamp,
+    PriceCorrection, PricePoint, Question, RollUp, RolledHour, RolledModel, RolledRound, RoundId,
+    ScoredPrediction, ScoredRound, Span, Standings, StatusCounts, Timestamp,
 };
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
@@ -26,6 +26,11 @@ use crate::errors::failed;
 /// An instant as stored.
 pub(crate) fn micros(instant: Timestamp) -> i64 {
     instant.timestamp_micros()
+}
+
+/// A place in the ledger as stored.
+pub(crate) fn place_of(position: LedgerPosition) -> i64 {
+    position.0 as i64
 }
 
 /// A number of rows as a LIMIT.
@@ -55,6 +60,9 @@ impl<'r> Reader<'r> {
     }
     pub(crate) fn prices(row: &'r SqliteRow) -> Self {
         Reader { row, table: "prices", key: price_key }
+    }
+    pub(crate) fn price_corrections(row: &'r SqliteRow) -> Self {
+        Reader { row, table: "price_corrections", key: price_key }
     }
     pub(crate) fn rounds(row: &'r SqliteRow) -> Self {
         Reader { row, table: "rounds", key: round_key }
@@ -154,6 +162,10 @@ impl<'r> Reader<'r> {
 
     fn count_if_any(&self, column: &'static str) -> Result<Option<u64>> {
         self.convert_some(column, |count: i64| u64::try_from(count))
+    }
+
+    fn position_if_any(&self, column: &'static str) -> Result<Option<LedgerPosition>> {
+        Ok(self.count_if_any(column)?.map(LedgerPosition))
     }
 
     fn round_id(&self) -> Result<RoundId> {
@@ -268,6 +280,23 @@ pub(crate) fn ledger_entry(row: &SqliteRow) -> Result<LedgerEntry> {
     })
 }
 
+pub(crate) fn position(row: &SqliteRow) -> Result<LedgerPosition> {
+    Reader::prices(row).count("position").map(LedgerPosition)
+}
+
+pub(crate) fn price_correction(row: &SqliteRow) -> Result<PriceCorrection> {
+    let row = Reader::price_corrections(row);
+    Ok(PriceCorrection {
+        position: LedgerPosition(row.count("position")?),
+        asset: row.parse("asset")?,
+        at: row.instant("at")?,
+        old: row.convert_some("old_price", Price::new)?,
+        new: row.convert("new_price", Price::new)?,
+        source: row.get("source")?,
+        recorded_at: row.instant("recorded_at")?,
+    })
+}
+
 pub(crate) fn price_point(row: &SqliteRow) -> Result<PricePoint> {
     let row = Reader::prices(row);
     Ok(PricePoint { at: row.instant("at")?, price: row.convert("price", Price::new)? })
@@ -321,6 +350,9 @@ pub(crate) fn round(row: &SqliteRow) -> Result<RoundRecord> {
         best: row.get("best")?,
         q95: row.get("q95")?,
         contested: row.get("contested")?,
+        priced_up_to: row.position_if_any("priced_up_to")?,
+        first_priced_up_to: row.position_if_any("first_priced_up_to")?,
+        corrected_by: row.position_if_any("corrected_by")?,
     })
 }
 

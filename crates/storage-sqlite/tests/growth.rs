@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use domain::{
-    CrunchId, Method, ModelId, Prediction, PredictionStatus, Question, Span, Target, Timestamp, TimestampExt,
+    CrunchId, LedgerPosition, Method, ModelId, Prediction, PredictionStatus, Question, Span, Target,
+    Timestamp, TimestampExt,
 };
 use storage::{Expiry, Place, Prunable, RetentionRepository, RoundRepository, Store};
 use storage_sqlite::SqliteStore;
@@ -37,7 +38,7 @@ async fn fill(store: &SqliteStore, n: u32) {
         };
         let predictions: Vec<Prediction> = (0..MODELS).map(outcome).collect();
         store.close_round(&question, at, &predictions).await.unwrap();
-        store.void_round(question.id, "crps/1", at, "nobody knows").await.unwrap();
+        store.void_round(question.id, "crps/1", LedgerPosition::START, at, "nobody knows").await.unwrap();
     }
 }
 

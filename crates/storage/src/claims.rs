@@ -10,7 +10,7 @@ use domain::{Question, Timestamp};
 
 use crate::{Hold, HolderId, Result};
 
-/// Rounds judged by another rule than the one in force.
+/// Rounds judged by another rule than the one in force, or by a price that was corrected since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutdatedRounds {
     /// How many.
@@ -28,7 +28,7 @@ pub trait ClaimRepository {
     async fn claim_ready(&self, hold: &Hold, limit: usize) -> Result<Vec<Question>>;
 
     /// Claims up to `limit` free rounds that resolved after `resolved_after`, were scored or voided by another rule than
-    /// `rule`, and are not deferred: the latest resolution first, then by id.
+    /// `rule` or by a price that was corrected since, and are not deferred: the latest resolution first, then by id.
     async fn claim_outdated(
         &self,
         hold: &Hold,

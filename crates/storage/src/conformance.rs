@@ -9,6 +9,7 @@ mod browse;
 mod changes;
 mod claims;
 mod concurrency;
+mod corrections;
 mod leases;
 mod models;
 mod operations;
@@ -32,6 +33,7 @@ pub use browse::*;
 pub use changes::*;
 pub use claims::*;
 pub use concurrency::*;
+pub use corrections::*;
 pub use leases::*;
 pub use models::*;
 pub use operations::*;
@@ -111,6 +113,16 @@ macro_rules! conformance_tests {
             an_answer_that_cannot_be_read_names_its_place,
             the_newest_slot_is_that_of_any_round,
             instants_are_kept_to_the_microsecond,
+            a_price_that_comes_when_its_instant_is_past_is_a_correction,
+            a_correction_is_of_what_was_known_last_and_on_record_once,
+            corrections_are_listed_by_asset_and_by_close,
+            corrections_are_applied_once_and_the_last_mark_of_a_round_stays,
+            rounds_that_may_have_been_priced_are_found,
+            a_round_with_a_later_correction_is_scored_again,
+            scores_that_a_correction_leaves_as_they_are_count_as_no_change,
+            scores_from_older_prices_replace_none_from_newer_ones,
+            a_void_round_is_scored_when_its_prices_come_after_all,
+            a_round_voided_by_hand_stays_void_whatever_is_corrected,
             ready_rounds_come_in_the_order_of_resolution_and_id,
             a_deferred_round_is_ready_again_in_time,
             scores_come_back_to_the_last_bit,

@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    Asset, DeploymentId, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction, PricePoint,
-    Question, RollUpChanges, RolledRound, RoundId, Span, Standings, Timestamp,
+    Asset, DeploymentId, Leaderboard, LedgerEntry, LedgerPosition, Model, ModelId, Prediction,
+    PriceCorrection, PricePoint, Question, RollUpChanges, RolledRound, RoundId, Span, Standings, Timestamp,
 };
 
 use crate::{
-    Amount, AuditEntry, BrowseRepository, ChangeNumber, ClaimRepository, Contender, Counts, Deployment,
-    DueRounds, Expiry, ExportedRound, ExportedScore, FeedStatus, Hold, HolderId, Lease, LeaseHolder,
-    LeaseName, LeaseRepository, ModelActivity, ModelOutcome, ModelRepository, OperationsRepository,
-    OperatorRepository, Order, Outcome, OutcomeFilter, OutdatedRounds, PackedSnapshot, Page, Place, Portion,
-    PriceRepository, Prunable, ReportRepository, Result, RetentionRepository, RollUpMark, RollUpRepository,
-    RoundFilter, RoundRecord, RoundRepository, RoundScores, ScoreChange, ScoredOutcome, ScoredQuestion,
-    ScoringChange, SeenWorker, SettingChange, SettingsNote, SettingsRepository, SlotTally, SnapshotMark,
-    StandingsRepository, Store, StoredRollUps, Unchanged, Unfinished, WorkerSign,
+    Amount, AuditEntry, BrowseRepository, ChangeNumber, ClaimRepository, Contender, CorrectionRepository,
+    Counts, Deployment, DueRounds, Expiry, ExportedRound, ExportedScore, FeedStatus, Hold, HolderId, Lease,
+    LeaseHolder, LeaseName, LeaseRepository, ModelActivity, ModelOutcome, ModelRepository,
+    OperationsRepository, OperatorRepository, Order, Outcome, OutcomeFilter, OutdatedRounds, PackedSnapshot,
+    Page, Place, Portion, PriceRepository, Prunable, ReportRepository, Result, RetentionRepository,
+    RollUpMark, RollUpRepository, RoundFilter, RoundRecord, RoundRepository, RoundScores, ScoreChange,
+    ScoredOutcome, ScoredQuestion, ScoringChange, SeenWorker, SettingChange, SettingsNote,
+    SettingsRepository, SlotTally, SnapshotMark, StandingsRepository, Store, StoredRollUps, Unchanged,
+    Unfinished, WorkerSign,
 };
 
 /// What happens around each access to a store.
@@ -61,13 +62,21 @@ macro_rules! intercept {
 }
 
 intercept! { PriceRepository {
-    append_prices(entries: &[LedgerEntry]) -> ();
+    append_prices(entries: &[LedgerEntry], at: Timestamp) -> ();
     ledger_end() -> LedgerPosition;
     ledger_since(since: Timestamp) -> Vec<LedgerEntry>;
     closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PricePoint>;
     newest_close_at(asset: &Asset, up_to: Timestamp) -> Option<Timestamp>;
     feed_status() -> Vec<FeedStatus>;
     awaited_assets() -> BTreeMap<Asset, Timestamp>;
+} }
+
+intercept! { CorrectionRepository {
+    corrections(asset: Option<&Asset>, before: Option<LedgerPosition>, limit: usize) -> Vec<PriceCorrection>;
+    corrected_closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PriceCorrection>;
+    unapplied_corrections(limit: usize) -> Vec<PriceCorrection>;
+    priced_rounds(asset: &Asset, from: Timestamp, to: Timestamp) -> Vec<Question>;
+    apply_corrections(applied: &[LedgerPosition], touched: &BTreeMap<RoundId, LedgerPosition>) -> ();
 } }
 
 intercept! { ModelRepository {
@@ -88,7 +97,7 @@ intercept! { RoundRepository {
     predictions(id: RoundId) -> Vec<Prediction>;
     field(id: RoundId) -> Vec<Contender>;
     store_scores_together(rounds: &[RoundScores]) -> ();
-    void_round(id: RoundId, rule: &str, at: Timestamp, reason: &str) -> ();
+    void_round(id: RoundId, rule: &str, priced_up_to: LedgerPosition, at: Timestamp, reason: &str) -> ();
     score_changes(after: ChangeNumber, resolved_after: Timestamp, rule: &str, limit: usize) -> Vec<ScoreChange>;
     earliest_change(after: ChangeNumber, resolved_after: Timestamp) -> Option<Timestamp>;
     first_scored(models: &[ModelId]) -> Vec<(ModelId, Timestamp)>;

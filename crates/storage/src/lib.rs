@@ -20,6 +20,7 @@ mod claims;
 mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod corrections;
 mod error;
 mod export;
 mod intercepted;
@@ -53,6 +54,7 @@ pub use claims::{ClaimRepository, OutdatedRounds};
 pub use codec::{
     decode_document, decode_steps, decode_text, encode_document, encode_steps, encode_text, storable_text,
 };
+pub use corrections::{CorrectionRepository, may_correct};
 pub use error::{Result, StorageError, without_secrets};
 pub use export::{ExportedPrediction, ExportedRound, ExportedScore};
 pub use intercepted::{InterceptedStore, Interceptor};
@@ -75,7 +77,7 @@ pub use retention::{
 pub use roll_ups::{RollUpMark, RollUpRepository, StoredRollUps, decode_roll_up, encode_roll_up};
 pub use rounds::{
     ChangeNumber, Contender, PackedOutcome, PackedOutcomes, RoundRecord, RoundRepository, RoundScores,
-    ScoreChange, ScoreRecord, StepScore,
+    ScoreChange, ScoreRecord, StepScore, Storing,
 };
 pub use settings::{CHANGE_SETTING, SettingChange, SettingsNote, SettingsRepository};
 pub use standings::{ScoringChange, StandingsRepository};
@@ -86,6 +88,7 @@ use domain::{StatusCounts, Timestamp};
 #[async_trait]
 pub trait Store:
     PriceRepository
+    + CorrectionRepository
     + RoundRepository
     + ClaimRepository
     + LeaseRepository

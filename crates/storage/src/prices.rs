@@ -26,8 +26,9 @@ pub struct FeedStatus {
 #[async_trait]
 pub trait PriceRepository {
     /// Appends entries. The predict worker, the ledger's one writer, has numbered them; an entry whose position is
-    /// taken is left as it was.
-    async fn append_prices(&self, entries: &[LedgerEntry]) -> Result<()>;
+    /// taken is left as it was. A new one that gives a past instant another price than it had, or its first when the asset
+    /// has later closes, goes on record as a correction that came at `at`.
+    async fn append_prices(&self, entries: &[LedgerEntry], at: Timestamp) -> Result<()>;
 
     /// The position of the newest entry; [`LedgerPosition::START`] for an empty ledger.
     async fn ledger_end(&self) -> Result<LedgerPosition>;

@@ -5,8 +5,8 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use domain::{
-    AnswerBytes, ModelId, Prediction, PredictionStatus, Question, RoundId, RoundState, ScoredRound, Span,
-    StatusCounts, Timestamp,
+    AnswerBytes, LedgerPosition, ModelId, Prediction, PredictionStatus, Question, RoundId, RoundState,
+    ScoredRound, Span, StatusCounts, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,19 +35,52 @@ pub struct RoundRecord {
     pub q95: Option<f64>,
     /// Two predict workers asked it, each cut off from the other: the outcomes that were stored first are here.
     pub contested: bool,
+    /// The place in the ledger up to which it was priced when it was scored or voided last.
+    pub priced_up_to: Option<LedgerPosition>,
+    /// The same when it was scored or voided first.
+    pub first_priced_up_to: Option<LedgerPosition>,
+    /// The place of the last correction of a price that it may be scored by.
+    pub corrected_by: Option<LedgerPosition>,
 }
 
 impl RoundRecord {
-    /// True for a closed round, and for one that was scored or voided by another rule than this; never for one that an
-    /// operator voided.
-    pub fn may_be_judged_by(&self, rule: &str) -> bool {
+    /// True for a closed round, and for one that was scored or voided by another rule than this or by a price that was
+    /// corrected since; never for one that an operator voided, nor by older prices than before.
+    pub fn may_be_judged_by(&self, rule: &str, priced_up_to: LedgerPosition) -> bool {
         match self.state {
             RoundState::Closed => true,
             RoundState::Scored | RoundState::Void => {
-                ![Some(rule), Some(BY_HAND)].contains(&self.rule.as_deref())
+                let is_outdated = self.rule.as_deref() != Some(rule) || self.awaits_corrected_scores();
+                is_outdated && !self.is_void_by_hand() && !self.is_priced_beyond(priced_up_to)
             }
             RoundState::Asked | RoundState::Interrupted | RoundState::Missed => false,
         }
+    }
+
+    /// True when a price was corrected after the round was first judged by it.
+    pub fn is_corrected(&self) -> bool {
+        self.first_priced_up_to.is_some() && self.corrected_by > self.first_priced_up_to
+    }
+
+    /// True while a round that was judged is to be judged again, because of such a price.
+    pub fn awaits_corrected_scores(&self) -> bool {
+        let is_judged =
+            matches!(self.state, RoundState::Scored | RoundState::Void) && !self.is_void_by_hand();
+        is_judged && self.corrected_by > self.priced_up_to
+    }
+
+    fn is_void_by_hand(&self) -> bool {
+        self.rule.as_deref() == Some(BY_HAND)
+    }
+
+    /// True when it was judged by later prices than those up to this place.
+    pub fn is_priced_beyond(&self, priced_up_to: LedgerPosition) -> bool {
+        self.priced_up_to > Some(priced_up_to)
+    }
+
+    /// True when it was judged by the price at this place, if it needs it.
+    pub fn is_priced_with(&self, position: LedgerPosition) -> bool {
+        self.priced_up_to >= Some(position)
     }
 }
 
@@ -95,6 +128,8 @@ pub struct RoundScores {
     pub round_id: RoundId,
     /// The stamp of the rule and its settings, such as `crps/1`.
     pub rule: String,
+    /// They are made from prices up to this place in the ledger, and perhaps later ones.
+    pub priced_up_to: LedgerPosition,
     /// When they were computed.
     pub scored_at: Timestamp,
     /// The best raw score.
@@ -159,6 +194,30 @@ impl RoundScores {
             && round.best == Some(self.best)
             && round.q95 == Some(self.q95)
             && self.as_stored() == stored
+    }
+}
+
+/// What becomes of scores that are handed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storing {
+    /// They are stored.
+    All,
+    /// They are there already, made from earlier prices: only up to where the ledger agrees is noted.
+    Place,
+    /// Nothing: the round has them, cannot have any, or was scored by later prices.
+    Nothing,
+}
+
+impl Storing {
+    /// What becomes of these scores of a round; `stored` are the ones that it has, if it is scored.
+    pub fn of(scores: &RoundScores, round: &RoundRecord, stored: &[ScoreRecord]) -> Self {
+        let has_them = round.state == RoundState::Scored && scores.are_stored_as(round, stored);
+        if has_them && round.priced_up_to < Some(scores.priced_up_to) {
+            return Storing::Place;
+        }
+        let is_newer = round.state == RoundState::Scored && !round.is_priced_beyond(scores.priced_up_to);
+        let may_change = is_newer || round.may_be_judged_by(&scores.rule, scores.priced_up_to);
+        if may_change && !has_them { Storing::All } else { Storing::Nothing }
     }
 }
 
@@ -287,13 +346,21 @@ pub trait RoundRepository: Sync {
 
     /// Stores the scores of different rounds, all or none, and marks the rounds scored; replaces the scores of rounds scored
     /// before. A round does not change (and has no new [`ChangeNumber`] either) when the same scores are stored again, whenever
-    /// they were computed. One that is neither closed nor scored, nor void by another rule, stays as it is. Changes are numbered
-    /// in the order of round ids. Ends a claim on each round that changes. Scores that are not finite are refused.
+    /// they were computed. One that is neither closed nor scored, nor void by another rule or corrected prices, stays as it is,
+    /// and so does one that was judged by later prices. Changes are numbered in the order of round ids. Ends a claim on each
+    /// round that changes. Scores that are not finite are refused.
     async fn store_scores_together(&self, rounds: &[RoundScores]) -> Result<()>;
 
-    /// Marks a round void by `rule`: a closed one, or one that was scored or voided by another rule, whose scores go.
-    /// Ends a claim on it.
-    async fn void_round(&self, id: RoundId, rule: &str, at: Timestamp, reason: &str) -> Result<()>;
+    /// Marks a round void by `rule` and the prices up to a place in the ledger: a closed one, or one that was scored or voided
+    /// by another rule or by a price that was corrected since, whose scores go. Ends a claim on it.
+    async fn void_round(
+        &self,
+        id: RoundId,
+        rule: &str,
+        priced_up_to: LedgerPosition,
+        at: Timestamp,
+        reason: &str,
+    ) -> Result<()>;
 
     /// Up to `limit` changes after `after` to rounds that resolved after `resolved_after`, in the order of their
     /// numbers, with the scores by `rule`. Numbers are given in commit order: none appears later below one that was seen.

@@ -34,6 +34,7 @@ pub fn check(world: &World) -> Checked {
 pub fn check_end(world: &World) -> Checked {
     let record = check_record(world, Timestamp::UNIX_EPOCH)?;
     every_round_has_ended(&record)?;
+    scores_follow_every_correction(&record)?;
     the_leaderboard_equals_one_computed_afresh(world, &record)?;
     excluded_models_have_no_place(world, &record)
 }
@@ -365,9 +366,10 @@ fn a_sound_model_is_never_at_fault(world: &World, record: &Record) -> Checked {
     Ok(())
 }
 
-/// Invariant 10: scores follow from what is stored; a round is void for a reason that follows from it too, or by hand.
+/// Invariant 10: scores follow from what is stored, corrections of prices included once a score worker has seen to them; a
+/// round is void for a reason that follows from it too, or by hand.
 fn scores_are_a_pure_function(world: &World, record: &Record) -> Checked {
-    for round in record.rounds.values() {
+    for round in record.rounds.values().filter(|round| !record.is_being_corrected(round)) {
         let expected = match round.stored.state {
             RoundState::Scored => verdict(world, record, round),
             RoundState::Void if round.stored.rule.as_deref() == Some(BY_HAND) => {
@@ -459,6 +461,16 @@ fn every_round_has_ended(record: &Record) -> Checked {
     })
 }
 
+/// Invariant 10: in the end no score rests on a price that was corrected.
+fn scores_follow_every_correction(record: &Record) -> Checked {
+    record.rounds.values().try_for_each(|round| {
+        let follows = !record.is_being_corrected(round);
+        ensure(follows, || {
+            format!("10: in the end {} has the scores of a price that was corrected", round.question)
+        })
+    })
+}
+
 /// Invariant 11: same input, same bits, however often and by whom rounds were scored.
 fn the_leaderboard_equals_one_computed_afresh(world: &World, record: &Record) -> Checked {
     let has_scores = of_state(record, RoundState::Scored).next().is_some();
@@ -530,21 +542,17 @@ fn places_in(prediction: &Prediction) -> Result<Vec<f64>, String> {
     Ok(densities.iter().filter_map(|density| density["params"]["loc"].as_f64()).collect())
 }
 
-/// The closes by which a round was judged: a correction that came later has touched no score.
-fn closes_known(world: &World, record: &Record, round: &Round) -> Vec<PricePoint> {
-    let judged_at = round.stored.scored_at.unwrap_or(Timestamp::MAX_UTC);
-    let was_known = |entry: &&LedgerEntry| {
-        let corrected_at = world.facts.corrections.get(&entry.position);
-        entry.asset == round.stored.asset && corrected_at.is_none_or(|at| *at < judged_at)
-    };
-    in_force(record.ledger.iter().filter(was_known)).map(|entry| entry.point).collect()
+/// The closes of a round's asset as they are known now.
+fn closes_known(record: &Record, round: &Round) -> Vec<PricePoint> {
+    let of_asset = record.ledger.iter().filter(|entry| entry.asset == round.stored.asset);
+    in_force(of_asset).map(|entry| entry.point).collect()
 }
 
 /// What scoring says of a round, to the bit, from what is stored now.
 fn verdict(world: &World, record: &Record, round: &Round) -> String {
     let settings = score_settings();
     let now = world.now();
-    let closes = closes_known(world, record, round);
+    let closes = closes_known(record, round);
     let newest = closes.last().map(|close| close.at);
     let steps = match settle(&round.question, &closes, &settings.settlement, now, newest) {
         Settlement::Settled(steps) => steps,

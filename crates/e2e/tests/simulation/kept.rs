@@ -85,9 +85,15 @@ fn a_slot_is_missed_when_its_mark_was_written_too_late() {
 }
 
 #[test]
-fn models_are_told_of_a_corrected_price_and_what_was_scored_before_stays() {
+fn models_are_told_of_a_corrected_price_and_scores_follow() {
     let rescore = Order { order: Decree::Rescore { round: 6 } };
     play_on_both(&[Pass { minutes: 9 }, Correct { asset: 0, minutes: 3 }, Pass { minutes: 3 }, rescore]);
+}
+
+#[test]
+fn a_round_voided_by_hand_awaits_no_scores_of_a_corrected_price() {
+    let void = Order { order: Decree::Void { round: 1 } };
+    play_on_both(&[Pass { minutes: 2 }, Correct { asset: 0, minutes: 0 }, void]);
 }
 
 #[test]

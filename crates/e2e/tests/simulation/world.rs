@@ -752,7 +752,7 @@ impl World {
             let position = store.ledger_end().await.unwrap().next();
             let point = PricePoint { at, price };
             let entry = LedgerEntry { position, asset, point, source: "correction".to_owned() };
-            store.append_prices(&[entry]).await.unwrap();
+            store.append_prices(&[entry], now).await.unwrap();
             Some(position)
         });
         self.facts.corrections.extend(position.map(|position| (position, now)));

@@ -98,7 +98,7 @@ impl Drainer {
         self.backlog.applied.send_replace(seq);
     }
 
-    async fn store_entry(&mut self, Entry { seq, record, .. }: Entry) {
+    async fn store_entry(&mut self, Entry { seq, at, record }: Entry) {
         let record = match record {
             Ok(record) => record,
             Err(error) => return self.set_aside(seq, None, "a record", &error.to_string()).await,
@@ -112,7 +112,7 @@ impl Drainer {
             Ok(predictions) => predictions,
             Err(why) => return self.set_aside(seq, round_id, record.kind(), &why).await,
         };
-        match self.store(seq, &record, &predictions).await {
+        match self.store(seq, at, &record, &predictions).await {
             Ok(()) => self.closed.extend(round_id),
             Err(StorageError::LeaseLost(_)) => self.leave_to_successor(&record),
             Err(error) => self.set_aside(seq, round_id, record.kind(), &error.to_string()).await,
@@ -120,10 +120,16 @@ impl Drainer {
     }
 
     /// Stores a record, however long the database is away; the error is for good.
-    async fn store(&self, seq: Seq, record: &Record, predictions: &[Prediction]) -> Result<(), StorageError> {
+    async fn store(
+        &self,
+        seq: Seq,
+        at: Timestamp,
+        record: &Record,
+        predictions: &[Prediction],
+    ) -> Result<(), StorageError> {
         let mut mark = self.backlog.take_mark(seq);
         let what = record.kind();
-        let apply = || apply(self.store.as_ref(), record, predictions);
+        let apply = || apply(self.store.as_ref(), record, at, predictions);
         let stored = persist(what, apply, |error, away| {
             // Should the mark be stored and only the answer lost, a second try finds nothing fresh.
             mark = None;

@@ -276,7 +276,8 @@ impl Writer {
             return None;
         }
         let kind = pending.record.kind();
-        match apply(self.leadership.store().as_ref(), &pending.record, &pending.predictions).await {
+        let store = self.leadership.store();
+        match apply(store.as_ref(), &pending.record, pending.at, &pending.predictions).await {
             Ok(fresh) => {
                 self.backlog.note_taken();
                 if let Some(slot) = pending.closed_slot() {

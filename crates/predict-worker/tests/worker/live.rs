@@ -192,7 +192,7 @@ async fn slots_of_a_time_when_a_worker_ran_by_other_schedules_are_missed_for_tha
         point: PricePoint { at: last + Span::seconds(6), price: Price::new(100.0).unwrap() },
         source: "a test".to_owned(),
     };
-    store.append_prices(&[close]).await.unwrap();
+    store.append_prices(&[close], Timestamp::UNIX_EPOCH).await.unwrap();
     let model = FakeModel::start(witness(Duration::ZERO)).await;
     let mut life = Life::go_on(&model, Prices::every(SECOND), settings.clone(), store, folder).await;
     life.end().await;

@@ -13,6 +13,7 @@
 pub(crate) mod activity;
 pub(crate) mod audit;
 pub(crate) mod bands;
+pub(crate) mod corrections;
 pub(crate) mod deployments;
 pub(crate) mod document;
 pub(crate) mod events;
@@ -47,7 +48,8 @@ use crate::problem::Problem;
 use crate::reader::Models;
 use crate::schema;
 
-/// Rounds that are being scored again because the rule has changed: until it is done windows lack them.
+/// Rounds that are being scored again: until it is done windows lack those that another rule had scored, and hold the old
+/// scores of those of which a price was corrected.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Rescoring {
     /// How many of the longest window are left.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use domain::{Asset, Method, PricePoint, Question, RoundState, Span, Target, Timestamp};
+use domain::{Asset, Method, PriceCorrection, PricePoint, Question, RoundState, Span, Target, Timestamp};
 use serde::{Deserialize, Serialize};
 use storage::{RoundFilter, RoundRecord};
 use utoipa::{IntoParams, ToSchema};
@@ -16,6 +16,7 @@ use crate::paging::Cursor;
 use crate::params::{InPath, Instant, Limit, NoParams, Params};
 use crate::problem::Problem;
 use crate::rounds;
+use crate::routes::corrections::Correction;
 use crate::{App, schema};
 
 #[derive(Deserialize, IntoParams)]
@@ -105,10 +106,14 @@ pub(crate) struct Round {
     q95: Option<f64>,
     /// Two predict workers asked it, each cut off from the other: the outcomes that were stored first are kept.
     contested: bool,
+    /// A price that it was scored by was corrected since: it is scored anew, or will be at once. Which price, `/rounds/{round_id}`
+    /// says.
+    corrected: bool,
 }
 
 impl From<RoundRecord> for Round {
     fn from(record: RoundRecord) -> Self {
+        let corrected = record.is_corrected();
         let question = record.question;
         Round {
             resolves_at: question.resolves_at(),
@@ -131,6 +136,7 @@ impl From<RoundRecord> for Round {
             best: record.best,
             q95: record.q95,
             contested: record.contested,
+            corrected,
         }
     }
 }
@@ -168,6 +174,17 @@ pub(crate) struct Detail {
     /// The price at the start of the round and at the end of each of its increments, oldest first; null until the round has
     /// resolved.
     prices: Option<Vec<PriceUsed>>,
+    /// The prices that it may be scored by and that came after it was first scored, in the order in which they came.
+    corrections: Vec<Rescored>,
+}
+
+/// A price that came after a round was first scored.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Rescored {
+    correction: Correction,
+    /// The scores are made with it; false while the round is yet to be scored anew. What resolved more than a week ago stays as
+    /// it is.
+    counts: bool,
 }
 
 /// Which price is that of an instant.
@@ -203,7 +220,8 @@ pub(crate) async fn get(
             true => Some(prices_used(&app, &round.question).await?),
             false => None,
         };
-        Body::json(&Detail { round: round.into(), prices })
+        let corrections = corrections_of(&app, &round).await?;
+        Body::json(&Detail { round: round.into(), prices, corrections })
     };
     ask.fetch(app.moment(), body).await
 }
@@ -216,6 +234,21 @@ async fn prices_used(app: &App, question: &Question) -> Result<Vec<PriceUsed>, P
         PriceUsed { instant, at: close.map(|close| close.at), price: close.map(|close| close.price.value()) }
     };
     Ok(instants(question).into_iter().map(used).collect())
+}
+
+/// The corrections that came after a round was first judged, of closes that it may be judged by.
+async fn corrections_of(app: &App, round: &RoundRecord) -> Result<Vec<Rescored>, Problem> {
+    let Some(first) = round.first_priced_up_to else { return Ok(Vec::new()) };
+    let (question, settlement) = (&round.question, app.settings().0.judging.settlement);
+    let (after, up_to) = settlement.needed_closes(question, app.clock.now());
+    let read = app.reader.read(|source| source.corrected_closes(&question.asset, after, up_to));
+    let mut corrections = read.await?;
+    corrections.retain(|one| one.position > first && settlement.may_use(question, one.at));
+    let rescored = |correction: PriceCorrection| Rescored {
+        counts: round.is_priced_with(correction.position),
+        correction: correction.into(),
+    };
+    Ok(corrections.into_iter().map(rescored).collect())
 }
 
 /// The start of a round and the ends of its increments, oldest first.

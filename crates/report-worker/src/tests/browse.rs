@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use domain::{
-    Method, Prediction, PredictionStatus, Price, PricePoint, Question, RoundId, RoundState, Target,
+    LedgerPosition, Method, Prediction, PredictionStatus, Price, PriceCorrection, PricePoint, Question,
+    RoundId, RoundState, Target,
 };
 use storage::{
     Deployment, ExportedScore, ModelActivity, ModelOutcome, Outcome, OutcomeFilter, OutcomeScore, Page,
@@ -36,6 +37,9 @@ fn round() -> RoundRecord {
         best: Some(0.5),
         q95: Some(1.5),
         contested: false,
+        priced_up_to: Some(LedgerPosition(9)),
+        first_priced_up_to: Some(LedgerPosition(9)),
+        corrected_by: Some(LedgerPosition(10)),
     }
 }
 
@@ -52,6 +56,19 @@ fn outcome(model: &ModelId) -> Outcome {
     let Prediction { model_id, deployment_id, status, reason, received_at, took, .. } = prediction(model);
     let score = Some(OutcomeScore { raw: None, relative: 0.0, failure: None });
     Outcome { model_id, deployment_id, status, reason, received_at, took, score }
+}
+
+/// Of the price at the end of the round, which was scored before.
+fn correction() -> PriceCorrection {
+    PriceCorrection {
+        position: LedgerPosition(10),
+        asset: asset("BTC"),
+        at: round().question.resolves_at(),
+        old: Some(Price::new(100.0).unwrap()),
+        new: Price::new(100.5).unwrap(),
+        source: "files".to_owned(),
+        recorded_at: as_of(),
+    }
 }
 
 fn close(at: Timestamp) -> PricePoint {
@@ -114,6 +131,18 @@ impl Browse for FakeSource {
         self.read(|fake| {
             fake.models.iter().map(|model| ExportedScore::new(id, record(model.id.clone()))).collect()
         })
+    }
+    async fn corrections(
+        &self,
+        _: Option<&Asset>,
+        before: Option<LedgerPosition>,
+        limit: usize,
+    ) -> Result<Vec<PriceCorrection>> {
+        let known = if before.is_none() { vec![correction()] } else { Vec::new() };
+        self.read(|_| known.into_iter().cycle().take(limit).collect())
+    }
+    async fn corrected_closes(&self, _: &Asset, _: Timestamp, _: Timestamp) -> Result<Vec<PriceCorrection>> {
+        self.read(|_| vec![correction()])
     }
     async fn deployments(
         &self,

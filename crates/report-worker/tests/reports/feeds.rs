@@ -23,7 +23,7 @@ async fn with_prices() -> Vec<Stage> {
             entry(3, "BTC", last_hour(), 100.0),
             entry(4, "BTC", last_hour(), 100.5),
         ];
-        stage.store.append_prices(&entries).await.unwrap();
+        stage.store.append_prices(&entries, Timestamp::UNIX_EPOCH).await.unwrap();
     }
     stages
 }

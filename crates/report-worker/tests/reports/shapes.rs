@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Cruncher, LedgerEntry, LedgerPosition, Model, Price, PricePoint, Span, Standings};
+use domain::{Cruncher, LedgerEntry, LedgerPosition, Model, Price, PricePoint, Span, Standings, Timestamp};
 use report_worker::ReportSettings;
 use serde_json::{Value, json};
 use storage::Lease;
@@ -200,7 +200,7 @@ async fn times_have_no_zone_here_unless_it_is_set_and_a_z_elsewhere() {
             point: price,
             source: "s".to_owned(),
         };
-        stage.store.append_prices(&[entry]).await.unwrap();
+        stage.store.append_prices(&[entry], Timestamp::UNIX_EPOCH).await.unwrap();
         let places = [
             ("/reports/leaderboard", &["created_at"][..]),
             ("/reports/models/global", &["performed_at"]),

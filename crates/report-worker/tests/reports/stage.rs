@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::{
-    Asset, CrunchId, Cruncher, DeploymentId, Method, Model, ModelId, ModelStanding, Parameter,
-    ParameterStanding, PerWindow, Prediction, PredictionStatus, Question, Schedule, Schedules,
+    Asset, CrunchId, Cruncher, DeploymentId, LedgerPosition, Method, Model, ModelId, ModelStanding,
+    Parameter, ParameterStanding, PerWindow, Prediction, PredictionStatus, Question, Schedule, Schedules,
     SimulatedClock, Span, Standings, Target, Timestamp, Window, WindowScore, rank,
 };
 use report_worker::{Process, ReportSettings};
@@ -199,6 +199,7 @@ impl Stage {
         let scores = RoundScores {
             round_id: question.id,
             rule: "crps/1".to_owned(),
+            priced_up_to: LedgerPosition::START,
             scored_at: question.resolves_at() + Span::seconds(3),
             best: 0.1,
             q95: 0.9,

@@ -1,8 +1,12 @@
 //! Prices, feeds and the timetable.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-use crate::world::World;
+use domain::{Span, Timestamp};
+use serde_json::{Value, json};
+use storage::CorrectionRepository;
+
+use crate::world::{World, score, scored};
 
 #[tokio::test]
 async fn prices_come_at_the_resolution_that_is_asked_for() {
@@ -34,6 +38,53 @@ async fn feeds_say_how_fresh_they_are() {
         (&json!("BTC"), &json!(360), &json!("made up"))
     );
     assert_eq!((&feed["newest_at"], &feeds["stale"]), (&json!("2025-05-29T01:49:00Z"), &json!(false)));
+}
+
+#[tokio::test]
+async fn corrections_are_listed_the_last_first_and_by_asset() {
+    let world = World::new().await;
+    assert_eq!(world.get("/api/v1/corrections").await, json!({"corrections": [], "next": null}));
+    let at = |minute| "2025-05-28T21:00:00Z".parse::<Timestamp>().unwrap() + Span::minutes(minute);
+    world.correct(at(0), 100.5).await;
+    world.correct(at(1), 102.0).await;
+    world.pass_a_second();
+    let listed = world.get("/api/v1/corrections?limit=1").await;
+    let expected = json!({
+        "asset": "BTC", "at": "2025-05-28T21:01:00Z", "old_price": 101.0, "new_price": 102.0,
+        "source": "second look", "recorded_at": "2025-05-29T00:00:07Z",
+    });
+    assert_eq!(listed["corrections"], json!([expected]));
+    let rest = format!("/api/v1/corrections?asset=BTC&cursor={}", listed["next"].as_str().unwrap());
+    let rest = world.get(&rest).await;
+    assert_eq!((&rest["corrections"][0]["new_price"], &rest["next"]), (&json!(100.5), &Value::Null));
+    assert_eq!(world.get("/api/v1/corrections?asset=ETH").await["corrections"], json!([]));
+    assert_eq!(world.problem("/api/v1/corrections?cursor=nonsense").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_round_says_which_corrections_touch_it_and_whether_its_scores_follow() {
+    let world = World::new().await;
+    let path = format!("/api/v1/rounds/{}", scored().id);
+    let before = world.get(&path).await;
+    assert_eq!((&before["round"]["corrected"], &before["corrections"]), (&json!(false), &json!([])));
+
+    let touching = world.correct(scored().resolves_at(), 7.0).await;
+    world.correct(scored().resolves_at() + Span::minutes(1), 7.0).await;
+    let touched = BTreeMap::from([(scored().id, touching)]);
+    world.store.apply_corrections(&[touching], &touched).await.unwrap();
+    world.pass_a_second();
+    let after = world.get(&path).await;
+    assert_eq!(after["round"]["corrected"], true);
+    let corrections = after["corrections"].as_array().unwrap();
+    assert_eq!(corrections.len(), 1, "the other one is after its end: {corrections:?}");
+    assert_eq!(
+        (&corrections[0]["correction"]["new_price"], &corrections[0]["counts"]),
+        (&json!(7.0), &json!(false))
+    );
+
+    score(&world.store, &scored()).await;
+    world.pass_a_second();
+    assert_eq!(world.get(&path).await["corrections"][0]["counts"], true);
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use domain::{
-    Asset, CrunchId, Cruncher, DeploymentId, LedgerEntry, LedgerPosition, Method, Model, ModelId, Prediction,
-    PredictionStatus, Price, PricePoint, Question, Schedules, SimulatedClock, Span, Target, Timestamp,
+    Asset, Clock, CrunchId, Cruncher, DeploymentId, LedgerEntry, LedgerPosition, Method, Model, ModelId,
+    Prediction, PredictionStatus, Price, PricePoint, Question, Schedules, SimulatedClock, Span, Target,
+    Timestamp,
 };
 use report_worker::{Access, AnswersTo, Key, Process, ReportSettings, Role, run};
 use scoring::{Expected, Limits, RoundOutcome, Settlement, pack_answer, score_round, settle};
@@ -170,7 +171,8 @@ pub async fn score(store: &SqliteStore, question: &Question) {
     };
     let scores = predictions.iter().zip(scored.into_iter().map(Result::unwrap)).map(score).collect();
     let (rule, scored_at) = ("crps/1".to_owned(), question.resolves_at());
-    let scores = RoundScores { round_id: question.id, rule, scored_at, best, q95, scores };
+    let priced_up_to = store.ledger_end().await.unwrap();
+    let scores = RoundScores { round_id: question.id, rule, priced_up_to, scored_at, best, q95, scores };
     store.store_scores(&scores).await.unwrap();
 }
 
@@ -228,6 +230,20 @@ impl World {
         self.settings.send_modify(|settings| Arc::make_mut(settings).answers = answers);
     }
 
+    /// Corrects a price of BTC; returns its place in the ledger.
+    pub async fn correct(&self, at: Timestamp, price: f64) -> LedgerPosition {
+        let position = self.store.ledger_end().await.unwrap().next();
+        let point = PricePoint { at, price: Price::new(price).unwrap() };
+        let entry = LedgerEntry { position, asset: btc(), point, source: "second look".to_owned() };
+        self.store.append_prices(&[entry], now()).await.unwrap();
+        position
+    }
+
+    /// Lets a second pass: answers that are read from the database are as new as that.
+    pub fn pass_a_second(&self) {
+        self.clock.set(self.clock.now() + Span::seconds(1));
+    }
+
     /// The answer to a request.
     pub async fn ask(&self, path: &str) -> reqwest::Response {
         self.ask_with(path, None).await
@@ -278,7 +294,7 @@ fn settings() -> ReportSettings {
 async fn fill(store: &SqliteStore) {
     let models = [("alpha", "ann"), ("beta", "bob"), ("coarse", "cid"), ("delta", "dee"), ("late", "lee")];
     store.save_models(&models.map(|(name, cruncher)| model(name, cruncher))).await.unwrap();
-    store.append_prices(&prices()).await.unwrap();
+    store.append_prices(&prices(), Timestamp::UNIX_EPOCH).await.unwrap();
     for (question, marks) in [(scored(), SCORED), (open(), OPEN)] {
         let closed_at = question.performed_at + Span::seconds(50);
         store.close_round(&question, closed_at, &outcomes(&question, &marks)).await.unwrap();

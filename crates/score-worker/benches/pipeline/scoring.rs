@@ -171,7 +171,7 @@ async fn save_prices(store: &dyn Store, start: Timestamp, rounds: u32) -> Result
         at = at + INTERVAL;
         price *= 1.0 + random.between(-0.001..0.001);
     }
-    Ok(store.append_prices(&entries).await?)
+    Ok(store.append_prices(&entries, Timestamp::UNIX_EPOCH).await?)
 }
 
 async fn close_rounds(store: &dyn Store, start: Timestamp, rounds: u32) -> Result<()> {

@@ -1,6 +1,6 @@
 //! From a thousand texts to a round that is stored.
 
-use domain::{Span, Stopwatch, Timestamp};
+use domain::{LedgerPosition, Span, Stopwatch, Timestamp};
 use serde_json::json;
 use storage::Store;
 
@@ -60,7 +60,15 @@ async fn measure_kind(store: &dyn Store, kind: &Kind, start: Timestamp) -> Resul
         let watch = Stopwatch::start();
         store.close_round(&question, question.performed_at, &predictions).await?;
         store_ms.push(watch.elapsed().as_secs_f64() * 1e3);
-        store.void_round(question.id, "benchmark", question.performed_at, "it is measured only").await?;
+        store
+            .void_round(
+                question.id,
+                "benchmark",
+                LedgerPosition::START,
+                question.performed_at,
+                "it is measured only",
+            )
+            .await?;
         if round == 0 {
             size = size_of(store).await?;
         }

@@ -90,7 +90,7 @@ async fn a_fault_in_the_scoring_of_one_round_stops_no_other() {
         let round = question(name, INTERVAL, hour(10));
         game.close(&round, &[answer("a", INTERVAL, 0.01), answer("b", INTERVAL, 100.0)]).await;
         let prices = [game.entry(name, hour(10), 100.0), game.entry(name, hour(10) + INTERVAL, end)];
-        game.store.append_prices(&prices).await.unwrap();
+        game.store.append_prices(&prices, Timestamp::UNIX_EPOCH).await.unwrap();
         rounds.push(round);
     }
     let progress = game.run_at(hour(11)).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use domain::LedgerEntry;
+use domain::{LedgerEntry, Timestamp};
 use storage::{InterceptedStore, Interceptor, Result, StorageError, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +61,7 @@ impl Plan {
     async fn strike(&self) -> Result<()> {
         match &self.fault {
             Fault::Unreached | Fault::Unanswered => Err(unavailable()),
-            Fault::PricesArrive(entries) => self.store.append_prices(entries).await,
+            Fault::PricesArrive(entries) => self.store.append_prices(entries, Timestamp::UNIX_EPOCH).await,
             Fault::ToldToStop(shutdown) => {
                 shutdown.cancel();
                 Ok(())

@@ -153,7 +153,7 @@ impl Game {
 
     /// Stores an asset's closes from `from` to `to`, both included, but for those `without`.
     pub async fn prices(&self, name: &str, from: Timestamp, to: Timestamp, without: &[Timestamp]) {
-        self.store.append_prices(&self.entries(name, from, to, without)).await.unwrap();
+        self.store.append_prices(&self.entries(name, from, to, without), self.clock.now()).await.unwrap();
     }
 
     /// The same as ledger entries, which take the next positions.
@@ -174,7 +174,10 @@ impl Game {
 
     /// Stores the close of this instant once more, by a factor different.
     pub async fn correct_price(&self, name: &str, at: Timestamp, factor: f64) {
-        self.store.append_prices(&[self.entry(name, at, price(at) * factor)]).await.unwrap();
+        self.store
+            .append_prices(&[self.entry(name, at, price(at) * factor)], self.clock.now())
+            .await
+            .unwrap();
     }
 
     pub fn entry(&self, name: &str, at: Timestamp, price: f64) -> LedgerEntry {

@@ -1,6 +1,7 @@
 //! The score worker over a real database, with simulated time.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod corrections;
 mod crowd;
 mod faults;
 mod flaky;

@@ -197,7 +197,7 @@ async fn a_round_that_cannot_be_scored_again_holds_up_no_snapshot() {
     game.close(&wild, &[answer("a", INTERVAL, 0.01)]).await;
     let end = 100.0 * PANIC.exp() + 1.0;
     let prices = [game.entry("AAA", hour(1), 100.0), game.entry("AAA", hour(1) + INTERVAL, end)];
-    game.store.append_prices(&prices).await.unwrap();
+    game.store.append_prices(&prices, Timestamp::UNIX_EPOCH).await.unwrap();
     game.run_at(hour(3)).await;
     let before = game.snapshots().await.len();
     game.settings.scoring.rule = Arc::new(Brittle);
@@ -258,6 +258,7 @@ async fn what_a_worker_with_the_settings_of_before_still_stores_is_scored_again(
     let late = RoundScores {
         round_id: asked.id,
         rule: CRPS.to_owned(),
+        priced_up_to: game.store.ledger_end().await.unwrap(),
         scored_at: hour(3),
         best: 0.0,
         q95: 1.0,
@@ -339,7 +340,7 @@ async fn a_round_that_cannot_be_scored_again_yet_holds_up_no_other_and_is_tried_
     game.close(&wild, &[answer("a", INTERVAL, 0.01)]).await;
     let end = 100.0 * PANIC.exp() + 1.0;
     let prices = [game.entry("AAA", hour(1), 100.0), game.entry("AAA", hour(1) + INTERVAL, end)];
-    game.store.append_prices(&prices).await.unwrap();
+    game.store.append_prices(&prices, Timestamp::UNIX_EPOCH).await.unwrap();
     game.run_at(hour(3)).await;
     game.settings.scoring.rule = Arc::new(Brittle);
     let mut worker = game.worker();

@@ -244,6 +244,7 @@ async fn scores_made_from_corrected_prices_replace_the_leaderboards_numbers() {
     let rescored = RoundScores {
         round_id: question.id,
         rule: CRPS.to_owned(),
+        priced_up_to: game.store.ledger_end().await.unwrap(),
         scored_at: hour(12),
         best: 1.0,
         q95: 1.0,
@@ -266,7 +267,7 @@ async fn a_correction_of_a_price_counts_when_it_comes_before_the_score() {
     let question = closed_round(&game).await;
     game.prices("BTC", hour(10), hour(12), &[]).await;
     let correction = game.entry("BTC", hour(12), 50.0);
-    game.store.append_prices(&[correction]).await.unwrap();
+    game.store.append_prices(&[correction], Timestamp::UNIX_EPOCH).await.unwrap();
     game.run_at(hour(12)).await;
     let sharp = game.store.export_scores(question.id).await.unwrap().remove(1);
     assert!(sharp.raw.unwrap() > 0.1, "{sharp:?}: the price halved in the last of six steps");

@@ -239,7 +239,7 @@ pub async fn spaced_closes_are_the_last_of_each_span(database: &impl TestDatabas
         entry(6, "BTC", minute(16), 116.0),
         entry(7, "BTC", minute(9), 99.5),
     ];
-    store.append_prices(&entries).await.unwrap();
+    store.append_prices(&entries, NOTED).await.unwrap();
     let close = |at: u32, price: f64| PricePoint { at: minute(at), price: Price::new(price).unwrap() };
     let closes = async |after: u32, up_to: u32, spacing| {
         let asset = asset("BTC");

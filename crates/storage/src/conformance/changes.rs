@@ -30,7 +30,7 @@ pub async fn who_watches_is_told_what_others_commit(database: &impl TestDatabase
     assert!(changed(&mut *watch).await.contains(&Topic::Rounds));
     writer.store_scores(&scores(&question(0), 0.5)).await.unwrap();
     assert!(changed(&mut *watch).await.contains(&Topic::Scores));
-    writer.void_round(question(0).id, "other/1", minute(90), "no prices").await.unwrap();
+    writer.void_round(question(0).id, "other/1", UNPRICED, minute(90), "no prices").await.unwrap();
     assert!(changed(&mut *watch).await.contains(&Topic::Scores));
     writer.record_missed(&[question(12)], "starting", minute(12)).await.unwrap();
     assert!(changed(&mut *watch).await.contains(&Topic::Rounds));

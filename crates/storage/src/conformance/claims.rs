@@ -91,7 +91,7 @@ pub async fn a_claim_ends_when_its_round_is_scored_voided_or_deferred(database: 
     let by = HolderId::random();
     claim(&*store, &by, 9).await;
     store.store_scores(&scores(&questions[0], 0.5)).await.unwrap();
-    store.void_round(questions[1].id, CRPS, now(), "no prices").await.unwrap();
+    store.void_round(questions[1].id, CRPS, UNPRICED, now(), "no prices").await.unwrap();
     store.defer_scoring(questions[2].id, now()).await.unwrap();
     let other = hold(&HolderId::random(), now(), LONG);
     assert_eq!(store.claim_ready(&other, 9).await.unwrap(), questions[2..3]);

@@ -110,7 +110,9 @@ pub async fn writers_of_many_rounds_do_not_lock_each_other_out(database: &impl T
                 store.close_round(&asked, asked.performed_at, &predictions).await?;
                 store.save_models(&models).await?;
                 store.store_scores(&scores(&asked, 0.5)).await?;
-                store.append_prices(&[entry(u64::from(n * 3 + lane) + 1, "BTC", minute(n), 1.0)]).await?;
+                store
+                    .append_prices(&[entry(u64::from(n * 3 + lane) + 1, "BTC", minute(n), 1.0)], NOTED)
+                    .await?;
             }
             Ok::<_, crate::StorageError>(())
         }

@@ -99,7 +99,7 @@ pub async fn who_lost_the_lead_closes_its_rounds_and_writes_nothing_else(databas
     let lost = predict_lease(&*store).await;
     let deposed = store.led_by(&lost);
     let asked = question(0);
-    deposed.append_prices(&[entry(1, "BTC", minute(0), 1.0)]).await.unwrap();
+    deposed.append_prices(&[entry(1, "BTC", minute(0), 1.0)], NOTED).await.unwrap();
     deposed.save_models(&[model("alpha")]).await.unwrap();
     assert_eq!(deposed.mark_asked(std::slice::from_ref(&asked), minute(0)).await.unwrap(), [asked.id]);
     store.release_lease(&lost).await.unwrap();
@@ -108,7 +108,7 @@ pub async fn who_lost_the_lead_closes_its_rounds_and_writes_nothing_else(databas
 
     let (unasked, models) = ([question(2)], store.models().await.unwrap());
     for result in [
-        deposed.append_prices(&[entry(2, "BTC", minute(1), 2.0)]).await,
+        deposed.append_prices(&[entry(2, "BTC", minute(1), 2.0)], NOTED).await,
         deposed.save_models(&[model("beta")]).await,
         deposed.mark_asked(&unasked, minute(2)).await.map(drop),
         deposed.record_missed(&unasked, "late", minute(2)).await,
@@ -120,7 +120,7 @@ pub async fn who_lost_the_lead_closes_its_rounds_and_writes_nothing_else(databas
     assert_eq!(store.models().await.unwrap(), models);
     assert_eq!(store.round(unasked[0].id).await.unwrap(), None);
 
-    leader.append_prices(&[entry(2, "BTC", minute(1), 3.0)]).await.unwrap();
+    leader.append_prices(&[entry(2, "BTC", minute(1), 3.0)], NOTED).await.unwrap();
     assert_eq!(leader.interrupt_open_rounds(minute(2), "it was in flight").await.unwrap(), [asked.id]);
     deposed.close_round(&asked, minute(2), &outcomes()).await.unwrap();
     assert_eq!(store.round(asked.id).await.unwrap().unwrap().state, RoundState::Closed);

@@ -25,7 +25,7 @@ pub async fn a_round_voided_by_hand_is_judged_by_no_rule_until_it_is_rescored(da
     assert_eq!(outdated, OutdatedRounds::default());
     assert_eq!(outdated_at(&*store, "log_score/1", start(), minute(500), 9).await, []);
     store.store_scores(&scores(&asked, 0.5)).await.unwrap();
-    store.void_round(asked.id, CRPS, minute(80), "no prices").await.unwrap();
+    store.void_round(asked.id, CRPS, UNPRICED, minute(80), "no prices").await.unwrap();
     assert_eq!(store.round(asked.id).await.unwrap(), Some(round));
     assert_eq!(give(&*store, 75, Action::VoidRound(asked.id)).await, Err(Unchanged::Already));
 

@@ -16,7 +16,7 @@ pub async fn prices_come_back_as_they_were_stored(database: &impl TestDatabase) 
         .zip(1..)
         .map(|(price, position)| entry(position, "BTC", minute(position as u32), price))
         .collect();
-    store.append_prices(&entries).await.unwrap();
+    store.append_prices(&entries, NOTED).await.unwrap();
     let stored = store.ledger_since(start()).await.unwrap();
     assert_eq!(stored, entries);
     let bits = |entry: &domain::LedgerEntry| entry.point.price.value().to_bits();
@@ -27,11 +27,11 @@ pub async fn prices_come_back_as_they_were_stored(database: &impl TestDatabase) 
 pub async fn a_position_that_is_taken_keeps_its_price(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     let first = entry(1, "BTC", minute(1), 100.0);
-    store.append_prices(std::slice::from_ref(&first)).await.unwrap();
+    store.append_prices(std::slice::from_ref(&first), NOTED).await.unwrap();
     let other = entry(1, "ETH", minute(2), 7.0);
     let next = entry(2, "BTC", minute(2), 101.0);
-    store.append_prices(&[other, next.clone()]).await.unwrap();
-    store.append_prices(&[first.clone(), next.clone()]).await.unwrap();
+    store.append_prices(&[other, next.clone()], NOTED).await.unwrap();
+    store.append_prices(&[first.clone(), next.clone()], NOTED).await.unwrap();
     assert_eq!(store.ledger_since(start()).await.unwrap(), [first, next]);
 }
 
@@ -45,7 +45,7 @@ pub async fn closes_lie_after_the_start_up_to_the_end_and_corrections_win(databa
         entry(5, "BTC", minute(4), 104.0),
         entry(6, "BTC", minute(2), 99.5),
     ];
-    store.append_prices(&entries).await.unwrap();
+    store.append_prices(&entries, NOTED).await.unwrap();
     let close = |at: u32, price: f64| PricePoint { at: minute(at), price: Price::new(price).unwrap() };
     let closes = store.closes(&asset("BTC"), minute(1), minute(3)).await.unwrap();
     assert_eq!(closes, [close(2, 99.5), close(3, 103.0)]);
@@ -66,7 +66,7 @@ pub async fn the_feed_status_counts_by_asset(database: &impl TestDatabase) {
         entry(3, "BTC", minute(5), 102.0),
         corrected,
     ];
-    store.append_prices(&entries).await.unwrap();
+    store.append_prices(&entries, NOTED).await.unwrap();
     let status = |name: &str, source: &str, count, oldest, newest| FeedStatus {
         asset: asset(name),
         source: source.to_owned(),
@@ -90,13 +90,16 @@ pub async fn many_prices_are_appended_at_once(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     let entries: Vec<_> =
         (1..=7001).map(|i| entry(i, "BTC", start() + Span::seconds(i as u32), i as f64 / 7.0)).collect();
-    store.append_prices(&entries).await.unwrap();
+    store.append_prices(&entries, NOTED).await.unwrap();
     assert_eq!(store.ledger_since(start()).await.unwrap(), entries);
 }
 
 pub async fn a_price_that_cannot_be_read_names_its_place(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
-    store.append_prices(&[entry(1, "BTC", minute(1), 1.0), entry(2, "BTC", minute(2), 2.0)]).await.unwrap();
+    store
+        .append_prices(&[entry(1, "BTC", minute(1), 1.0), entry(2, "BTC", minute(2), 2.0)], NOTED)
+        .await
+        .unwrap();
     database.execute("UPDATE prices SET asset = 'B T C' WHERE position = 2").await;
     match store.ledger_since(start()).await.unwrap_err() {
         StorageError::Corrupt { table, column, row, .. } => {
@@ -120,6 +123,6 @@ pub async fn assets_are_awaited_until_their_last_round_is_judged(database: &impl
     store.interrupt_open_rounds(minute(4), "died").await.unwrap();
     store.store_scores(&scores(&eth(2), 0.5)).await.unwrap();
     assert_eq!(store.awaited_assets().await.unwrap(), awaited(&[("BTC", 63), ("ETH", 61)]));
-    store.void_round(eth(1).id, CRPS, minute(99), "no prices").await.unwrap();
+    store.void_round(eth(1).id, CRPS, UNPRICED, minute(99), "no prices").await.unwrap();
     assert_eq!(store.awaited_assets().await.unwrap(), awaited(&[("BTC", 63)]));
 }

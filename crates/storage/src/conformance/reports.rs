@@ -59,7 +59,7 @@ pub async fn scored_rounds_are_listed_by_slot_and_no_others(database: &impl Test
     for question in &scored {
         store.store_scores(&scores(question, 0.5)).await.unwrap();
     }
-    store.void_round(question(5).id, CRPS, minute(90), "no prices").await.unwrap();
+    store.void_round(question(5).id, CRPS, UNPRICED, minute(90), "no prices").await.unwrap();
 
     let listed = async |from, to, limit| store.scored_questions(from, to, limit).await.unwrap();
     let ids = |listed: &[crate::ScoredQuestion]| listed.iter().map(|it| it.question.id).collect::<Vec<_>>();
@@ -135,7 +135,7 @@ pub async fn the_latest_prices_come_latest_first_and_corrections_before_what_the
         entry(4, "BTC", minute(1), 11.0),
         entry(5, "BTC", minute(2), 12.5),
     ];
-    store.append_prices(&entries).await.unwrap();
+    store.append_prices(&entries, NOTED).await.unwrap();
     let latest = store.latest_prices(&asset("BTC"), 3).await.unwrap();
     assert_eq!(latest, [entries[4].clone(), entries[1].clone(), entries[3].clone()]);
     assert_eq!(store.latest_prices(&asset("XAU"), 3).await.unwrap(), []);

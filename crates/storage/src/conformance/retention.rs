@@ -77,7 +77,7 @@ pub async fn old_rounds_leave_and_what_is_needed_stays(database: &impl TestDatab
         score(&*store, question).await;
     }
     close_all(&*store, &[void.clone(), waiting.clone()]).await;
-    store.void_round(void.id, CRPS, day(3), "nobody knows").await.unwrap();
+    store.void_round(void.id, CRPS, UNPRICED, day(3), "nobody knows").await.unwrap();
     let before = store.counts(day(0)).await.unwrap();
     let rounds = store.export_rounds(Timestamp::MIN_UTC, Timestamp::MAX_UTC, None, 99).await.unwrap();
 
@@ -149,7 +149,7 @@ pub async fn a_removal_that_is_cut_short_anywhere_loses_nothing_else(database: &
     let (old, young) = (question_on(3), question_on(30));
     let many: Vec<_> = (0..700).map(|n| answer(&format!("{n:03}"), vec![7; 5000])).collect();
     store.close_round(&old, day(3), &many).await.unwrap();
-    store.void_round(old.id, CRPS, day(3), "nobody knows").await.unwrap();
+    store.void_round(old.id, CRPS, UNPRICED, day(3), "nobody knows").await.unwrap();
     score(&*store, &young).await;
     let mut left = many.len();
     for turns in 0.. {
@@ -215,7 +215,7 @@ pub async fn old_snapshots_and_prices_leave_but_for_the_newest(database: &impl T
     let prices = [("BTC", 0), ("ETH", 0), ("BTC", 1), ("ETH", 1), ("XAU", 5), ("BTC", 2)];
     let entries: Vec<_> =
         (1..).zip(prices).map(|(position, (name, at))| entry(position, name, minute(at), 1.0)).collect();
-    store.append_prices(&entries).await.unwrap();
+    store.append_prices(&entries, NOTED).await.unwrap();
     let until = |at| Expiry { before: minute(at), needed_after: day(10) };
 
     assert_eq!(prune_all(&*store, Prunable::Snapshots, &until(60)).await.rows, 1);
@@ -293,7 +293,7 @@ async fn store_a_day(store: &dyn Store) {
             let at = day(1) + Span::seconds(n * 86_400 / rounds);
             let question = question_of(["BTC", "ETH", "SOL"][kind], Span::HOUR, at);
             store.close_round(&question, at, &outcomes).await.unwrap();
-            store.void_round(question.id, CRPS, at, "nobody knows").await.unwrap();
+            store.void_round(question.id, CRPS, UNPRICED, at, "nobody knows").await.unwrap();
         }
     }
 }
@@ -355,7 +355,7 @@ pub async fn everything_leaves_as_the_settings_say(database: &impl TestDatabase)
     let at = |n: u32| Span::minutes(1).times(24 * 60 * n);
     let entries: Vec<_> =
         (1..).zip(0..90).map(|(position, n)| entry(position, "BTC", start() + at(n), 1.0)).collect();
-    store.append_prices(&entries).await.unwrap();
+    store.append_prices(&entries, NOTED).await.unwrap();
     for n in [20, 70, 85] {
         score(&*store, &question_on(n)).await;
     }

@@ -184,7 +184,7 @@ pub async fn the_earliest_round_with_a_change_is_found(database: &impl TestDatab
     for asked in [&all[1], &all[2]] {
         store.store_scores(&scores(asked, 0.5)).await.unwrap();
     }
-    store.void_round(all[0].id, CRPS, minute(70), "no prices").await.unwrap();
+    store.void_round(all[0].id, CRPS, UNPRICED, minute(70), "no prices").await.unwrap();
     assert_eq!(earliest(0, Timestamp::MIN_UTC).await, Some(minute(60)), "void rounds are changes");
     assert_eq!(earliest(0, minute(60)).await, Some(minute(61)));
     assert_eq!(earliest(1, minute(60)).await, Some(minute(62)));

@@ -34,6 +34,9 @@ pub async fn an_asked_round_is_fresh_once(database: &impl TestDatabase) {
             best: None,
             q95: None,
             contested: false,
+            priced_up_to: None,
+            first_priced_up_to: None,
+            corrected_by: None,
         }
     );
 }
@@ -84,7 +87,7 @@ pub async fn the_first_stored_outcome_of_a_round_stays(database: &impl TestDatab
     let (closed, scored, void) = (question(0), question(1), question(2));
     close_all(&*store, &[closed.clone(), scored.clone(), void.clone()]).await;
     store.store_scores(&scores(&scored, 0.5)).await.unwrap();
-    store.void_round(void.id, CRPS, minute(70), "no prices").await.unwrap();
+    store.void_round(void.id, CRPS, UNPRICED, minute(70), "no prices").await.unwrap();
     for asked in [closed, scored, void] {
         let (before, stored) = (round(&*store, &asked).await, store.predictions(asked.id).await.unwrap());
         store.close_round(&asked, minute(9), &[answer("alpha", "[2]"), answer("new", "[]")]).await.unwrap();

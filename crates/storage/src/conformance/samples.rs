@@ -26,6 +26,12 @@ pub(super) fn odd_texts() -> Vec<String> {
     ]
 }
 
+/// When prices come.
+pub(super) const NOTED: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// Where the ledger ends while it does not matter.
+pub(super) const UNPRICED: LedgerPosition = LedgerPosition::START;
+
 /// The rule that scores are by.
 pub(super) const CRPS: &str = "crps/1";
 
@@ -145,6 +151,7 @@ pub(super) fn scores(question: &Question, relative: f64) -> RoundScores {
     RoundScores {
         round_id: question.id,
         rule: CRPS.to_owned(),
+        priced_up_to: UNPRICED,
         scored_at: question.resolves_at(),
         best: 0.25,
         q95: 0.75,

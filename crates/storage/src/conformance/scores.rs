@@ -111,7 +111,7 @@ pub async fn rounds_that_cannot_have_scores_get_none(database: &impl TestDatabas
     store.mark_asked(std::slice::from_ref(&asked), minute(1)).await.unwrap();
     store.record_missed(std::slice::from_ref(&missed), "starting", minute(2)).await.unwrap();
     close_all(&*store, std::slice::from_ref(&void)).await;
-    store.void_round(void.id, CRPS, minute(70), "no prices").await.unwrap();
+    store.void_round(void.id, CRPS, UNPRICED, minute(70), "no prices").await.unwrap();
     let before = changes(&*store).await;
     for question in [interrupted, asked, missed, void, question(9)] {
         let round = store.round(question.id).await.unwrap();
@@ -131,7 +131,7 @@ pub async fn the_scores_of_rounds_are_stored_together_and_numbered_in_the_order_
     close_all(&*store, &questions).await;
     store.store_scores(&scores(same, 0.5)).await.unwrap();
     store.store_scores(&scores(other, 0.5)).await.unwrap();
-    store.void_round(void.id, CRPS, minute(70), "no prices").await.unwrap();
+    store.void_round(void.id, CRPS, UNPRICED, minute(70), "no prices").await.unwrap();
     let holder = HolderId::random();
     store.claim_ready(&hold(&holder, minute(500), LONG), 9).await.unwrap();
 
@@ -199,7 +199,7 @@ pub async fn a_round_is_voided_once_by_a_rule(database: &impl TestDatabase) {
     store.mark_asked(std::slice::from_ref(&asked), minute(2)).await.unwrap();
     for (at, reason) in [(70, "no prices"), (80, "another reason")] {
         for question in [&void, &scored, &asked] {
-            store.void_round(question.id, CRPS, minute(at), reason).await.unwrap();
+            store.void_round(question.id, CRPS, UNPRICED, minute(at), reason).await.unwrap();
         }
     }
     let record = store.round(void.id).await.unwrap().unwrap();
@@ -231,7 +231,7 @@ pub async fn rounds_judged_by_another_rule_are_outdated_the_latest_first(databas
     for question in [&scored, &eth] {
         store.store_scores(&scores(question, 0.5)).await.unwrap();
     }
-    store.void_round(void.id, CRPS, minute(70), "no prices").await.unwrap();
+    store.void_round(void.id, CRPS, UNPRICED, minute(70), "no prices").await.unwrap();
 
     let now = minute(500);
     assert_eq!(outdated(&*store, CRPS, now).await, (vec![], 0));
@@ -257,7 +257,7 @@ pub async fn rounds_judged_by_another_rule_are_outdated_the_latest_first(databas
 pub async fn a_round_without_the_rule_that_voided_it_is_outdated(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     close_all(&*store, &[question(0)]).await;
-    store.void_round(question(0).id, CRPS, minute(70), "no prices").await.unwrap();
+    store.void_round(question(0).id, CRPS, UNPRICED, minute(70), "no prices").await.unwrap();
     database.execute("UPDATE rounds SET rule = NULL").await;
     assert_eq!(outdated(&*store, CRPS, minute(500)).await, (vec![question(0).id], 1));
     store.store_scores(&scores(&question(0), 0.5)).await.unwrap();
@@ -271,7 +271,7 @@ pub async fn another_rule_may_void_what_was_scored_and_score_what_was_void(datab
     store.store_scores(&by_crps).await.unwrap();
     let scored = store.round(by_crps.round_id).await.unwrap().unwrap();
 
-    store.void_round(by_crps.round_id, "log_score/1", minute(80), "no valid answer").await.unwrap();
+    store.void_round(by_crps.round_id, "log_score/1", UNPRICED, minute(80), "no valid answer").await.unwrap();
     let void = store.round(by_crps.round_id).await.unwrap().unwrap();
     assert_eq!((void.state, void.reason.as_deref()), (RoundState::Void, Some("no valid answer")));
     assert_eq!((void.rule.as_deref(), void.scored_at), (Some("log_score/1"), Some(minute(80))));
@@ -308,7 +308,7 @@ pub async fn changes_come_in_the_order_of_their_numbers(database: &impl TestData
     close_all(&*store, &[early.clone(), middle.clone(), late.clone()]).await;
     store.store_scores(&scores(&late, 0.5)).await.unwrap();
     store.store_scores(&RoundScores { scores: Vec::new(), ..scores(&early, 0.5) }).await.unwrap();
-    store.void_round(middle.id, CRPS, minute(70), "no prices").await.unwrap();
+    store.void_round(middle.id, CRPS, UNPRICED, minute(70), "no prices").await.unwrap();
 
     let all = changes(&*store).await;
     assert_eq!(all.iter().map(|change| change.number.0).collect::<Vec<_>>(), [1, 2, 3]);
@@ -363,7 +363,7 @@ pub async fn the_first_scored_round_since_a_model_joined_is_found(database: &imp
     assert_eq!(first_scored(&every[..1]).await, []);
     assert_eq!(first_scored(&every[..2]).await, [first("gamma", 62)]);
     assert_eq!(first_scored(&[]).await, []);
-    store.void_round(all[4].id, CRPS, minute(70), "no prices").await.unwrap();
+    store.void_round(all[4].id, CRPS, UNPRICED, minute(70), "no prices").await.unwrap();
     assert_eq!(first_scored(&every).await.len(), 2, "a void round scores nobody");
 }
 

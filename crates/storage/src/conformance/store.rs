@@ -9,7 +9,7 @@ use crate::{Action, ChangeNumber, Counts, HolderId, RoundCounts, StorageError};
 pub async fn empty_arguments_change_nothing(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     store.ping().await.unwrap();
-    store.append_prices(&[]).await.unwrap();
+    store.append_prices(&[], NOTED).await.unwrap();
     store.save_models(&[]).await.unwrap();
     assert_eq!(store.mark_asked(&[], start()).await.unwrap(), []);
     store.record_missed(&[], "nothing", start()).await.unwrap();
@@ -23,7 +23,7 @@ pub async fn empty_arguments_change_nothing(database: &impl TestDatabase) {
 pub async fn bounds_may_be_the_first_and_last_instant(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     let (first, last) = (Timestamp::MIN_UTC, Timestamp::MAX_UTC);
-    store.append_prices(&[entry(1, "BTC", minute(1), 1.0)]).await.unwrap();
+    store.append_prices(&[entry(1, "BTC", minute(1), 1.0)], NOTED).await.unwrap();
     close_all(&*store, &[question(0), question(1)]).await;
     store.store_scores(&scores(&question(0), 0.5)).await.unwrap();
     assert_eq!(store.ledger_since(first).await.unwrap().len(), 1);
@@ -40,15 +40,18 @@ pub async fn bounds_may_be_the_first_and_last_instant(database: &impl TestDataba
 pub async fn counts_add_up(database: &impl TestDatabase) {
     let store = database.open_migrated().await;
     store.save_models(&["alpha", "beta"].map(model)).await.unwrap();
-    store.append_prices(&[entry(1, "BTC", minute(1), 1.0), entry(2, "BTC", minute(1), 2.0)]).await.unwrap();
+    store
+        .append_prices(&[entry(1, "BTC", minute(1), 1.0), entry(2, "BTC", minute(1), 2.0)], NOTED)
+        .await
+        .unwrap();
     store.mark_asked(&[question(1)], minute(1)).await.unwrap();
     store.interrupt_open_rounds(minute(2), "died").await.unwrap();
     store.mark_asked(&[question(2), question(3)], minute(3)).await.unwrap();
     store.record_missed(&[question(4)], "starting", minute(4)).await.unwrap();
     close_all(&*store, &[question(5), question(6), question(7), question(8)]).await;
     store.store_scores(&scores(&question(6), 0.5)).await.unwrap();
-    store.void_round(question(7).id, CRPS, minute(80), "no prices").await.unwrap();
-    store.void_round(question(8).id, CRPS, minute(80), "no prices").await.unwrap();
+    store.void_round(question(7).id, CRPS, UNPRICED, minute(80), "no prices").await.unwrap();
+    store.void_round(question(8).id, CRPS, UNPRICED, minute(80), "no prices").await.unwrap();
     let counts = store.counts(minute(7)).await.unwrap();
     assert!(counts.size_bytes > 1000);
     assert_eq!(
@@ -126,7 +129,7 @@ pub async fn a_store_for_reading_reads_and_refuses_every_write(database: &impl T
     let by = HolderId::random();
     let hold = hold(&by, minute(99), LONG);
     let refused = [
-        reader.append_prices(&[entry(1, "BTC", minute(1), 1.0)]).await,
+        reader.append_prices(&[entry(1, "BTC", minute(1), 1.0)], NOTED).await,
         reader.save_models(&[model("alpha")]).await,
         reader.mark_asked(&[question(1)], minute(1)).await.map(drop),
         reader.close_round(&question(1), minute(1), &outcomes()).await,
@@ -134,7 +137,7 @@ pub async fn a_store_for_reading_reads_and_refuses_every_write(database: &impl T
         reader.interrupt_open_rounds(minute(1), "died").await.map(drop),
         reader.defer_scoring(question(0).id, minute(99)).await,
         reader.store_scores(&scores(&question(0), 0.5)).await,
-        reader.void_round(question(0).id, CRPS, minute(1), "void").await,
+        reader.void_round(question(0).id, CRPS, UNPRICED, minute(1), "void").await,
         reader
             .save_leaderboard(&domain::rank(&standings, "crps/1"), &standings, ChangeNumber(0), &lease)
             .await,

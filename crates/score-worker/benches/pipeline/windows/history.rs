@@ -186,7 +186,7 @@ impl History {
                 });
             }
         }
-        Ok(self.store.append_prices(&entries).await?)
+        Ok(self.store.append_prices(&entries, Timestamp::UNIX_EPOCH).await?)
     }
 
     /// Does what the database would do by and by, so that it does not do so meanwhile.

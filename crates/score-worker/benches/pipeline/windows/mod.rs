@@ -5,7 +5,7 @@ mod history;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, SimulatedClock, Span, Stopwatch, SystemClock, Timestamp, TimestampExt};
+use domain::{Clock, LedgerPosition, SimulatedClock, Span, Stopwatch, SystemClock, Timestamp, TimestampExt};
 use score_worker::ScoreWorker;
 use serde_json::json;
 use storage::{Hold, HolderId, LeaseName, RoundScores, ScoreRecord, StepScore, Store};
@@ -145,6 +145,7 @@ fn scores(question: domain::Question) -> Result<RoundScores> {
     Ok(RoundScores {
         round_id: question.id,
         rule: settings()?.stamp(),
+        priced_up_to: LedgerPosition::START,
         scored_at: question.resolves_at(),
         best: 0.0,
         q95: 1.0,

@@ -98,7 +98,7 @@ impl Game {
                 source: "made up".to_owned(),
             })
             .collect();
-        self.store.append_prices(&entries).await.unwrap();
+        self.store.append_prices(&entries, Timestamp::UNIX_EPOCH).await.unwrap();
     }
 
     async fn explain(&self, model: &str, minute: u32) -> anyhow::Result<Report> {
@@ -234,7 +234,10 @@ async fn a_round_that_is_not_scored_yet_says_what_it_waits_for_and_what_it_will_
 #[tokio::test]
 async fn rounds_that_count_for_nobody_say_so() {
     let game = Game::closed().await;
-    game.store.void_round(game.question.id, "crps/1", game.at(70), "no prices").await.unwrap();
+    game.store
+        .void_round(game.question.id, "crps/1", LedgerPosition::START, game.at(70), "no prices")
+        .await
+        .unwrap();
     let (json, text) = game.told("sharp", 71).await;
     assert_eq!(json["explanation"], Value::Null);
     assert!(text.contains("void: it counts for nobody (no prices)"), "{text}");

@@ -8,6 +8,7 @@ import { axisPrice, duration, integer, percent, price, second } from "../format.
 
 const RANGES = [["6", "6 h"], ["24", "24 h"], ["72", "3 days"], ["168", "7 days"]];
 const HOUR_MS = 3_600_000;
+const CORRECTIONS_SHOWN = 20;
 
 export const market = {
   name: "market",
@@ -29,6 +30,11 @@ class Market {
       caption: "The assets of a line take turns within its interval",
       key: (line) => `${line.horizon} ${line.assets.join(" ")}`, columns: TIMETABLE,
     });
+    this.corrections = new Listing("Corrections of prices", {
+      loading: "Loading corrections", empty: "No price was corrected.",
+      caption: "Scores that rested on another price are made anew; times are UTC",
+      key: (one) => `${one.asset} ${one.at} ${one.recorded_at} ${one.new_price}`, columns: CORRECTIONS,
+    });
     this.place = el("div", { class: "columns" }, stateBox("loading", "Loading prices"));
     this.element = el("div", null,
       el("div", { class: "head" }, el("h1", null, "Market"), el("p", null, "Closes as the models are told them")),
@@ -37,15 +43,18 @@ class Market {
       })),
       this.place,
       section("Feeds", null, this.feeds.element),
+      section("Corrections", null, this.corrections.element),
       section("Timetable", null, this.timetable.element));
   }
 
   async load() {
-    const [status, { feeds }, { schedules }] = await Promise.all([
+    const [status, { feeds }, { schedules }, { corrections }] = await Promise.all([
       this.page.get(path(["status"])),
       this.page.get(path(["feeds"])),
       this.page.get(path(["schedules"])),
+      this.page.get(path(["corrections"], { limit: CORRECTIONS_SHOWN })),
     ]);
+    this.corrections.show(corrections);
     this.timetable.show(schedules);
     this.known = feeds;
     this.feeds.show(this.known);
@@ -132,6 +141,15 @@ function freshness(feed) {
   const kind = old < 2.5 * 60_000 ? "fresh" : old < 10 * 60_000 ? "late" : "old";
   return el("span", { class: `mark ${kind}` }, `${duration(old)} old`);
 }
+
+const CORRECTIONS = [
+  { title: "Asset", isHead: true, cell: (one) => one.asset },
+  { title: "Close of", class: "nowrap", cell: (one) => time(one.at, second(one.at)) },
+  { title: "Was", class: "number", cell: (one) => (one.old_price === null ? "missing" : price(one.old_price)) },
+  { title: "Is", class: "number", cell: (one) => price(one.new_price) },
+  { title: "Source", cell: (one) => one.source },
+  { title: "Came", class: "nowrap", cell: (one) => time(one.recorded_at, second(one.recorded_at)) },
+];
 
 const TIMETABLE = [
   { title: "Horizon", isHead: true, cell: (line) => line.horizon },

@@ -33,15 +33,17 @@ class RoundView {
       caption: "Answers", key: (one) => one.model_id, columns: this.columns(),
     });
     this.detail = new Detail(page);
+    this.corrections = el("ul", { class: "notes", hidden: true });
     this.element = el("div", null,
       el("div", { class: "head" }, this.heading, this.subtitle),
       this.figures,
+      this.corrections,
       this.detail.element,
       section("Answers", null, this.answers.element));
   }
 
   async load() {
-    const [{ round, prices }, { predictions }] = await Promise.all([
+    const [{ round, prices, corrections }, { predictions }] = await Promise.all([
       this.page.get(path(["rounds", this.id])),
       this.page.get(path(["rounds", this.id, "predictions"], { limit: MOST_MODELS })),
     ]);
@@ -50,6 +52,8 @@ class RoundView {
     // Of an open round no prices are told, and no answers.
     this.isResolved = prices !== null;
     this.showRound();
+    this.corrections.replaceChildren(...corrections.map(correctionNote));
+    this.corrections.hidden = corrections.length === 0;
     this.showAnswers();
     if (this.isResolved && predictions.length > 0) await this.showDetail(prices);
   }
@@ -132,6 +136,15 @@ class RoundView {
       }, "Show") },
     ];
   }
+}
+
+/** What a correction of a price has done to the round. */
+function correctionNote({ correction, counts }) {
+  const before = correction.old_price === null ? "missing" : price(correction.old_price);
+  return el("li", null,
+    counts ? "Scored anew after a price correction: " : "Not scored anew yet after a price correction: ",
+    `${before} → ${price(correction.new_price)} for `, time(correction.at, `${second(correction.at)} UTC`),
+    ", corrected ", time(correction.recorded_at, `${second(correction.recorded_at)} UTC`));
 }
 
 /** Best first, then those without a score by name. */
