@@ -11,6 +11,8 @@ use tempfile::TempDir;
 /// The example that every reader of the guide begins with.
 const PLAIN: &str = include_str!("../../../python/examples/plain/main.py");
 
+const GUIDE: &str = include_str!("../../../docs/writing-a-model.md");
+
 /// A submission in a folder of this name, which goes with the first part.
 fn submission(name: &str, code: &str) -> (TempDir, PathBuf) {
     let parent = tempfile::tempdir().unwrap();
@@ -64,6 +66,20 @@ fn a_good_submission_is_told_where_it_stands_and_how_calibrated_it_is() {
         "{}",
         errors(&again)
     );
+}
+
+#[test]
+fn the_models_of_the_guide_work_and_the_better_one_is_better() {
+    let code = |block: &str| block.split("```").next().unwrap().to_owned();
+    let blocks: Vec<String> = GUIDE.split("```python\n").skip(1).map(code).collect();
+    let [first, better] = &blocks[..] else { panic!("the guide has {} models", blocks.len()) };
+    let score = |code: &str| {
+        let (_parent, folder) = submission("my-model", code);
+        let (hour, summary) = hour_and_summary(&backtest(&folder, &["--json"]));
+        assert_eq!(summary["faults"], Value::Array(Vec::new()), "{summary}");
+        hour["score"].as_f64().unwrap()
+    };
+    assert!(score(better) > score(first));
 }
 
 #[test]
