@@ -211,7 +211,8 @@ impl Calibration {
 
     /// The same in a sentence, with what to do about it.
     pub fn statement(&self) -> String {
-        let widths = match self.width_factor() {
+        // beyond that it is another unit rather than another width
+        let widths = match self.width_factor().filter(|factor| (0.05..20.0).contains(factor)) {
             Some(factor) => format!("; widths about {factor:.2} times as large would fit"),
             None => String::new(),
         };

@@ -129,8 +129,8 @@ impl<'a> Report<'a> {
     pub fn print(&self) {
         self.print_table();
         self.print_standings();
-        self.print_calibration();
         self.print_unit_doubts();
+        self.print_calibration();
         self.print_faults();
     }
 
