@@ -28,6 +28,6 @@ pub use round::{AnswerBytes, Prediction, PredictionStatus, Question, RoundState,
 pub use schedule::{Method, Schedule, ScheduleError, Schedules, Target};
 pub use time::{InvalidSpan, Span, Timestamp, TimestampExt};
 pub use window::{
-    ModelStanding, Parameter, ParameterStanding, PerWindow, ScoredPrediction, ScoredRound, Selection,
-    Standings, Weights, Window, WindowScore, mean_over_parameters,
+    InvalidWindows, ModelStanding, Parameter, ParameterStanding, PerWindow, ScoredPrediction, ScoredRound,
+    Selection, Standings, Weights, Window, WindowScore, WindowSpans, mean_over_parameters,
 };

@@ -31,6 +31,55 @@ impl Window {
     }
 }
 
+/// How long each window is: whole hours, the recent one shortest and the anchor one longest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WindowSpans(PerWindow<Span>);
+
+/// Windows that cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidWindows {
+    /// Scores are summed by hours.
+    #[error("a window of {0} is no whole number of hours")]
+    NotHours(Span),
+    /// Each holds the one before.
+    #[error("a window of {longer} after one of {shorter}: name the shortest first")]
+    NotLonger {
+        /// The one before.
+        shorter: Span,
+        /// The one that should be longer.
+        longer: Span,
+    },
+}
+
+impl WindowSpans {
+    /// Windows of these lengths.
+    pub fn new(recent: Span, steady: Span, anchor: Span) -> Result<Self, InvalidWindows> {
+        for span in [recent, steady, anchor] {
+            if span.is_zero() || !span.is_multiple_of(Span::HOUR) {
+                return Err(InvalidWindows::NotHours(span));
+            }
+        }
+        for (shorter, longer) in [(recent, steady), (steady, anchor)] {
+            if longer <= shorter {
+                return Err(InvalidWindows::NotLonger { shorter, longer });
+            }
+        }
+        Ok(WindowSpans(PerWindow { recent, steady, anchor }))
+    }
+
+    /// The length of one.
+    pub fn of(&self, window: Window) -> Span {
+        *self.0.get(window)
+    }
+}
+
+impl Default for WindowSpans {
+    /// Those of competitions.
+    fn default() -> Self {
+        WindowSpans(PerWindow::from_fn(Window::span))
+    }
+}
+
 /// One value for each window.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct PerWindow<T> {
@@ -258,4 +307,23 @@ pub fn mean_over_parameters<'a>(scores: impl Iterator<Item = (f64, &'a WindowSco
     mean.score = (mean.valid > 0 && score_weight > 0.0).then(|| score / score_weight);
     mean.raw = (raw_weight > 0.0).then(|| raw / raw_weight);
     mean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_whole_hours_and_each_is_longer_than_the_one_before() {
+        let windows = |hours: [u32; 3]| {
+            let [recent, steady, anchor] = hours.map(Span::hours);
+            WindowSpans::new(recent, steady, anchor)
+        };
+        assert_eq!(windows([24, 72, 168]), Ok(WindowSpans::default()));
+        assert_eq!(windows([0, 72, 168]), Err(InvalidWindows::NotHours(Span::ZERO)));
+        let day = Span::days(1);
+        assert_eq!(windows([24, 24, 168]), Err(InvalidWindows::NotLonger { shorter: day, longer: day }));
+        let minutes = WindowSpans::new(Span::minutes(90), day, Span::days(2));
+        assert_eq!(minutes, Err(InvalidWindows::NotHours(Span::minutes(90))));
+    }
 }

@@ -20,6 +20,7 @@ mod scorer;
 mod settings;
 mod spent;
 mod status;
+mod what_if;
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
@@ -41,10 +42,12 @@ use ranker::{Ranker, first_in_windows};
 pub use reload::Reloadable;
 use rescoring::Tally;
 use scorer::Scorer;
+pub use scorer::VOID;
 pub use settings::ScoreSettings;
 use spent::Meter;
 pub use spent::Spent;
 pub use status::Status;
+pub use what_if::{WhatIf, WhatIfOutcome};
 
 /// What one run did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -352,14 +352,19 @@ impl Ranker {
 /// that they answered: whoever is included again is ranked as if nothing had been.
 fn rank_included(standings: &Standings, announcement: &Announcement) -> Leaderboard {
     let Announcement { rule, rescoring, excluded } = announcement.clone();
+    Leaderboard { rescoring, ..rank_all_but(&excluded, standings, &rule) }
+}
+
+/// Ranks all models but these.
+pub fn rank_all_but(excluded: &BTreeSet<ModelId>, standings: &Standings, rule: &str) -> Leaderboard {
     let leaderboard = if excluded.is_empty() {
-        rank(standings, &rule)
+        rank(standings, rule)
     } else {
         let is_included = |model: &&ModelStanding| !excluded.contains(&model.model_id);
         let models = standings.models.iter().filter(is_included).cloned().collect();
-        rank(&Standings { as_of: standings.as_of, models }, &rule)
+        rank(&Standings { as_of: standings.as_of, models }, rule)
     };
-    Leaderboard { rescoring, excluded, ..leaderboard }
+    Leaderboard { excluded: excluded.clone(), ..leaderboard }
 }
 
 /// Rounds that resolved after this are in some window as of `now` or later.

@@ -18,6 +18,9 @@ use crate::prices::Prices;
 use crate::spent::Meter;
 use crate::{Progress, ScoreSettings};
 
+/// What is logged of void rounds goes by this name, so that a replay over closed markets can be quiet about them.
+pub const VOID: &str = "void";
+
 /// Rounds claimed at once for each thread: few, so that workers share a backlog evenly and one that dies keeps few of them
 /// waiting.
 const CLAIM: usize = 8;
@@ -45,9 +48,13 @@ pub struct Scorer {
     metrics: Metrics,
 }
 
-enum Verdict {
+/// What became of a round.
+pub enum Verdict {
+    /// It has scores.
     Scored(RoundScores),
+    /// It cannot be scored, for this reason.
     Void(String),
+    /// Its prices are not there yet.
     Waiting,
 }
 
@@ -144,6 +151,13 @@ impl Scorer {
         judged.try_fold(Progress::default(), async |sum, progress| Ok(sum + progress)).await
     }
 
+    /// Judges rounds, as many at a time as there are threads, and stores nothing. In their order.
+    pub async fn judge_only(&self, rounds: &[Question], now: Timestamp) -> Result<Vec<Verdict>> {
+        let prices = &Prices::read(self.store.as_ref(), &self.settings.settlement, rounds, now).await?;
+        let judged: Vec<_> = rounds.iter().map(|question| self.verdict(question, prices, now)).collect();
+        stream::iter(judged).buffered(self.threads.get()).try_collect().await
+    }
+
     /// Judges rounds one after the other and stores their scores together. What is not stored when it ends early is done again
     /// once the claims have run out.
     async fn judge_group(&self, group: &[Question], prices: &Prices<'_>, now: Timestamp) -> Result<Progress> {
@@ -157,7 +171,7 @@ impl Scorer {
                     scored.push(scores);
                 }
                 Verdict::Void(reason) => {
-                    tracing::warn!(round = %question.id, reason, "void: {question}");
+                    tracing::warn!(target: VOID, round = %question.id, reason, "void: {question}");
                     let void = self.store.void_round(question.id, &self.rule, prices.up_to(), now, &reason);
                     self.meter.time(|spent| &mut spent.storing, void).await?;
                     progress.void += 1;

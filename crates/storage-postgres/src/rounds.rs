@@ -127,10 +127,12 @@ impl RoundRepository for PostgresStore {
             .fetch_all(&mut *transaction)
             .await
             .map_err(failed)?;
-        sqlx::query("UPDATE rounds SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by IS NOT NULL")
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        for ending in [
+            "UPDATE rounds SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by IS NOT NULL",
+            "UPDATE leases SET until = NULL",
+        ] {
+            sqlx::query(ending).execute(&mut *transaction).await.map_err(failed)?;
+        }
         changes::commit(transaction, &[Topic::Rounds]).await?;
         let mut ids = rows.iter().map(rows::round_id).collect::<Result<Vec<_>>>()?;
         ids.sort_unstable();

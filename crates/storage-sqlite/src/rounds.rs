@@ -108,10 +108,12 @@ impl RoundRepository for SqliteStore {
             .fetch_all(&mut *turn)
             .await
             .map_err(failed)?;
-        sqlx::query("UPDATE rounds SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by IS NOT NULL")
-            .execute(&mut *turn)
-            .await
-            .map_err(failed)?;
+        for ending in [
+            "UPDATE rounds SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by IS NOT NULL",
+            "UPDATE leases SET until = NULL",
+        ] {
+            sqlx::query(ending).execute(&mut *turn).await.map_err(failed)?;
+        }
         turn.finish().await?;
         let mut ids = rows.iter().map(rows::round_id).collect::<Result<Vec<_>>>()?;
         ids.sort_unstable();

@@ -106,7 +106,7 @@ macro_rules! conformance_tests {
             a_round_without_predictions_closes,
             missed_overwrites_a_mark_that_nobody_asked_after_and_nothing_else,
             only_asked_rounds_are_interrupted,
-            open_rounds_are_withdrawn_as_if_never_asked_and_claims_end,
+            open_rounds_are_withdrawn_as_if_never_asked_and_what_was_held_is_free,
             odd_texts_and_refused_answers_survive,
             answers_come_back_byte_for_byte,
             a_thousand_predictions_are_stored_at_once,

@@ -322,8 +322,9 @@ pub trait RoundRepository: Sync {
     /// Marks every round still `asked` as interrupted at `at`; returns them. Called by the predict worker when it starts.
     async fn interrupt_open_rounds(&self, at: Timestamp, reason: &str) -> Result<Vec<RoundId>>;
 
-    /// Takes every round off record that is still `asked`, as if it had never been, and ends every claim; returns the rounds. For
-    /// a replay whose run before was killed: its time stands still while nobody plays, so no claim ends by itself.
+    /// Takes every round off record that is still `asked`, as if it had never been, and ends every claim and lease; returns the
+    /// rounds. For a replay whose run before was killed: its time stands still while nobody plays, so that what was claimed may
+    /// not end by itself.
     async fn withdraw_open_rounds(&self) -> Result<Vec<RoundId>>;
 
     /// The newest slot on record.

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::window::mean_over_parameters;
 use crate::{
     ModelId, ModelStanding, Parameter, ParameterStanding, PerWindow, RoundId, ScoredRound, Span, Standings,
-    Timestamp, TimestampExt, Weights, Window, WindowScore,
+    Timestamp, TimestampExt, Weights, Window, WindowScore, WindowSpans,
 };
 pub use sums::{ModelNumber, RollUp, Sums};
 
@@ -91,6 +91,7 @@ type Hours = BTreeMap<Timestamp, RollUp>;
 /// The roll-ups of the longest window and of some time before it.
 #[derive(Debug)]
 pub struct ScoreHistory {
+    spans: WindowSpans,
     /// Rounds that resolved up to here, a full hour, are not kept.
     after: Timestamp,
     /// By number.
@@ -124,6 +125,7 @@ impl ScoreHistory {
             hours.entry(parameter).or_default().insert(end, sums);
         }
         ScoreHistory {
+            spans: WindowSpans::default(),
             after,
             models,
             numbers,
@@ -134,6 +136,12 @@ impl ScoreHistory {
             unsure: BTreeSet::new(),
             unsaved: RollUpChanges::default(),
         }
+    }
+
+    /// Has windows of other lengths than those of competitions.
+    pub fn with_windows(mut self, spans: WindowSpans) -> Self {
+        self.spans = spans;
+        self
     }
 
     /// Rounds that resolved up to here are not kept.
@@ -184,7 +192,7 @@ impl ScoreHistory {
         if as_of == hour_of(as_of) {
             return Vec::new();
         }
-        self.hours_to_hold(edges(as_of))
+        self.hours_to_hold(self.edges(as_of))
     }
 
     /// Takes all rounds of these hours, as they were saved.
@@ -236,7 +244,7 @@ impl ScoreHistory {
 
     /// Drops the hours that no window as of `as_of`, a full hour, or later can hold.
     pub fn forget_before(&mut self, as_of: Timestamp) {
-        self.after = self.after.max(as_of - Window::Anchor.span());
+        self.after = self.after.max(as_of - self.spans.of(Window::Anchor));
         for hours in self.hours.values_mut() {
             *hours = hours.split_off(&(self.after + Span::HOUR));
         }
@@ -247,7 +255,7 @@ impl ScoreHistory {
 
     /// Drops the rounds that windows as of `as_of`, and soon after it, need not hold. There must be nothing to save.
     pub fn let_go(&mut self, as_of: Timestamp) {
-        let edges: Vec<Timestamp> = edges(as_of).map(hour_of).collect();
+        let edges: Vec<Timestamp> = self.edges(as_of).map(hour_of).collect();
         self.rounds.retain(|end, _| edges.contains(end) || *end + Span::HOUR >= as_of);
     }
 
@@ -284,7 +292,8 @@ impl ScoreHistory {
     ) -> ModelStanding {
         let RolledModel { id, first_scored_at, .. } = &self.models[model];
         let first_scored_at = first_scored_at.filter(|first| *first <= as_of);
-        let is_full = |window: Window| first_scored_at.is_some_and(|first| first <= as_of - window.span());
+        let is_full =
+            |window: Window| first_scored_at.is_some_and(|first| first <= as_of - self.spans.of(window));
         let standings: Vec<ParameterStanding> = totals
             .iter()
             .filter(|(_, totals)| totals.anchor.of(model).predictions > 0)
@@ -304,7 +313,7 @@ impl ScoreHistory {
     fn add_up_whole_hours(&mut self, end: Timestamp) {
         for (parameter, hours) in &self.hours {
             if self.whole_hours.get(parameter).is_none_or(|whole| whole.up_to() != end) {
-                let whole = WholeHours::add_up(hours, end, self.models.len());
+                let whole = WholeHours::add_up(hours, end, self.spans, self.models.len());
                 self.whole_hours.insert(parameter.clone(), whole);
             }
         }
@@ -320,7 +329,7 @@ impl ScoreHistory {
             match self.hours[parameter].get(&first) {
                 // As of a full hour it is in the window as a whole.
                 Some(hour) if as_of == whole.up_to() => total.add(hour),
-                _ => total.add(&self.sum_rounds(parameter, first, as_of - window.span(), as_of)),
+                _ => total.add(&self.sum_rounds(parameter, first, as_of - self.spans.of(window), as_of)),
             }
             total.add(&not_over);
             total
@@ -359,6 +368,14 @@ impl ScoreHistory {
             }
         }
         totals.into_roll_up()
+    }
+
+    /// Instants in the hours that begin or end a window, as of `as_of` and until the next full hour.
+    fn edges(&self, as_of: Timestamp) -> impl Iterator<Item = Timestamp> + use<> {
+        const NEXT: Span = Span::seconds(1);
+        let spans = self.spans;
+        let starts = Window::ALL.iter().map(move |window| as_of - spans.of(*window));
+        starts.chain([as_of]).map(|edge| edge.floor_to(Span::HOUR) + NEXT)
     }
 
     /// A round may be a model's first one only if it was asked after the model joined.
@@ -401,13 +418,6 @@ impl ScoreHistory {
 /// The end of the hour in which an instant lies; a full hour ends its own.
 fn hour_of(instant: Timestamp) -> Timestamp {
     instant.ceil_to(Span::HOUR)
-}
-
-/// Instants in the hours that begin or end a window, as of `as_of` and until the next full hour.
-fn edges(as_of: Timestamp) -> impl Iterator<Item = Timestamp> {
-    const NEXT: Span = Span::seconds(1);
-    let starts = Window::ALL.iter().map(move |window| as_of - window.span());
-    starts.chain([as_of]).map(|edge| edge.floor_to(Span::HOUR) + NEXT)
 }
 
 fn score(sums: &Sums, full: bool) -> WindowScore {

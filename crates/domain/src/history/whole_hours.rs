@@ -4,30 +4,31 @@ use std::ops::Bound;
 
 use super::Hours;
 use super::sums::Totals;
-use crate::{PerWindow, Span, Timestamp, Window};
+use crate::{PerWindow, Span, Timestamp, Window, WindowSpans};
 
 /// The sums of one parameter over the hours that lie wholly in the windows as of any instant from a full hour to before the
 /// next: all but the one in which the window begins, and the one that is not over.
 #[derive(Debug)]
 pub(super) struct WholeHours {
     up_to: Timestamp,
+    spans: WindowSpans,
     totals: PerWindow<Totals>,
 }
 
 impl WholeHours {
     /// The sums as of `up_to`, a full hour.
-    pub(super) fn add_up(hours: &Hours, up_to: Timestamp, models: usize) -> Self {
+    pub(super) fn add_up(hours: &Hours, up_to: Timestamp, spans: WindowSpans, models: usize) -> Self {
         let mut total = Totals::of_models(models);
         let mut newest = up_to;
         // The sum of the longer window goes on from that of the shorter one.
         let totals = PerWindow::from_fn(|window| {
-            let first = first_hour(window, up_to);
+            let first = first_hour(spans.of(window), up_to);
             let further = hours.range((Bound::Excluded(first), Bound::Included(newest)));
             further.rev().for_each(|(_, hour)| total.add(hour));
             newest = first;
             total.clone()
         });
-        WholeHours { up_to, totals }
+        WholeHours { up_to, spans, totals }
     }
 
     pub(super) fn up_to(&self) -> Timestamp {
@@ -41,12 +42,12 @@ impl WholeHours {
 
     /// The end of the hour in which this window begins; as of the full hour it is a whole one too.
     pub(super) fn first_hour(&self, window: Window) -> Timestamp {
-        first_hour(window, self.up_to)
+        first_hour(self.spans.of(window), self.up_to)
     }
 }
 
-fn first_hour(window: Window, up_to: Timestamp) -> Timestamp {
-    up_to - window.span() + Span::HOUR
+fn first_hour(span: Span, up_to: Timestamp) -> Timestamp {
+    up_to - span + Span::HOUR
 }
 
 #[cfg(test)]

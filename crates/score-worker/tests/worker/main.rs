@@ -17,3 +17,4 @@ mod retention;
 mod rules;
 mod scoring;
 mod season;
+mod what_if;

@@ -6,7 +6,7 @@ use domain::{Prediction, RoundState, Span, StatusCounts, Timestamp};
 
 use super::TestDatabase;
 use super::samples::*;
-use crate::{Contender, HolderId, RoundRecord, StorageError, Store};
+use crate::{Contender, HolderId, LeaseName, RoundRecord, StorageError, Store};
 
 async fn round(store: &dyn Store, question: &domain::Question) -> RoundRecord {
     store.round(question.id).await.unwrap().unwrap()
@@ -168,19 +168,26 @@ pub async fn only_asked_rounds_are_interrupted(database: &impl TestDatabase) {
     assert_eq!(ready(&*store, minute(999), 9).await, [closed]);
 }
 
-pub async fn open_rounds_are_withdrawn_as_if_never_asked_and_claims_end(database: &impl TestDatabase) {
+pub async fn open_rounds_are_withdrawn_as_if_never_asked_and_what_was_held_is_free(
+    database: &impl TestDatabase,
+) {
     let store = database.open_migrated().await;
     let (first, second, closed, missed) = (question(0), question(1), question(2), question(3));
     store.mark_asked(&[second.clone(), first.clone(), closed.clone()], minute(0)).await.unwrap();
     close_all(&*store, std::slice::from_ref(&closed)).await;
     store.record_missed(std::slice::from_ref(&missed), "paused", minute(3)).await.unwrap();
-    let claimed = store.claim_ready(&hold(&HolderId::random(), minute(999), LONG), 9).await.unwrap();
+    let (dead, next) = (HolderId::random(), HolderId::random());
+    let take = async |by| store.take_lease(LeaseName::Ranking, &hold(by, minute(999), LONG)).await.unwrap();
+    let lease = take(&dead).await.unwrap();
+    assert_eq!(take(&next).await, None);
+    let claimed = store.claim_ready(&hold(&dead, minute(999), LONG), 9).await.unwrap();
     assert_eq!(claimed, std::slice::from_ref(&closed));
     assert_eq!(ready(&*store, minute(999), 9).await, []);
     assert_eq!(store.withdraw_open_rounds().await.unwrap(), [first.id, second.id], "in the order of ids");
     assert_eq!(store.round(first.id).await.unwrap(), None);
     assert_eq!(round(&*store, &missed).await.state, RoundState::Missed);
     assert_eq!(ready(&*store, minute(999), 9).await, [closed], "nobody claims it any more");
+    assert!(take(&next).await.unwrap().token > lease.token, "whoever had the lease can tell that it is lost");
     let again = store.mark_asked(&[first.clone(), second.clone()], minute(4)).await.unwrap();
     assert_eq!(again, [first.id, second.id]);
 }
