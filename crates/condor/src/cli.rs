@@ -63,10 +63,15 @@ pub enum Command {
     #[command(after_help = orchestrator::builtin::describe())]
     ModelHost(ModelHostArgs),
     /// Run days of prices through models and scoring in seconds, with a simulated clock
+    ///
+    /// One that was stopped or killed goes on where it was when it is run again with the same database.
     Replay(ReplayArgs),
     /// Play days of prices with one Python submission and the built-in models, and tell where it gains and loses
     #[command(after_help = crate::commands::backtest::EXPLANATION)]
     Backtest(BacktestArgs),
+    /// Score the stored predictions by another rule, weights or windows, without writing: the leaderboard before and after
+    #[command(after_help = crate::commands::what_if::EXAMPLES)]
+    WhatIf(WhatIfArgs),
     /// Call every model of an orchestrator with made-up prices and questions, and tell what came of it and what it cost
     #[command(after_help = crate::commands::probe::EXPLANATION)]
     Probe(ProbeArgs),
@@ -521,9 +526,8 @@ pub struct ReplayArgs {
     #[command(flatten)]
     pub settings: SettingsArgs,
 
-    /// Folder of recorded prices: ASSET-….csv or .csv.gz with the header timestamp,price
-    #[arg(long, value_name = "DIR")]
-    pub prices: PathBuf,
+    #[command(flatten)]
+    pub source: ReplaySource,
 
     /// First slot [default: where the prices of all assets begin]
     #[arg(long, value_name = "TIME")]
@@ -543,6 +547,23 @@ pub struct ReplayArgs {
     /// Print one JSON object per line on standard output; the last is the summary
     #[arg(long)]
     pub json: bool,
+
+    /// Also write a page to this file: leaderboard, scores over time, and what became of the rounds and why
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+}
+
+/// Where a replay's prices come from.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct ReplaySource {
+    /// Folder of recorded prices: ASSET-….csv or .csv.gz with the header timestamp,price
+    #[arg(long, value_name = "DIR")]
+    pub prices: Option<PathBuf>,
+
+    /// Database of a competition whose recorded prices are replayed; it is only read
+    #[arg(long, value_name = "URL")]
+    pub ledger: Option<String>,
 }
 
 /// Which models a replay asks.
@@ -635,6 +656,57 @@ pub struct BacktestArgs {
     /// Print one JSON object per asset and horizon, and one with the summary
     #[arg(long)]
     pub json: bool,
+}
+
+/// `condor what-if`
+#[derive(Debug, Args)]
+pub struct WhatIfArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+
+    /// Score by this rule [default: that of the configuration, whose other settings of scoring hold as well]
+    #[arg(long, value_name = "RULE")]
+    pub rule: Option<String>,
+
+    /// Have an asset count so much in windows, such as XAU=0.5; may be repeated
+    #[arg(long, value_name = "ASSET=WEIGHT")]
+    pub asset_weight: Vec<WeightOf<Asset>>,
+
+    /// Have a horizon count so much in windows, such as 24h=2; may be repeated
+    #[arg(long, value_name = "HORIZON=WEIGHT")]
+    pub horizon_weight: Vec<WeightOf<Span>>,
+
+    /// Windows of these lengths in whole hours, the shortest first [default: 24h,72h,168h]
+    #[arg(long, value_name = "SPANS", value_delimiter = ',')]
+    pub windows: Vec<Span>,
+
+    /// The newest leaderboard up to this instant instead of the newest one
+    #[arg(long, value_name = "TIME")]
+    pub as_of: Option<Timestamp>,
+
+    /// Print one JSON object per model on standard output, and one that tells how it came about
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How much something counts, written `WHAT=WEIGHT`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightOf<T> {
+    /// What.
+    pub of: T,
+    /// How much; the configuration's check says which weights there are.
+    pub weight: f64,
+}
+
+impl<T: FromStr<Err: fmt::Display>> FromStr for WeightOf<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (of, weight) = text.split_once('=').ok_or("write WHAT=WEIGHT")?;
+        let of = of.parse().map_err(|error: T::Err| error.to_string())?;
+        let weight = weight.parse().map_err(|_| format!("`{weight}` is no number"))?;
+        Ok(WeightOf { of, weight })
+    }
 }
 
 /// `condor probe`

@@ -428,7 +428,8 @@ impl Config {
         read.map_err(unusable)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Finds values that make no sense, by themselves or beside each other.
+    pub fn check(&self) -> Result<(), ConfigError> {
         if self.database.answer_timeout.is_zero() {
             return invalid("database.answer_timeout", "it is zero: write a span such as \"60s\"");
         }

@@ -77,6 +77,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::ModelHost(args) => commands::model_host::run(args, shutdown).await,
         Command::Replay(args) => commands::replay::run(args, shutdown).await,
         Command::Backtest(args) => commands::backtest::run(args, shutdown).await,
+        Command::WhatIf(args) => commands::what_if::run(args, shutdown).await,
         Command::Probe(args) => {
             let done = shutdown.run_until_cancelled(commands::probe::run(args)).await;
             done.unwrap_or_else(|| Err(anyhow::anyhow!("stopped")))
@@ -106,16 +107,19 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Tools keep quiet, workers tell what they do. A replay counts the rounds that it missed in its summary, and a probe tells
-/// of each model by itself.
+/// Tools keep quiet, workers tell what they do. A replay accounts for missed and void rounds in its summary, and a probe
+/// tells of each model by itself.
 fn default_log_filter(command: &Command) -> String {
     match command {
-        Command::Replay(_) | Command::Up(_) => format!("warn,{}=error", predict_worker::MISSED),
+        Command::Replay(_) | Command::Up(_) => {
+            format!("warn,{}=error,{}=error", predict_worker::MISSED, score_worker::VOID)
+        }
         // What becomes of its one model is told at the end, with what to do about it.
         Command::Backtest(_) => "error,orchestrator=off".to_owned(),
         Command::Probe(_) => "warn,model_client=error".to_owned(),
         Command::Eval { .. }
         | Command::Db(_)
+        | Command::WhatIf(_)
         | Command::Config(_)
         | Command::Feeds(_)
         | Command::Models(_)

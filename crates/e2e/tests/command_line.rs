@@ -20,6 +20,7 @@ fn every_command_explains_itself() {
         "models",
         "model-host",
         "replay",
+        "what-if",
         "probe",
         "db",
         "config",
@@ -38,7 +39,16 @@ fn every_command_explains_itself() {
 
 #[test]
 fn bad_usage_and_bad_configuration_end_with_2_and_name_the_cure() {
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 15] = [
+        (&["replay", "--database", "sqlite://x.db"], "--prices <DIR>|--ledger <URL>"),
+        (
+            &["replay", "--ledger", "sqlite://./x.db", "--database", "sqlite://x.db"],
+            "a replay needs a database of its own",
+        ),
+        (
+            &["what-if", "--database", "sqlite://x.db", "--windows", "24h,12h,168h"],
+            "a window of 12h after one of 24h: name the shortest first",
+        ),
         (&["replay", "--prices", "nowhere", "--database", "sqlite://x.db"], "nowhere"),
         (&["predict", "--config", "nowhere.toml"], "--config"),
         (&["score", "--database", "mysql://x"], "sqlite://FILE or postgres://"),

@@ -66,6 +66,46 @@ async fn a_replay_accounts_for_everything_and_repeats_to_the_bit() {
     check_counts(&again);
     assert_eq!(again["leaderboard"], *first);
     refuses_a_database_with_later_rounds(folder.path(), &databases[0].url);
+    replays_from_the_ledger(folder.path(), &databases[0].url, &again);
+    tells_what_would_be_under_other_weights(&databases[0].url, first);
+}
+
+/// The prices that a replay has recorded are as good as the files that they came from; the outcome goes to a page as well.
+fn replays_from_the_ledger(folder: &Path, ledger: &str, expected: &Value) {
+    let database = format!("sqlite://{}", folder.join("from-ledger.db").display());
+    let report = folder.join("report.html").display().to_string();
+    let mut arguments = arguments(folder, &database);
+    let prices = arguments.iter().position(|argument| argument == "--prices").unwrap();
+    arguments.splice(prices..prices + 2, ["--ledger", ledger, "--report", &report].map(str::to_owned));
+    let output = condor_output(arguments);
+    assert_eq!(lasting(json_lines(&output)[0]["summary"].clone()), lasting(expected.clone()));
+    let page = std::fs::read_to_string(&report).unwrap();
+    for shown in ["random-walk:scale=10", "no fresh price", "<polyline", "2025-05-20 04:59"] {
+        assert!(page.contains(shown), "{shown}");
+    }
+}
+
+/// As it is, the leaderboard stays; and nothing of the database changes.
+fn tells_what_would_be_under_other_weights(database: &str, leaderboard: &Value) {
+    let what_if = |change: &[&str]| {
+        let common = ["what-if", "--database", database, "--json"];
+        json_lines(&condor_output(common.iter().chain(change)))
+    };
+    for (place, same) in leaderboard.as_array().unwrap().iter().zip(what_if(&[])) {
+        for number in ["rank", "recent", "steady", "anchor", "raw_anchor"] {
+            assert_eq!(same["before"][number], place[number]);
+            assert_eq!(same["after"][number], place[number]);
+        }
+    }
+    let changed = what_if(&["--asset-weight", "ETH=9", "--rule", "log_score", "--windows", "2h,4h,6h"]);
+    let (summary, models) = changed.split_last().unwrap();
+    assert_eq!(models.len(), 3);
+    assert!(
+        models.iter().all(|model| model["before"]["raw_anchor"] != model["after"]["raw_anchor"]),
+        "{models:?}"
+    );
+    assert!(summary["what_if"]["rule"].as_str().unwrap().starts_with("log_score"), "{summary}");
+    assert_eq!(what_if(&[])[0]["before"]["rank"], 1);
 }
 
 #[tokio::test]
@@ -136,6 +176,13 @@ fn check_counts(summary: &Value) {
     assert_eq!(count("open"), 2 * (24 + 8 + 5), "{summary}");
     // Rounds of an hour that lie for the most part in the hour without prices.
     assert_eq!(count("void"), 4, "{summary}");
+    let coverage = |asset: usize, field: &str| summary["coverage"][asset][field].clone();
+    assert_eq!(coverage(0, "gaps"), serde_json::json!([]), "BTC has all prices");
+    let gap = serde_json::json!({
+        "after": "2025-05-20T04:59:00Z", "until": "2025-05-20T06:00:00Z", "missed": 8, "void": 4,
+    });
+    assert_eq!(coverage(1, "gaps"), serde_json::json!([gap]), "that of ETH explains all");
+    assert_eq!(coverage(1, "unexplained"), 0);
     for place in summary["leaderboard"].as_array().unwrap() {
         for window in ["recent", "steady", "anchor", "raw_anchor"] {
             assert!(place[window].is_number(), "{place}");

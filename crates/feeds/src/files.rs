@@ -61,7 +61,12 @@ impl RecordedPrices {
             tracing::debug!(%asset, closes = points.len(), files = paths.len(), "read recorded prices of {asset}");
             closes.insert(asset.clone(), points);
         }
-        Ok(RecordedPrices { closes, shift: Span::ZERO })
+        Ok(Self::of(closes))
+    }
+
+    /// Prices that were recorded elsewhere, of each asset oldest first and one for each instant.
+    pub fn of(closes: BTreeMap<Asset, Vec<PricePoint>>) -> Self {
+        RecordedPrices { closes, shift: Span::ZERO }
     }
 
     /// The same prices, each `shift` later than recorded. A whole number of weeks keeps hours and weekends in place.

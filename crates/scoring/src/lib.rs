@@ -35,7 +35,9 @@ pub use raw::{Aggregation, RawScore, ScoreFailure, StepMean, raw_score};
 pub use relative::{RelativeScores, relative_scores};
 pub use round::{DEFAULT_OUTLIER_CAP, PredictionScore, RoundOutcome, ScoreSettings, score_round};
 pub use rule::{GridSettings, InvalidRule, Rule, RuleSettings, rule};
-pub use settlement::{Increment, PriceChoice, SettledStep, Settlement, SettlementSettings, settle};
+pub use settlement::{
+    Increment, PriceChoice, SettledStep, Settlement, SettlementSettings, is_for_want_of_prices, settle,
+};
 pub use stamp::stamp;
 pub use unit::{UnitCheck, UnitDoubt};
 pub use vectors::Vectors;

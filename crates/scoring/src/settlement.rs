@@ -213,6 +213,9 @@ fn moves(question: &Question, step: Span, prices: &BTreeMap<Timestamp, Option<Pr
     SettledStep { step, increments }
 }
 
+/// How the reason begins when prices make a round void.
+const MISSING_PRICES: &str = "prices are missing for over half of the moves";
+
 /// Leaves out the steps with less than half of their increments.
 fn keep_full_steps(steps: Vec<SettledStep>) -> Settlement {
     let is_full = |step: &SettledStep| 2 * step.left_out() <= step.increments.len();
@@ -227,9 +230,12 @@ fn keep_full_steps(steps: Vec<SettledStep>) -> Settlement {
             format!("{} of {total} for step {}", total - step.left_out(), step.step)
         })
         .collect();
-    Settlement::Void {
-        reason: format!("prices are missing for over half of the moves: {}", counts.join(", ")),
-    }
+    Settlement::Void { reason: format!("{MISSING_PRICES}: {}", counts.join(", ")) }
+}
+
+/// True for the reason of a round that is void because prices were missing.
+pub fn is_for_want_of_prices(reason: &str) -> bool {
+    reason.starts_with(MISSING_PRICES)
 }
 
 #[cfg(test)]
@@ -332,6 +338,7 @@ mod tests {
         let thin = minutes_without(&[1, 3, 5]);
         let expected = "prices are missing for over half of the moves: 4 of 10 for step 1m";
         assert_eq!(settle_ten_minutes(Span::minutes(1), &thin), Settlement::Void { reason: expected.into() });
+        assert!(is_for_want_of_prices(expected) && !is_for_want_of_prices("nobody answered"));
 
         let both = question(Span::minutes(10), &[Span::minutes(1), Span::minutes(10)], Target::PriceChange);
         let now = start() + Span::days(1);

@@ -17,6 +17,7 @@ pub mod replay;
 pub mod report;
 pub mod score;
 pub mod up;
+pub mod what_if;
 
 use std::path::Path;
 

@@ -1,9 +1,12 @@
 //! `condor replay`: days in seconds, with a simulated clock, through the same code as the workers.
 
+mod coverage;
 mod models;
 mod progress;
+mod report;
 mod resume;
 mod scoring;
+mod source;
 mod summary;
 
 use std::sync::Arc;
@@ -17,13 +20,14 @@ use predict_worker::PredictWorker;
 use storage::Store;
 use tokio_util::sync::CancellationToken;
 
-use super::{UsageError, predict, recorded_assets};
+use super::{UsageError, predict};
 use crate::cli::{ReplayArgs, ReplayModels};
 use crate::config::{Config, load};
 use crate::{open_files, store};
 use models::ModelFleet;
 pub use models::Submission;
 use progress::Progress;
+use report::ReportFile;
 use resume::Resumption;
 use scoring::Scoring;
 pub use summary::Summary;
@@ -56,7 +60,13 @@ pub async fn run(args: ReplayArgs, shutdown: CancellationToken) -> anyhow::Resul
         address.confirm("a replay sends its models past prices", args.models.yes)?;
     }
     let config = load(args.settings.config.as_deref(), Some(database))?.config;
-    let plan = plan(&args, config)?;
+    if args.source.ledger.as_deref().is_some_and(|ledger| is_same(ledger, database)) {
+        bail!(UsageError(
+            "--ledger and --database are the same: a replay needs a database of its own".into()
+        ));
+    }
+    let report = args.report.as_deref().map(ReportFile::create).transpose()?;
+    let plan = plan(&args, config).await?;
     let store = store::open(database).await?;
     let _lock = store::lock_for_predict(database)?;
     store.migrate().await?;
@@ -65,9 +75,12 @@ pub async fn run(args: ReplayArgs, shutdown: CancellationToken) -> anyhow::Resul
             "{database} holds rounds or prices up to {newest}, past --to: name another --database"
         )));
     }
-    let Some(summary) = replay(&plan, store, shutdown).await? else {
+    let Some(summary) = replay(&plan, Arc::clone(&store), shutdown).await? else {
         bail!("stopped: run it again to go on from there");
     };
+    if let Some(report) = report {
+        report.write(&summary, store.as_ref()).await?;
+    }
     if args.json {
         println!("{}", serde_json::json!({ "summary": summary }));
     } else {
@@ -76,10 +89,14 @@ pub async fn run(args: ReplayArgs, shutdown: CancellationToken) -> anyhow::Resul
     Ok(())
 }
 
-fn plan(args: &ReplayArgs, config: Config) -> anyhow::Result<Plan> {
-    let assets = assets(args, &config)?;
-    let prices =
-        RecordedPrices::load(&args.prices, &assets).map_err(|error| UsageError(error.to_string()))?;
+fn is_same(ledger: &str, database: &str) -> bool {
+    matches!((store::identity(ledger), store::identity(database)), (Ok(ledger), Ok(database)) if ledger == database)
+}
+
+async fn plan(args: &ReplayArgs, config: Config) -> anyhow::Result<Plan> {
+    let scheduled = config.schedules()?.assets();
+    check_scheduled(&args.assets, &scheduled)?;
+    let (assets, prices) = source::read(&args.source, &args.assets, &scheduled).await?;
     let (from, to) = range(args, &prices, config.prices.interval)?;
     Ok(Plan { config, feed: Arc::new(prices), assets, models: args.models.clone(), from, to })
 }
@@ -102,16 +119,6 @@ fn range(
         bail!(UsageError(format!("nothing to replay: --from {from} is not before --to {to}")));
     }
     Ok((from, to))
-}
-
-/// Those asked for, which must be on the timetable; else those of the timetable that have prices.
-fn assets(args: &ReplayArgs, config: &Config) -> anyhow::Result<Vec<Asset>> {
-    let scheduled = config.schedules()?.assets();
-    check_scheduled(&args.assets, &scheduled)?;
-    if !args.assets.is_empty() {
-        return Ok(args.assets.clone());
-    }
-    Ok(recorded_assets(&args.prices, &scheduled)?)
 }
 
 /// Refuses assets about which nothing is asked.

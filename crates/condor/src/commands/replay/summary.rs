@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::{Leaderboard, ModelId, RoundState, StatusCounts, Timestamp, TimestampExt};
+use domain::{Leaderboard, ModelId, StatusCounts, Timestamp, TimestampExt};
 use serde::Serialize;
 use storage::Store;
 
 use super::Plan;
+use super::coverage::{Coverage, Gap};
 
 /// Rounds read at once.
 const BATCH: usize = 1000;
@@ -31,6 +32,7 @@ pub struct Summary {
     pub open: u64,
     pub wall_s: f64,
     pub leaderboard: Vec<Place>,
+    pub coverage: Vec<Coverage>,
 }
 
 /// One model's place.
@@ -47,39 +49,31 @@ pub struct Place {
     pub baseline: bool,
 }
 
-#[derive(Default)]
-struct Tally {
-    rounds: u64,
-    scored: u64,
-    void: u64,
-    missed: u64,
-    open: u64,
-    statuses: StatusCounts,
-}
-
 impl Summary {
     /// Counts what is stored of the plan's rounds.
     pub async fn collect(store: &dyn Store, plan: &Plan, wall: Duration) -> storage::Result<Self> {
         let (from, to) = (plan.from, plan.to);
-        let Tally { rounds, scored, void, missed, open, statuses } = tally(store, from, to).await?;
+        let (statuses, coverage) = count(store, plan).await?;
+        let sum = |part: fn(&Coverage) -> u64| coverage.iter().map(part).sum();
         let StatusCounts { success, failed, timeout, absent } = statuses;
         Ok(Summary {
             from,
             to,
             // Both ends are ticked.
             ticks: to.since(from).as_secs() / u64::from(plan.config.prices.interval.as_secs()) + 1,
-            rounds,
+            rounds: sum(|it| it.rounds),
             predictions: statuses.total(),
             success,
             failed,
             timeout,
             absent,
-            scored,
-            void,
-            missed,
-            open,
+            scored: sum(|it| it.scored),
+            void: sum(|it| it.void),
+            missed: sum(|it| it.missed),
+            open: sum(|it| it.open),
             wall_s: wall.as_secs_f64(),
             leaderboard: leaderboard(store).await?,
+            coverage,
         })
     }
 
@@ -104,6 +98,8 @@ impl Summary {
             );
         }
         println!();
+        self.print_coverage();
+        println!();
         println!("{} to {} in {:.1} s", self.from, self.to, self.wall_s);
         println!(
             "rounds       {}: {} scored, {} void, {} missed, {} open",
@@ -114,28 +110,70 @@ impl Summary {
             self.predictions, self.success, self.failed, self.timeout, self.absent
         );
     }
+
+    fn print_coverage(&self) {
+        println!("{:8} {:>8} {:>8} {:>8} {:>8} {:>8}", "asset", "rounds", "scored", "void", "missed", "open");
+        for Coverage { asset, rounds, scored, void, missed, open, .. } in &self.coverage {
+            println!("{asset:8} {rounds:>8} {scored:>8} {void:>8} {missed:>8} {open:>8}");
+        }
+        for coverage in &self.coverage {
+            for reason in &coverage.reasons {
+                println!("{:8} {} {}: {}", coverage.asset, reason.rounds, reason.state, reason.reason);
+            }
+            if let Some(explanation) = explanation(coverage) {
+                println!("{:8} {explanation}", coverage.asset);
+            }
+        }
+    }
 }
 
-async fn tally(store: &dyn Store, from: Timestamp, to: Timestamp) -> storage::Result<Tally> {
-    let mut tally = Tally::default();
-    let mut after = None;
+/// Which gaps in the prices explain an asset's void and missed rounds; `None` when it has none of those.
+pub fn explanation(coverage: &Coverage) -> Option<String> {
+    let Coverage { void, missed, gaps, unexplained, .. } = coverage;
+    let lost = void + missed;
+    if lost == 0 {
+        return None;
+    }
+    let explained = lost - unexplained;
+    let longest = gaps.iter().filter_map(|gap| Some((gap.after?, gap.until?))).max_by_key(|(a, b)| *b - *a);
+    let mut text = format!("{explained} of these {lost} are explained by {} gaps in its prices", gaps.len());
+    if let Some((after, until)) = longest {
+        let hours = until.since(after).as_secs_f64() / 3600.0;
+        text.push_str(&format!(", the longest of {hours:.1} h from {}", after.to_utc_string()));
+    }
+    for Gap { after, until, .. } in gaps {
+        match (after, until) {
+            (None, Some(first)) => text.push_str(&format!("; none before {}", first.to_utc_string())),
+            (Some(last), None) => text.push_str(&format!("; none after {}", last.to_utc_string())),
+            (None, None) => text.push_str("; there are none at all"),
+            (Some(_), Some(_)) => {}
+        }
+    }
+    Some(text)
+}
+
+/// How predictions ended, and what became of each asset's slots.
+async fn count(store: &dyn Store, plan: &Plan) -> storage::Result<(StatusCounts, Vec<Coverage>)> {
+    let mut coverage = Vec::new();
+    for asset in &plan.assets {
+        coverage.push(Coverage::begin(store, asset, plan).await?);
+    }
+    let (mut statuses, mut after) = (StatusCounts::default(), None);
     loop {
-        let rounds = store.export_rounds(from, to, after, BATCH).await?;
+        let rounds = store.export_rounds(plan.from, plan.to, after, BATCH).await?;
         for round in &rounds {
-            tally.rounds += 1;
-            *match round.state {
-                RoundState::Scored => &mut tally.scored,
-                RoundState::Void => &mut tally.void,
-                RoundState::Missed => &mut tally.missed,
-                RoundState::Asked | RoundState::Closed | RoundState::Interrupted => &mut tally.open,
-            } += 1;
-            tally.statuses += round.counts;
+            if let Some(of_asset) = coverage.iter_mut().find(|it| it.asset == round.asset) {
+                statuses += round.counts;
+                of_asset.count(round);
+            }
         }
         match rounds.last() {
             Some(last) if rounds.len() == BATCH => after = Some(last.round_id),
-            _ => return Ok(tally),
+            _ => break,
         }
     }
+    coverage.iter_mut().for_each(Coverage::finish);
+    Ok((statuses, coverage))
 }
 
 async fn leaderboard(store: &dyn Store) -> storage::Result<Vec<Place>> {
