@@ -10,7 +10,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::{Asset, Clock, CrunchId, Schedule, ScheduleError, Schedules, Span, SystemClock, Weights};
+use domain::{
+    Asset, Clock, CrunchId, Market, MarketError, Markets, Schedule, ScheduleError, Schedules, Span,
+    SystemClock, Weights,
+};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::{Figment, Profile};
 use model_client::{CredentialsError, FileChecks, Security};
@@ -41,6 +44,8 @@ pub struct Config {
     pub models: ModelsConfig,
     /// What is asked when; the default game when there are none.
     pub schedules: Vec<Schedule>,
+    /// When assets are traded that are not traded always.
+    pub markets: Vec<Market>,
     /// Where prices come from.
     pub prices: PricesConfig,
     /// How predictions are scored.
@@ -198,6 +203,7 @@ impl Default for Config {
             predict: PredictConfig::default(),
             models: ModelsConfig::default(),
             schedules: Schedules::standard(&assets),
+            markets: Vec::new(),
             prices: PricesConfig::default(),
             scoring: ScoringConfig::default(),
             report: ReportConfig::default(),
@@ -319,6 +325,9 @@ pub enum ConfigError {
     /// A timetable that cannot be kept.
     #[error("[[schedules]]: {0}")]
     Schedules(#[from] ScheduleError),
+    /// A calendar that makes no sense.
+    #[error("[[markets]]: {0}")]
+    Markets(#[from] MarketError),
     /// A value that is well-formed but makes no sense.
     #[error("{key}: {fault}")]
     Value {
@@ -366,6 +375,11 @@ impl Config {
     /// The checked timetable.
     pub fn schedules(&self) -> Result<Schedules, ConfigError> {
         Ok(Schedules::new(self.schedules.clone(), self.prices.interval)?)
+    }
+
+    /// The checked calendars.
+    pub fn markets(&self) -> Result<Markets, ConfigError> {
+        Ok(Markets::new(self.markets.clone())?)
     }
 
     /// The journal of the predict worker.
@@ -435,6 +449,7 @@ impl Config {
         }
         self.schedules()?;
         self.prices.check_sources(&self.schedules()?.assets())?;
+        self.markets()?;
         self.check_security()?;
         self.check_predict()?;
         self.check_models()?;
@@ -561,10 +576,14 @@ impl Config {
         })
     }
 
-    /// A weight or scale of something that is not asked is a slip of the pen.
+    /// A weight, scale or market of something that is not asked is a slip of the pen.
     fn check_asked(&self) -> Result<(), ConfigError> {
         let schedules = self.schedules()?;
         let (assets, horizons) = (schedules.assets(), schedules.horizons());
+        let mut traded = self.markets.iter().flat_map(|market| &market.assets);
+        if let Some(asset) = traded.find(|asset| !assets.contains(asset)) {
+            return invalid("markets.assets", format!("no schedule asks about {asset}"));
+        }
         let by_asset = [
             ("scoring.asset_weights", &self.scoring.asset_weights),
             ("scoring.asset_scales", &self.scoring.asset_scales),
@@ -693,6 +712,15 @@ mod tests {
         assert!(
             refused("[scoring]\nhorizon_weights = { 2h = 1.0 }\n").contains("no schedule has the horizon 2h")
         );
+        let market = |zone: &str, asset: &str, sessions: &str| {
+            let (name, assets) = ("name = \"metals\"", format!("assets = [\"{asset}\"]"));
+            refused(&format!("[[markets]]\n{name}\n{assets}\nzone = \"{zone}\"\nsessions = {sessions}\n"))
+        };
+        assert!(market("Mars", "XAU", "[]").contains("America/New_York"));
+        assert!(market("UTC", "XAU", "[\"9 to 5\"]").contains("Mon 09:30 - Mon 16:00"));
+        assert!(market("UTC", "XAU", "[]").contains("[[markets]]: the market metals has no sessions"));
+        let unasked = market("UTC", "PALLADIUM", "[\"Mon 09:30 - Mon 16:00\"]");
+        assert!(unasked.contains("no schedule asks about PALLADIUM"), "{unasked}");
         let retention = refused("[retention]\npredictions = \"7d\"\n");
         assert!(retention.contains("retention.predictions: 7d is too short"), "{retention}");
         assert!(retention.contains("write at least \"16d\""), "{retention}");

@@ -9,7 +9,7 @@ use chrono::{
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use crate::{Asset, Span, Timestamp};
+use crate::{Asset, Span, Timestamp, TimestampExt};
 
 /// How far ahead the next opening is looked for.
 const LONGEST_CLOSURE: u64 = 31;
@@ -243,7 +243,7 @@ impl Markets {
         self.of(asset).filter(|market| !market.expects_close(at))
     }
 
-    /// The closes that are expected of an asset with `after < at < before`, an `interval` apart from `after` on.
+    /// The closes that are expected of an asset with `after < at < before`, on a grid of this `interval`.
     pub fn expected_closes(
         &self,
         asset: &Asset,
@@ -252,7 +252,8 @@ impl Markets {
         interval: Span,
     ) -> impl Iterator<Item = Timestamp> {
         let market = self.of(asset);
-        let grid = std::iter::successors(Some(after + interval), move |at| Some(*at + interval));
+        let first = after.floor_to(interval) + interval;
+        let grid = std::iter::successors(Some(first), move |at| Some(*at + interval));
         let within = grid.take_while(move |at| *at < before);
         within.filter(move |at| market.is_none_or(|market| market.expects_close(*at)))
     }

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use domain::{
-    Asset, CrunchId, Method, PredictionStatus, Schedule, Schedules, SimulatedClock, Span, Stopwatch, Target,
-    Timestamp, TimestampExt,
+    Asset, CrunchId, Markets, Method, PredictionStatus, Schedule, Schedules, SimulatedClock, Span, Stopwatch,
+    Target, Timestamp, TimestampExt,
 };
 use feeds::SimulatedMarket;
 use journal::{Journal, Owner};
@@ -149,6 +149,7 @@ fn settings(crunch_id: CrunchId, options: &Options) -> Result<PredictSettings, F
     Ok(PredictSettings {
         crunch_id,
         schedules: Schedules::new(vec![schedule], MINUTE)?,
+        markets: Markets::default(),
         only_assets: None,
         base_class: "crunch_synth.tracker.TrackerBase".to_owned(),
         call_timeout: Span::seconds(50),

@@ -10,6 +10,7 @@ use futures::future::join_all;
 
 use crate::lane::LaneContext;
 use crate::recorder::Recorder;
+use crate::repair::Gap;
 use crate::settings::PredictSettings;
 
 /// Takes prices from the feed; each asset by itself, so that none waits for another's source.
@@ -72,6 +73,21 @@ impl Intake {
     pub async fn take(&self, asset: &Asset, up_to: Timestamp, patience: Duration) {
         let closes = self.fetch(asset, up_to, patience).await;
         self.append(closes, up_to);
+    }
+
+    /// Asks for the closes of a gap within `patience`, and stores those that have come.
+    pub(crate) async fn fill(&self, asset: &Asset, gap: &Gap, patience: Duration) {
+        let wanted = Wanted { asset, after: gap.before.at, up_to: gap.end(), known: Some(gap.before) };
+        let mut closes = self.ask(wanted, patience).await;
+        // Some may have come in the meantime.
+        let known = self.context.ledger.closes_since(asset, gap.before.at);
+        closes.retain(|close| !known.contains_key(&close.point.at));
+        if closes.is_empty() {
+            return;
+        }
+        tracing::info!(%asset, closes = closes.len(), missing = gap.missing.len(), "missing closes have come");
+        let closes = closes.into_iter().map(|close| (asset.clone(), close)).collect();
+        self.recorder.prices(self.context.ledger.append(closes));
     }
 
     /// True when the ledger holds the close of `at` or one less than a price interval older.

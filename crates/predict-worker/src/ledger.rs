@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Timestamp};
+use domain::{Asset, LedgerEntry, LedgerPosition, Price, PricePoint, Timestamp};
 use feeds::Close;
 use model_client::EncodedCall;
 
@@ -69,6 +69,13 @@ impl Ledger {
     /// The newest close of an asset.
     pub fn newest(&self, asset: &Asset) -> Option<PricePoint> {
         self.lock().newest.get(asset).copied()
+    }
+
+    /// The closes of an asset at `since` or later, as they are known now.
+    pub fn closes_since(&self, asset: &Asset, since: Timestamp) -> BTreeMap<Timestamp, Price> {
+        let inner = self.lock();
+        let of_asset = inner.entries.iter().filter(|entry| entry.point.at >= since && entry.asset == *asset);
+        of_asset.map(|entry| (entry.point.at, entry.point.price)).collect()
     }
 
     /// When the newest close of all is of.
@@ -158,7 +165,7 @@ fn tick_json<'a>(entries: impl Iterator<Item = &'a LedgerEntry>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{Price, TimestampExt};
+    use domain::TimestampExt;
 
     fn point(minute: i64, price: f64) -> PricePoint {
         PricePoint {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::faults::FaultLog;
+use crate::repair::keep_repairing;
 use crate::worker::{Before, PredictWorker};
 
 /// How often the feed is asked again for a close that is not there yet, and how long it has at least to answer.
@@ -39,16 +40,22 @@ pub async fn run(worker: PredictWorker, shutdown: CancellationToken) {
     let mut slot = worker.context.clock.now().ceil_to(interval);
     record_downtime(&worker, slot);
     tracing::info!(first_slot = %slot, models = worker.status().running_models(), "asking");
-    while until_slot(&worker, slot, &shutdown).await {
-        worker.adopt_changes(slot);
-        tokio::select! {
-            _ = async { tokio::join!(await_closes(&worker, slot), worker.look_for_pause()) } => {}
-            () = last_wait(&shutdown) => {}
+    let asking = async {
+        while until_slot(&worker, slot, &shutdown).await {
+            worker.adopt_changes(slot);
+            tokio::select! {
+                _ = async { tokio::join!(await_closes(&worker, slot), worker.look_for_pause()) } => {}
+                () = last_wait(&shutdown) => {}
+            }
+            for round in worker.open_slot(slot).await {
+                rounds.spawn(log_closed(round, Arc::clone(&faults)));
+            }
+            slot = next_slot(&worker, slot);
         }
-        for round in worker.open_slot(slot).await {
-            rounds.spawn(log_closed(round, Arc::clone(&faults)));
-        }
-        slot = next_slot(&worker, slot);
+    };
+    tokio::select! {
+        () = asking => {}
+        never = keep_repairing(&worker) => match never {},
     }
     // What is not stored by then waits in the journal.
     let _ = tokio::time::timeout(HANDOVER, worker.recorder.flush()).await;
@@ -103,10 +110,12 @@ async fn last_wait(shutdown: &CancellationToken) {
 /// Takes prices until every close that can be expected of `slot` is there, or the questions can wait no longer.
 async fn await_closes(worker: &PredictWorker, slot: Timestamp) {
     let asked = worker.questions_at(slot);
-    let previous = slot - worker.context.settings().schedules.interval();
+    let settings = worker.context.settings();
+    let previous = slot - settings.schedules.interval();
     let closes = worker.intake.assets().into_iter().map(|asset| {
         let is_asked = asked.iter().any(|question| question.asset == asset);
-        let is_expected = is_asked || worker.intake.has_fresh_price(&asset, previous);
+        let is_wanted = is_asked || worker.intake.has_fresh_price(&asset, previous);
+        let is_expected = is_wanted && settings.markets.expects_close(&asset, slot);
         await_close(worker, asset, slot, is_expected)
     });
     join_all(closes).await;

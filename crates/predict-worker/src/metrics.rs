@@ -36,6 +36,8 @@ struct Moment {
     journal_fault: Gauge,
     journal_bytes: Gauge,
     price_age: Labelled<Gauge, 1>,
+    missing_prices: Labelled<Gauge, 1>,
+    market_open: Labelled<Gauge, 1>,
     reporting_paused: Gauge,
 }
 
@@ -99,6 +101,8 @@ impl Default for Instruments {
                 journal_fault: Gauge::default(),
                 journal_bytes: Gauge::default(),
                 price_age: Labelled::new(["asset"], Gauge::default),
+                missing_prices: Labelled::new(["asset"], Gauge::default),
+                market_open: Labelled::new(["asset"], Gauge::default),
                 reporting_paused: Gauge::default(),
             },
         }
@@ -224,6 +228,16 @@ impl Moment {
             "The age of the newest close of each asset that is asked about",
             &self.price_age,
         );
+        registry.add_labelled(
+            "condor_predict_missing_prices",
+            "Closes of the last day that are missing of each asset that is asked about, between others that are there",
+            &self.missing_prices,
+        );
+        registry.add_labelled(
+            "condor_predict_market_open",
+            "1 while the market of an asset that is asked about is open",
+            &self.market_open,
+        );
         registry.add(
             "condor_predict_reporting_paused",
             "1 while so many models fail at once that none is reported to the orchestrator",
@@ -237,6 +251,8 @@ impl Moment {
         }
         self.models.clear();
         self.price_age.clear();
+        self.missing_prices.clear();
+        self.market_open.clear();
         let count = |count: Option<usize>| count.unwrap_or_default() as f64;
         self.waiting_writes.set(count(status.map(Status::unstored_writes)));
         self.writes_in_memory.set(count(status.map(Status::writes_in_memory)));
@@ -253,6 +269,12 @@ impl Moment {
         }
         for (asset, newest) in status.newest_prices() {
             self.price_age.with([asset.as_str()]).set(seconds(clock.now().since(newest)));
+        }
+        for (asset, missing) in status.missing_prices(clock.now()) {
+            self.missing_prices.with([asset.as_str()]).set(missing as f64);
+        }
+        for (asset, is_open) in status.open_markets(clock.now()) {
+            self.market_open.with([asset.as_str()]).set(f64::from(u8::from(is_open)));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::{Asset, CrunchId, Schedules, Span};
+use domain::{Asset, CrunchId, Markets, Schedules, Span};
 use feeds::PriceFeed;
 use scoring::Limits;
 
@@ -13,6 +13,8 @@ pub struct PredictSettings {
     pub crunch_id: CrunchId,
     /// What is asked when.
     pub schedules: Schedules,
+    /// When the assets are traded: always, unless it is said here.
+    pub markets: Markets,
     /// Only these assets are priced and asked; slots stay where the schedules put them. `None`: all.
     pub only_assets: Option<Vec<Asset>>,
     /// The full name of the base class that a submission extends.

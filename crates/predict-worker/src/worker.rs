@@ -20,6 +20,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::pause::PauseWatch;
 use crate::recorder::{JournalFault, Recorder};
+use crate::repair;
 use crate::round::{ClosedRound, Collector};
 use crate::settings::{PredictSettings, Reloadable, SettingsInForce};
 
@@ -238,10 +239,26 @@ impl PredictWorker {
             self.recorder.missed(questions, format!("overrun: opened {late:.1} s late, after its deadline"));
             return Vec::new();
         }
+        let settings = self.context.settings();
+        let (open, closed): (Vec<_>, Vec<_>) =
+            questions.into_iter().partition(|question| settings.markets.expects_close(&question.asset, at));
+        self.miss_closed(closed, at);
         let (fresh, stale) =
-            questions.into_iter().partition(|question| self.intake.has_fresh_price(&question.asset, at));
+            open.into_iter().partition(|question| self.intake.has_fresh_price(&question.asset, at));
         self.miss_stale(stale);
         fresh
+    }
+
+    fn miss_closed(&self, closed: Vec<Question>, at: Timestamp) {
+        let settings = self.context.settings();
+        for question in closed {
+            let Some(market) = settings.markets.of(&question.asset) else { continue };
+            let reason = match market.opens_after(at) {
+                Some(opening) => format!("market closed: {} opens at {opening}", market.name),
+                None => format!("market closed: {} does not open for a month", market.name),
+            };
+            self.recorder.missed(vec![question], reason);
+        }
     }
 
     fn miss_stale(&self, stale: Vec<Question>) {
@@ -332,10 +349,10 @@ impl Status {
         self.recorder.journal_fault()
     }
 
-    /// The oldest among the newest closes of the assets: how stale the prices are at worst.
+    /// The oldest among the newest closes of the assets whose markets are open: how stale the prices are at worst.
     pub fn newest_price_at(&self) -> Option<Timestamp> {
-        let settings = self.context.settings();
-        let assets = settings.asked_assets().into_iter();
+        let open = self.open_markets(self.context.clock.now()).into_iter();
+        let assets = open.filter_map(|(asset, is_open)| is_open.then_some(asset));
         assets.map(|asset| self.context.ledger.newest(&asset).map(|newest| newest.at)).min().flatten()
     }
 
@@ -345,6 +362,25 @@ impl Status {
         assets
             .filter_map(|asset| self.context.ledger.newest(&asset).map(|newest| (asset, newest.at)))
             .collect()
+    }
+
+    /// How many closes of the last day are missing of each asset that is asked about, between others that are there.
+    pub fn missing_prices(&self, now: Timestamp) -> Vec<(Asset, usize)> {
+        let missing = |asset| {
+            let gaps = repair::gaps(&self.context, &asset, now);
+            (asset, gaps.iter().map(|gap| gap.missing.len()).sum())
+        };
+        self.context.settings().asked_assets().into_iter().map(missing).collect()
+    }
+
+    /// Whether the market of each asset that is asked about is open.
+    pub fn open_markets(&self, now: Timestamp) -> Vec<(Asset, bool)> {
+        let settings = self.context.settings();
+        let is_open = |asset: Asset| {
+            let is_open = settings.markets.expects_close(&asset, now);
+            (asset, is_open)
+        };
+        settings.asked_assets().into_iter().map(is_open).collect()
     }
 }
 

@@ -46,7 +46,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use domain::{Clock, CrunchId, Schedules, Span, Timestamp, Weights};
+use domain::{Clock, CrunchId, Markets, Schedules, Span, Timestamp, Weights};
 use http_serve::{Limits, OpenDoor};
 use monitoring::Registry;
 use scoring::{ScoreSettings, SettlementSettings};
@@ -77,6 +77,8 @@ pub struct ReportSettings {
     pub crunch_id: CrunchId,
     /// The horizons and assets that are asked.
     pub schedules: Schedules,
+    /// When the assets are traded: always, unless it is said here.
+    pub markets: Markets,
     /// How much each asset and horizon counts in the means over some of them.
     pub weights: Weights,
     /// How long a model may be unconnected before it leaves the field.
@@ -100,6 +102,7 @@ impl ReportSettings {
     pub fn new(crunch_id: CrunchId, schedules: Schedules) -> Self {
         ReportSettings {
             crunch_id,
+            markets: Markets::default(),
             weights: Weights::default(),
             leave_after: Span::days(7),
             prices: PriceOrigin::Simulated,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::{Asset, Clock, Leaderboard, LedgerEntry, Model, ModelId, RoundId, Span, Standings, Timestamp};
 use serde::Serialize;
 use storage::{
-    AuditEntry, Counts, FeedStatus, ScoredOutcome, ScoredQuestion, SnapshotMark, StorageError, Topic,
+    AuditEntry, Counts, FeedStatus, Hole, ScoredOutcome, ScoredQuestion, SnapshotMark, StorageError, Topic,
 };
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -31,6 +31,9 @@ const EVERY: Duration = Duration::from_secs(15);
 /// Counting is the one reading whose cost may grow with the database, so that no change makes it be done sooner.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
+/// How far back holes in the prices are looked for.
+const HOLES_SINCE: Span = Span::hours(24);
+
 /// Whether the database is there.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
@@ -53,6 +56,7 @@ pub(crate) struct Reader {
     earlier_standings: Cached<Option<Standings>>,
     models: Cached<Models>,
     overview: Cached<Overview>,
+    holes: Cached<Holes>,
     operations: Cached<Operations>,
     audit: Cached<Record>,
     readiness: Cached<Readiness>,
@@ -106,6 +110,9 @@ impl Overview {
     }
 }
 
+/// Where closes of the last day are further apart than closes are, by asset, oldest first.
+pub(crate) type Holes = BTreeMap<Asset, Vec<Hole>>;
+
 /// What operators did, and what of it is in force.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Record {
@@ -147,6 +154,7 @@ impl Reader {
             earlier_standings: Cached::new("the window scores of a day before", EVERY),
             models: Cached::new("the models", EVERY),
             overview: Cached::new("the counts", COUNT_EVERY),
+            holes: Cached::new("the holes in the prices", COUNT_EVERY),
             operations: Cached::new("the state of the workers", OPERATIONS_EVERY),
             audit: Cached::new("what operators did", EVERY),
             readiness: Cached::new("the readiness", CHECK_EVERY),
@@ -227,6 +235,11 @@ impl Reader {
         self.overview.get(self.read_overview()).await
     }
 
+    /// Of closes that should be `interval` apart.
+    pub(crate) async fn holes(&self, interval: Span) -> Result<Reading<Holes>, Unavailable> {
+        self.holes.get(self.read_holes(interval)).await
+    }
+
     pub(crate) async fn operations(&self) -> Result<Reading<Operations>, Unavailable> {
         self.operations.get(Operations::read(self.source(), self.clock.now())).await
     }
@@ -299,6 +312,16 @@ impl Reader {
         let counts = self.source.counts(as_of - RECENT).await?;
         let feeds = self.source.feed_status().await?;
         Ok(Overview { as_of, counts, feeds })
+    }
+
+    async fn read_holes(&self, interval: Span) -> storage::Result<Holes> {
+        let now = self.clock.now();
+        let mut holes = Holes::new();
+        for FeedStatus { asset, .. } in self.source.feed_status().await? {
+            let of_asset = self.source.holes(&asset, now - HOLES_SINCE, now, interval).await?;
+            holes.insert(asset, of_asset);
+        }
+        Ok(holes)
     }
 
     async fn read_audit(&self) -> storage::Result<Record> {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{Asset, Leaderboard, LedgerEntry, Model, ModelId, RoundId, Standings, Timestamp};
+use domain::{Asset, Leaderboard, LedgerEntry, Model, ModelId, RoundId, Span, Standings, Timestamp};
 use storage::{
-    AuditEntry, Counts, DueRounds, FeedStatus, ModelRepository, OperationsRepository, OperatorRepository,
-    PackedSnapshot, PriceRepository, ReportRepository, Result, ScoredOutcome, ScoredQuestion, SeenWorker,
-    SlotTally, SnapshotMark, StandingsRepository, Store,
+    AuditEntry, Counts, DueRounds, FeedStatus, Hole, ModelRepository, OperationsRepository,
+    OperatorRepository, PackedSnapshot, PriceRepository, ReportRepository, Result, ScoredOutcome,
+    ScoredQuestion, SeenWorker, SlotTally, SnapshotMark, StandingsRepository, Store,
 };
 
 use crate::browse::Browse;
@@ -21,6 +21,13 @@ pub(crate) trait Source: Browse + Send + Sync {
     async fn models(&self) -> Result<Vec<Model>>;
     async fn counts(&self, active_since: Timestamp) -> Result<Counts>;
     async fn feed_status(&self) -> Result<Vec<FeedStatus>>;
+    async fn holes(
+        &self,
+        asset: &Asset,
+        after: Timestamp,
+        up_to: Timestamp,
+        interval: Span,
+    ) -> Result<Vec<Hole>>;
     async fn audit(&self, limit: usize) -> Result<Vec<AuditEntry>>;
     async fn excluded_models(&self) -> Result<BTreeSet<ModelId>>;
     async fn pause(&self) -> Result<Option<AuditEntry>>;
@@ -58,6 +65,15 @@ impl Source for Arc<dyn Store> {
     }
     async fn feed_status(&self) -> Result<Vec<FeedStatus>> {
         PriceRepository::feed_status(&**self).await
+    }
+    async fn holes(
+        &self,
+        asset: &Asset,
+        after: Timestamp,
+        up_to: Timestamp,
+        interval: Span,
+    ) -> Result<Vec<Hole>> {
+        PriceRepository::holes(&**self, asset, after, up_to, interval).await
     }
     async fn audit(&self, limit: usize) -> Result<Vec<AuditEntry>> {
         OperatorRepository::audit(&**self, limit).await

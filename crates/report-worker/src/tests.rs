@@ -19,11 +19,11 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use domain::{
     Asset, CrunchId, Cruncher, DeploymentId, Leaderboard, LedgerEntry, Model, ModelId, ModelStanding,
     Parameter, ParameterStanding, PerWindow, Rescoring, RoundId, Schedules, SimulatedClock, Span, Standings,
-    StatusCounts, Timestamp, Weights, WindowScore, rank,
+    StatusCounts, Timestamp, TimestampExt, Weights, WindowScore, rank,
 };
 use serde_json::{Value, json};
 use storage::{
-    AuditEntry, Counts, DueRounds, FeedStatus, PackedSnapshot, Result, ScoredOutcome, ScoredQuestion,
+    AuditEntry, Counts, DueRounds, FeedStatus, Hole, PackedSnapshot, Result, ScoredOutcome, ScoredQuestion,
     SeenWorker, SlotTally, SnapshotMark, StorageError, Topic, WorkerIdentity, WorkerRole, encode_standings,
 };
 use tokio::sync::watch;
@@ -96,6 +96,10 @@ impl Source for FakeSource {
     }
     async fn feed_status(&self) -> Result<Vec<FeedStatus>> {
         self.read(|fake| fake.feeds.clone())
+    }
+    async fn holes(&self, _: &Asset, _: Timestamp, up_to: Timestamp, interval: Span) -> Result<Vec<Hole>> {
+        let before = up_to.floor_to(interval) - Span::hours(1);
+        self.read(|_| vec![Hole { after: before - interval.times(3), before }])
     }
     async fn audit(&self, limit: usize) -> Result<Vec<AuditEntry>> {
         self.read(|fake| fake.orders.iter().rev().take(limit).cloned().collect())

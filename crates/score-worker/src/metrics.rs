@@ -53,7 +53,7 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.add_labelled(
             "condor_score_rounds",
-            "Rounds that this worker scored, voided, put off until their prices come, or judged again by a new rule",
+            "Rounds that this worker scored, voided, put off until their prices come, or judged again by a new rule or corrected prices",
             &self.rounds,
         );
         registry.add(

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
-use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Timestamp};
+use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Span, Timestamp};
 use sqlx::PgConnection;
-use storage::{FeedStatus, PriceRepository, Result, may_correct, storable_text};
+use storage::{FeedStatus, Hole, PriceRepository, Result, may_correct, storable_text};
 
 use crate::errors::failed;
 use crate::rows::{self, place_of, stored};
@@ -61,6 +61,28 @@ impl PriceRepository for PostgresStore {
         let query = sqlx::query(sql).bind(asset.as_str()).bind(stored(up_to));
         let row = query.fetch_optional(&self.pool).await.map_err(failed)?;
         row.map(|row| rows::Reader::prices(&row).instant("at")).transpose()
+    }
+
+    async fn holes(
+        &self,
+        asset: &Asset,
+        after: Timestamp,
+        up_to: Timestamp,
+        interval: Span,
+    ) -> Result<Vec<Hole>> {
+        let sql = "SELECT at AS after, next AS before, position
+                   FROM (SELECT at, position, lead(at) OVER (ORDER BY at) AS next FROM prices
+                         WHERE asset = $1 AND at > $2 AND at <= $3) AS closes
+                   WHERE next - at > $4 ORDER BY at";
+        let rows = sqlx::query(sql)
+            .bind(asset.as_str())
+            .bind(stored(after))
+            .bind(stored(up_to))
+            .bind(crate::leases::interval(interval))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(rows::hole).collect()
     }
 
     async fn feed_status(&self) -> Result<Vec<FeedStatus>> {

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, PgConnection, Postgres, Row, Type};
 use storage::{
-    Amount, AuditEntry, ChangeNumber, Contender, Deployment, DueRounds, FeedStatus, LeaseHolder,
+    Amount, AuditEntry, ChangeNumber, Contender, Deployment, DueRounds, FeedStatus, Hole, LeaseHolder,
     ModelActivity, ModelOutcome, Outcome, OutcomeScore, PackedSnapshot, Result, RollUpMark, RoundRecord,
     ScoreChange, ScoreRecord, ScoredOutcome, ScoredQuestion, ScoringChange, SeenWorker, SnapshotMark,
     StorageError, Unfinished, WorkerFacts, WorkerIdentity, WorkerRole, WorkerSign, decode_document,
@@ -284,6 +284,11 @@ pub(crate) fn position(row: &PgRow) -> Result<LedgerPosition> {
 pub(crate) fn newest_close(row: &PgRow) -> Result<(Asset, Timestamp)> {
     let row = Reader::prices(row);
     Ok((row.parse("asset")?, row.instant("at")?))
+}
+
+pub(crate) fn hole(row: &PgRow) -> Result<Hole> {
+    let row = Reader::prices(row);
+    Ok(Hole { after: row.instant("after")?, before: row.instant("before")? })
 }
 
 pub(crate) fn price_correction(row: &PgRow) -> Result<PriceCorrection> {

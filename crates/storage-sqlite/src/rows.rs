@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, SqliteConnection, Type};
 use storage::{
-    Amount, AuditEntry, ChangeNumber, Contender, Deployment, DueRounds, FeedStatus, LeaseHolder,
+    Amount, AuditEntry, ChangeNumber, Contender, Deployment, DueRounds, FeedStatus, Hole, LeaseHolder,
     ModelActivity, ModelOutcome, Outcome, OutcomeScore, PackedSnapshot, Place, Result, RollUpMark,
     RoundRecord, ScoreChange, ScoreRecord, ScoredOutcome, ScoredQuestion, ScoringChange, SeenWorker,
     SnapshotMark, StorageError, Unfinished, WorkerFacts, WorkerIdentity, WorkerRole, WorkerSign,
@@ -282,6 +282,11 @@ pub(crate) fn ledger_entry(row: &SqliteRow) -> Result<LedgerEntry> {
 
 pub(crate) fn position(row: &SqliteRow) -> Result<LedgerPosition> {
     Reader::prices(row).count("position").map(LedgerPosition)
+}
+
+pub(crate) fn hole(row: &SqliteRow) -> Result<Hole> {
+    let row = Reader::prices(row);
+    Ok(Hole { after: row.instant("after")?, before: row.instant("before")? })
 }
 
 pub(crate) fn price_correction(row: &SqliteRow) -> Result<PriceCorrection> {

@@ -113,6 +113,7 @@ macro_rules! conformance_tests {
             an_answer_that_cannot_be_read_names_its_place,
             the_newest_slot_is_that_of_any_round,
             instants_are_kept_to_the_microsecond,
+            holes_are_found_between_closes_that_are_too_far_apart,
             a_price_that_comes_when_its_instant_is_past_is_a_correction,
             a_correction_is_of_what_was_known_last_and_on_record_once,
             corrections_are_listed_by_asset_and_by_close,

@@ -11,8 +11,8 @@ use domain::{
 
 use crate::{
     Amount, AuditEntry, BrowseRepository, ChangeNumber, ClaimRepository, Contender, CorrectionRepository,
-    Counts, Deployment, DueRounds, Expiry, ExportedRound, ExportedScore, FeedStatus, Hold, HolderId, Lease,
-    LeaseHolder, LeaseName, LeaseRepository, ModelActivity, ModelOutcome, ModelRepository,
+    Counts, Deployment, DueRounds, Expiry, ExportedRound, ExportedScore, FeedStatus, Hold, HolderId, Hole,
+    Lease, LeaseHolder, LeaseName, LeaseRepository, ModelActivity, ModelOutcome, ModelRepository,
     OperationsRepository, OperatorRepository, Order, Outcome, OutcomeFilter, OutdatedRounds, PackedSnapshot,
     Page, Place, Portion, PriceRepository, Prunable, ReportRepository, Result, RetentionRepository,
     RollUpMark, RollUpRepository, RoundFilter, RoundRecord, RoundRepository, RoundScores, ScoreChange,
@@ -67,6 +67,7 @@ intercept! { PriceRepository {
     ledger_since(since: Timestamp) -> Vec<LedgerEntry>;
     closes(asset: &Asset, after: Timestamp, up_to: Timestamp) -> Vec<PricePoint>;
     newest_close_at(asset: &Asset, up_to: Timestamp) -> Option<Timestamp>;
+    holes(asset: &Asset, after: Timestamp, up_to: Timestamp, interval: Span) -> Vec<Hole>;
     feed_status() -> Vec<FeedStatus>;
     awaited_assets() -> BTreeMap<Asset, Timestamp>;
 } }

@@ -67,7 +67,7 @@ pub use operations::{
 pub use operator::{Action, AuditEntry, BY_HAND, OperatorRepository, Order, Unchanged};
 pub use packed_standings::{decode_standings, encode_standings};
 pub use patience::Patience;
-pub use prices::{FeedStatus, PriceRepository};
+pub use prices::{FeedStatus, Hole, PriceRepository};
 pub use pruning::{Pruned, Pruning};
 pub use reports::{PackedSnapshot, ReportRepository, ScoredOutcome, ScoredQuestion, SnapshotMark};
 pub use retention::{

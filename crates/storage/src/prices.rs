@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Timestamp};
+use domain::{Asset, LedgerEntry, LedgerPosition, PricePoint, Span, Timestamp};
 
 use crate::Result;
 
@@ -20,6 +20,15 @@ pub struct FeedStatus {
     pub oldest_at: Timestamp,
     /// The newest close.
     pub newest_at: Timestamp,
+}
+
+/// Two neighbouring closes of an asset that are further apart than closes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hole {
+    /// The earlier one.
+    pub after: Timestamp,
+    /// The later one.
+    pub before: Timestamp,
 }
 
 /// All prices, in the order in which they were stored.
@@ -41,6 +50,15 @@ pub trait PriceRepository {
 
     /// The instant of the newest close of an asset at or before `up_to`.
     async fn newest_close_at(&self, asset: &Asset, up_to: Timestamp) -> Result<Option<Timestamp>>;
+
+    /// The holes between the closes of an asset with `after < at <= up_to`, where they should be `interval` apart, oldest first.
+    async fn holes(
+        &self,
+        asset: &Asset,
+        after: Timestamp,
+        up_to: Timestamp,
+        interval: Span,
+    ) -> Result<Vec<Hole>>;
 
     /// What the ledger holds, by asset.
     async fn feed_status(&self) -> Result<Vec<FeedStatus>>;

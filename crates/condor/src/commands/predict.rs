@@ -176,6 +176,7 @@ pub fn settings(config: &Config) -> Result<PredictSettings, ConfigError> {
     Ok(PredictSettings {
         crunch_id: config.crunch_id.clone(),
         schedules: config.schedules()?,
+        markets: config.markets()?,
         only_assets: None,
         base_class: config.models.base_class.clone(),
         call_timeout: config.models.call_timeout,

@@ -47,6 +47,7 @@ fn settings(config: &Config) -> Result<ReportSettings, ConfigError> {
     Ok(ReportSettings {
         crunch_id: config.crunch_id.clone(),
         schedules: config.schedules()?,
+        markets: config.markets()?,
         weights: config.weights(),
         leave_after: config.scoring.leave_after,
         prices: price_origin(config),

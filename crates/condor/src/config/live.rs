@@ -31,8 +31,9 @@ impl fmt::Display for Worker {
 use Worker::{Predict, Report, Score};
 
 /// The settings that may change while workers run, and the workers that work with them.
-const LIVE: [(&str, &[Worker]); 23] = [
+const LIVE: [(&str, &[Worker]); 24] = [
     ("schedules", &[Predict, Report]),
+    ("markets", &[Predict, Report]),
     ("models.call_timeout", &[Predict]),
     ("models.setup_timeout", &[Predict]),
     ("models.join_grace", &[Predict]),

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::{
-    Asset, Clock, CrunchId, DeploymentId, LedgerEntry, Method, ModelId, Price, PricePoint, RoundState,
-    Schedule, Schedules, SimulatedClock, Span, Stopwatch, Target, Timestamp, TimestampExt, Weights,
+    Asset, Clock, CrunchId, DeploymentId, LedgerEntry, Markets, Method, ModelId, Price, PricePoint,
+    RoundState, Schedule, Schedules, SimulatedClock, Span, Stopwatch, Target, Timestamp, TimestampExt,
+    Weights,
 };
 use predict_worker::{PredictSettings, Status};
 use score_worker::{ScoreSettings, ScoreWorker};
@@ -127,6 +128,7 @@ fn predict_settings(number: usize) -> PredictSettings {
     PredictSettings {
         crunch_id: crunch(),
         schedules: timetable(number),
+        markets: Markets::default(),
         only_assets: None,
         base_class: "crunch_synth.tracker.TrackerBase".into(),
         call_timeout: CALL_TIMEOUT,

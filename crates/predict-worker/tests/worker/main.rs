@@ -11,6 +11,7 @@ mod live;
 mod metrics;
 mod prices;
 mod reload;
+mod repair;
 mod slots;
 mod switched_store;
 mod world;

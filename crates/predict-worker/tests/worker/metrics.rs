@@ -86,6 +86,7 @@ async fn models_prices_and_what_waits_are_those_of_the_moment_and_of_a_leader_al
         }
     };
     soon("the model has left", left).await;
+    soon("everything is stored", worker.flush()).await;
     world.clock.set(at(1));
     metrics.look(Role::Leading, Some(&status), world.clock.as_ref());
     check(

@@ -19,6 +19,8 @@ pub enum Trouble {
     Hangs,
     /// Each close is there so long after its instant by the machine's clock.
     Late(Duration),
+    /// It has none of the closes from one instant to another.
+    Lacks { from: Timestamp, to: Timestamp },
 }
 
 /// A close at every multiple of an interval, since ever, of every asset.
@@ -67,6 +69,7 @@ impl PriceFeed for Prices {
                 });
             }
             Some(Trouble::Hangs) => std::future::pending().await,
+            Some(Trouble::Lacks { from, to }) => closes.retain(|close| close.at < from || to < close.at),
             Some(Trouble::Late(lag)) => closes.retain(|close| SystemClock.now().since(close.at) >= lag),
         }
         Ok(closes.into_iter().map(|point| Close { point, source: "test".into() }).collect())

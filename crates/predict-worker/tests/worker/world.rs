@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use domain::{
-    Asset, CrunchId, Method, Prediction, PredictionStatus, Question, Schedule, Schedules, SimulatedClock,
-    Span, Target, Timestamp, TimestampExt,
+    Asset, CrunchId, Markets, Method, Prediction, PredictionStatus, Question, Schedule, Schedules,
+    SimulatedClock, Span, Target, Timestamp, TimestampExt,
 };
 use journal::{Journal, JournalError, Owner};
 use model_client::{Backoff, Cluster, ClusterConfig};
@@ -177,6 +177,7 @@ pub fn settings(interval: Span) -> PredictSettings {
     PredictSettings {
         crunch_id: CrunchId::new("condor").unwrap(),
         schedules: Schedules::new(vec![schedule("BTC"), schedule("ETH")], interval).unwrap(),
+        markets: Markets::default(),
         only_assets: Some(vec![Asset::new("BTC").unwrap()]),
         base_class: "crunch_synth.tracker.TrackerBase".into(),
         call_timeout: Span::seconds(1),

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use domain::{Asset, Method, Schedule, Span, Target, Timestamp, TimestampExt};
 use serde::Serialize;
-use storage::FeedStatus;
+use storage::{FeedStatus, Hole};
 use utoipa::ToSchema;
 
 use crate::ask::Ask;
@@ -14,7 +14,8 @@ use crate::body::Body;
 use crate::openapi::Unchanged;
 use crate::params::{NoParams, Params};
 use crate::problem::Problem;
-use crate::{App, schema};
+use crate::reader::Overview;
+use crate::{App, ReportSettings, schema};
 
 /// What is asked how often.
 #[derive(Serialize, ToSchema)]
@@ -119,6 +120,42 @@ pub(crate) struct Feed<'a> {
     /// How old that was at `as_of`, in seconds.
     #[schema(minimum = 0.0)]
     age_s: f64,
+    /// Whether it can be asked about.
+    state: FeedState,
+    /// The first close that should have come and has not; null unless the state is `stale`.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    stale_since: Option<Timestamp>,
+    /// When its market opens next; null unless the state is `closed`, and where that is over a month ahead.
+    #[schema(value_type = Option<schema::Timestamp>)]
+    closed_until: Option<Timestamp>,
+    /// Closes of the last 24 hours that are missing although the market was open, between others that are there, oldest first.
+    gaps: Vec<Gap>,
+}
+
+/// Whether an asset can be asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FeedState {
+    /// Its closes come.
+    Fresh,
+    /// A close that should be there is not: questions about the asset are missed until closes come again.
+    Stale,
+    /// Its market is closed.
+    Closed,
+}
+
+/// Closes that are missing, one after the other.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Gap {
+    /// The first of them.
+    #[schema(value_type = schema::Timestamp)]
+    from: Timestamp,
+    /// The last of them.
+    #[schema(value_type = schema::Timestamp)]
+    to: Timestamp,
+    /// How many they are; a market that was closed meanwhile lacks none.
+    #[schema(minimum = 1)]
+    missing: usize,
 }
 
 /// What prices there are, and how fresh they are
@@ -133,22 +170,49 @@ pub(crate) async fn feeds(
     Params(NoParams {}): Params<NoParams>,
     ask: Ask,
 ) -> Result<Response, Problem> {
+    let (settings, stamp) = app.settings();
     let overview = app.reader.overview().await?;
-    ask.render([overview.stamp], move || {
-        let feed = |status| feed(status, overview.as_of);
-        let feeds = overview.feeds.iter().map(feed).collect();
-        Body::json(&Feeds { as_of: overview.as_of, stale: overview.stale, feeds })
+    let holes = app.reader.holes(settings.schedules.interval()).await?;
+    ask.render([overview.stamp, holes.stamp, stamp], move || {
+        let feeds = overview.feeds.iter();
+        let feeds =
+            feeds.map(|status| feed(status, &overview, holes.get(&status.asset), &settings)).collect();
+        Body::json(&Feeds { as_of: overview.as_of, stale: overview.stale || holes.stale, feeds })
     })
     .await
 }
 
-fn feed(status: &FeedStatus, as_of: Timestamp) -> Feed<'_> {
+fn feed<'a>(
+    status: &'a FeedStatus,
+    overview: &Overview,
+    holes: Option<&Vec<Hole>>,
+    settings: &ReportSettings,
+) -> Feed<'a> {
+    let (asset, newest_at, as_of) = (&status.asset, status.newest_at, overview.as_of);
+    let (markets, interval) = (&settings.markets, settings.schedules.interval());
+    let missing = |after, before| markets.expected_closes(asset, after, before, interval);
+    // The close of the last instant may be on its way.
+    let stale_since = missing(newest_at, as_of.floor_to(interval)).next();
+    let closed = markets.closed(asset, as_of.floor_to(interval));
+    let state = match (closed, stale_since) {
+        (Some(_), _) => FeedState::Closed,
+        (None, Some(_)) => FeedState::Stale,
+        (None, None) => FeedState::Fresh,
+    };
+    let gap = |hole: &Hole| {
+        let missing: Vec<Timestamp> = missing(hole.after, hole.before).collect();
+        Some(Gap { from: *missing.first()?, to: *missing.last()?, missing: missing.len() })
+    };
     Feed {
-        asset: &status.asset,
+        asset,
         source: &status.source,
         count: status.count,
         oldest_at: status.oldest_at,
-        newest_at: status.newest_at,
-        age_s: as_of.since(status.newest_at).as_secs_f64(),
+        newest_at,
+        age_s: as_of.since(newest_at).as_secs_f64(),
+        state,
+        stale_since: stale_since.filter(|_| state == FeedState::Stale),
+        closed_until: closed.and_then(|market| market.opens_after(as_of)),
+        gaps: holes.into_iter().flatten().filter_map(gap).collect(),
     }
 }

@@ -17,7 +17,7 @@ use crate::cache::Reading;
 use crate::operations::{Operations, SLOTS_SINCE};
 use crate::params::{NoParams, Params};
 use crate::problem::Problem;
-use crate::{App, schema};
+use crate::{App, ReportSettings, schema};
 
 /// Workers give a sign every five seconds: after three that did not come one is taken for dead.
 const ALIVE_WITHIN: Duration = Duration::from_secs(18);
@@ -156,12 +156,16 @@ struct NewestPrice {
     newest_at: Timestamp,
     /// How long ago that is, in whole seconds.
     age_s: u64,
+    /// False while its market is closed.
+    expected: bool,
 }
 
 impl NewestPrice {
-    fn new(feed: &FeedStatus, now: Timestamp) -> Self {
+    fn new(feed: &FeedStatus, settings: &ReportSettings, now: Timestamp) -> Self {
         let age_s = now.since(feed.newest_at).as_secs();
-        NewestPrice { asset: feed.asset.clone(), newest_at: feed.newest_at, age_s }
+        let expected =
+            settings.markets.expects_close(&feed.asset, now.floor_to(settings.schedules.interval()));
+        NewestPrice { asset: feed.asset.clone(), newest_at: feed.newest_at, age_s, expected }
     }
 }
 
@@ -189,6 +193,7 @@ pub(crate) async fn get(
 ) -> Result<Response, Problem> {
     let operations = app.reader.operations().await?;
     let overview = app.reader.overview().await?;
+    let settings = app.settings().0;
     let now = app.clock.now();
     let notice = app.notices.last();
     let answer = Answer {
@@ -203,7 +208,7 @@ pub(crate) async fn get(
             oldest_resolved_at: operations.due.oldest_resolved_at,
             lag_s: operations.due.lag(operations.as_of).as_secs(),
         },
-        prices: overview.feeds.iter().map(|feed| NewestPrice::new(feed, now)).collect(),
+        prices: overview.feeds.iter().map(|feed| NewestPrice::new(feed, &settings, now)).collect(),
         changes: Changes { told_at: notice.told_at, told: notice.is_told },
     };
     let no_store = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

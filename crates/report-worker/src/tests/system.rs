@@ -62,7 +62,8 @@ async fn the_system_tells_who_lives_what_was_missed_and_how_far_scoring_is_behin
     assert_eq!(system["slots"], slots);
     let scoring = json!({"due_rounds": 3, "oldest_resolved_at": "2025-05-28T23:59:58Z", "lag_s": 9});
     assert_eq!(system["scoring"], scoring);
-    assert_eq!(system["prices"][0], json!({"asset": "BTC", "newest_at": "2025-05-29T00:00:00Z", "age_s": 7}));
+    let price = json!({"asset": "BTC", "newest_at": "2025-05-29T00:00:00Z", "age_s": 7, "expected": true});
+    assert_eq!(system["prices"][0], price);
     assert_eq!(system["changes"], json!({"told_at": null, "told": false}));
     assert_eq!(system["stale"], false);
 }

@@ -37,6 +37,7 @@ async fn feeds_say_how_fresh_they_are() {
         (&feed["asset"], &feed["count"], &feed["source"]),
         (&json!("BTC"), &json!(360), &json!("made up"))
     );
+    assert_eq!((&feed["state"], &feed["gaps"]), (&json!("fresh"), &json!([])));
     assert_eq!((&feed["newest_at"], &feeds["stale"]), (&json!("2025-05-29T01:49:00Z"), &json!(false)));
 }
 
@@ -96,4 +97,30 @@ async fn the_timetable_is_told() {
     let expected = json!({"assets": ["BTC"], "horizon": "1h", "steps": ["1m"], "every": "12m", "phase": "0s",
                           "method": "predict", "target": "log_return"});
     assert_eq!(*first, expected);
+}
+
+#[tokio::test]
+async fn an_asset_whose_closes_do_not_come_is_stale_and_the_gaps_before_are_told() {
+    let world = World::new().await;
+    let last = "2025-05-29T01:49:00Z".parse::<Timestamp>().unwrap();
+    world.correct(last + Span::minutes(6), 100.0).await;
+    world.clock.set(last + Span::minutes(9));
+    let feed = &world.get("/api/v1/feeds").await["feeds"][0];
+    assert_eq!((&feed["state"], &feed["stale_since"]), (&json!("stale"), &json!("2025-05-29T01:56:00Z")));
+    let gap = json!({"from": "2025-05-29T01:50:00Z", "to": "2025-05-29T01:54:00Z", "missing": 5});
+    assert_eq!((&feed["gaps"], &feed["closed_until"]), (&json!([gap]), &Value::Null));
+}
+
+#[tokio::test]
+async fn the_night_of_a_market_is_no_gap_and_no_staleness() {
+    let world = World::new().await;
+    world.trade_in("Thu 02:00 - Thu 01:52");
+    let last = "2025-05-29T01:49:00Z".parse::<Timestamp>().unwrap();
+    world.correct(last + Span::minutes(3), 100.0).await;
+    world.clock.set(last + Span::minutes(9));
+    let feed = &world.get("/api/v1/feeds").await["feeds"][0];
+    assert_eq!((&feed["state"], &feed["stale_since"]), (&json!("closed"), &Value::Null));
+    assert_eq!(feed["closed_until"], "2025-05-29T02:00:00Z");
+    assert_eq!(feed["gaps"][0]["missing"], 2);
+    assert_eq!(world.get("/api/v1/system").await["prices"][0]["expected"], false);
 }

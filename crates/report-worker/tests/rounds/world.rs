@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use domain::{
-    Asset, Clock, CrunchId, Cruncher, DeploymentId, LedgerEntry, LedgerPosition, Method, Model, ModelId,
-    Prediction, PredictionStatus, Price, PricePoint, Question, Schedules, SimulatedClock, Span, Target,
-    Timestamp,
+    Asset, Clock, CrunchId, Cruncher, DeploymentId, LedgerEntry, LedgerPosition, Market, Markets, Method,
+    Model, ModelId, Prediction, PredictionStatus, Price, PricePoint, Question, Schedules, SimulatedClock,
+    Span, Target, Timestamp,
 };
 use report_worker::{Access, AnswersTo, Key, Process, ReportSettings, Role, run};
 use scoring::{Expected, Limits, RoundOutcome, Settlement, pack_answer, score_round, settle};
@@ -228,6 +228,19 @@ impl World {
     /// Shows answers to others.
     pub fn show_answers_to(&self, answers: AnswersTo) {
         self.settings.send_modify(|settings| Arc::make_mut(settings).answers = answers);
+    }
+
+    /// Has BTC traded in this session of the week.
+    pub fn trade_in(&self, session: &str) {
+        let market = Market {
+            name: "exchange".to_owned(),
+            assets: vec![btc()],
+            zone: "UTC".parse().unwrap(),
+            sessions: vec![session.parse().unwrap()],
+            holidays: Vec::new(),
+        };
+        let markets = Markets::new(vec![market]).unwrap();
+        self.settings.send_modify(|settings| Arc::make_mut(settings).markets = markets);
     }
 
     /// Corrects a price of BTC; returns its place in the ledger.

@@ -126,3 +126,21 @@ pub async fn assets_are_awaited_until_their_last_round_is_judged(database: &impl
     store.void_round(eth(1).id, CRPS, UNPRICED, minute(99), "no prices").await.unwrap();
     assert_eq!(store.awaited_assets().await.unwrap(), awaited(&[("BTC", 63)]));
 }
+
+pub async fn holes_are_found_between_closes_that_are_too_far_apart(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    let closes = [(1, 1), (2, 2), (3, 5), (4, 6), (5, 9), (6, 9), (7, 10)];
+    let entries: Vec<_> = closes.map(|(n, at)| entry(n, "BTC", minute(at), n as f64)).into();
+    store.append_prices(&entries, NOTED).await.unwrap();
+    store.append_prices(&[entry(8, "ETH", minute(3), 1.0)], NOTED).await.unwrap();
+    let holes = async |after, up_to, interval| {
+        let found =
+            store.holes(&asset("BTC"), minute(after), minute(up_to), Span::minutes(interval)).await.unwrap();
+        found.into_iter().map(|hole| (hole.after, hole.before)).collect::<Vec<_>>()
+    };
+    let hole = |after, before| (minute(after), minute(before));
+    assert_eq!(holes(0, 99, 1).await, [hole(2, 5), hole(6, 9)]);
+    assert_eq!(holes(2, 99, 1).await, [hole(6, 9)], "what is missing at the ends is no hole");
+    assert_eq!(holes(0, 8, 1).await, [hole(2, 5)]);
+    assert_eq!(holes(0, 99, 3).await, []);
+}

@@ -15,6 +15,7 @@ const LATE_SCORES_S = 15 * 60;
 export const CAUSES = {
   starting: ["The models were not set up yet", "It passes by itself after a start"],
   paused: ["An operator paused the competition", "condor resume"],
+  market_closed: ["The asset's market was closed", "Nothing"],
   no_fresh_price: ["The price of the slot had not come", "Look at the price source"],
   overrun: ["The worker came to it too late", "Look at the load of its machine"],
   not_marked: ["Neither database nor journal took the mark", "Look at the database, and at the journal's disk"],
@@ -66,7 +67,7 @@ function ofJournals({ workers }) {
 }
 
 function ofPrices({ prices }) {
-  const old = prices.filter(({ newest_at: at }) => age(at) > OLD_PRICE_MS).map(({ asset }) => asset);
+  const old = prices.filter(({ newest_at: at, expected }) => expected && age(at) > OLD_PRICE_MS).map(({ asset }) => asset);
   if (old.length === 0) return [];
   return [`The newest price of ${old.join(", ")} is more than ten minutes old, so that nobody is asked about it: look at the price source.`];
 }

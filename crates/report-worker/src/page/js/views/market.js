@@ -131,6 +131,7 @@ const FEEDS = [
   { title: "Source", cell: (feed) => feed.source },
   { title: "Freshness", class: "nowrap", cell: freshness },
   { title: "Newest close", class: "nowrap", cell: (feed) => time(feed.newest_at, second(feed.newest_at)) },
+  { title: "Missing in 24 h", class: "number", cell: missing },
   { title: "Oldest close", class: "nowrap", cell: (feed) => time(feed.oldest_at, second(feed.oldest_at)) },
   { title: "Closes", class: "number", cell: (feed) => integer(feed.count) },
 ];
@@ -138,8 +139,18 @@ const FEEDS = [
 /** A close each minute is fresh for two; after ten nobody can be asked. */
 function freshness(feed) {
   const old = age(feed.newest_at);
+  if (feed.state === "closed") {
+    return el("span", { class: "mark" }, feed.closed_until ? `closed until ${second(feed.closed_until)}` : "closed");
+  }
   const kind = old < 2.5 * 60_000 ? "fresh" : old < 10 * 60_000 ? "late" : "old";
   return el("span", { class: `mark ${kind}` }, `${duration(old)} old`);
+}
+
+/** How many closes are missing although the market was open, and where. */
+function missing({ gaps }) {
+  const count = gaps.reduce((sum, gap) => sum + gap.missing, 0);
+  const places = gaps.map((gap) => `${second(gap.from)} to ${second(gap.to)}: ${integer(gap.missing)}`);
+  return el("span", { title: places.join("\n") }, integer(count));
 }
 
 const CORRECTIONS = [
