@@ -557,7 +557,7 @@ pub struct ReplayArgs {
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
 pub struct ReplaySource {
-    /// Folder of recorded prices: ASSET-….csv or .csv.gz with the header timestamp,price
+    /// Folder of recorded prices: ASSET-….csv, .csv.gz or .parquet with the columns timestamp and price
     #[arg(long, value_name = "DIR")]
     pub prices: Option<PathBuf>,
 
@@ -621,7 +621,7 @@ pub struct BacktestArgs {
     #[arg(value_name = "SUBMISSION")]
     pub submission: PathBuf,
 
-    /// Folder of recorded prices: ASSET-….csv or .csv.gz with the header timestamp,price [default: a simulated market]
+    /// Folder of recorded prices: ASSET-….csv, .csv.gz or .parquet with the columns timestamp and price [default: a simulated market]
     #[arg(long, value_name = "DIR")]
     pub prices: Option<PathBuf>,
 

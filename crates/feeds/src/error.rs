@@ -16,7 +16,7 @@ pub enum FeedError {
         /// Why.
         source: std::io::Error,
     },
-    /// A price file with a line that is not as it has to be.
+    /// A price file with a line (a row of a Parquet file) that is not as it has to be.
     #[error("{path}, line {line}: {fault}", path = path.display())]
     BadLine {
         /// Which file.
@@ -25,6 +25,14 @@ pub enum FeedError {
         line: usize,
         /// What is wrong.
         fault: LineFault,
+    },
+    /// A Parquet file that is none, or does not hold prices.
+    #[error("{path}: {fault}", path = path.display())]
+    BadParquet {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: String,
     },
     /// A file beyond any sensible size.
     #[error("{path} holds more than {limit_mib} MiB when unpacked: split it by period", path = path.display())]
@@ -53,7 +61,7 @@ pub enum FeedError {
     },
     /// No file for an asset that is asked for.
     #[error(
-        "no prices of {asset} in {dir}: add a file {asset}-….csv or {asset}-….csv.gz, or choose among {}",
+        "no prices of {asset} in {dir}: add a file {asset}-….csv, .csv.gz or .parquet, or choose among {}",
         list(available), dir = dir.display()
     )]
     NoFile {

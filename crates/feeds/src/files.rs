@@ -1,5 +1,8 @@
 //! Prices recorded in files: `ASSET-….csv` or `.csv.gz`, header `timestamp,price`, the unix seconds of each candle's
-//! close in UTC, increasing. What stands in the name after the first `-` is free; an asset may have several files.
+//! close in UTC, increasing; or `ASSET-….parquet` with the same two columns. What stands in the name after the first `-` is
+//! free; an asset may have several files.
+
+mod parquet;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -14,6 +17,7 @@ use crate::error::LineFault;
 use crate::{Close, FeedError, PriceFeed, Wanted};
 
 const NAME: &str = "recorded";
+const PARQUET: &str = ".parquet";
 const HEADER: &str = "timestamp,price";
 const WEEK: Span = Span::days(7);
 
@@ -167,7 +171,7 @@ fn files_by_asset(dir: &Path) -> Result<BTreeMap<String, BTreeSet<PathBuf>>, Fee
 
 fn asset_of(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
-    let stem = name.strip_suffix(".csv").or_else(|| name.strip_suffix(".csv.gz"))?;
+    let stem = [".csv", ".csv.gz", PARQUET].iter().find_map(|suffix| name.strip_suffix(suffix))?;
     let (asset, _) = stem.split_once('-')?;
     Asset::new(asset).ok().map(String::from)
 }
@@ -180,7 +184,8 @@ fn names(files: &BTreeMap<String, BTreeSet<PathBuf>>) -> Vec<Asset> {
 fn load_asset(dir: &Path, asset: &Asset, paths: &BTreeSet<PathBuf>) -> Result<Vec<PricePoint>, FeedError> {
     let mut points = Vec::new();
     for path in paths {
-        points.append(&mut parse(path, &read(path)?)?);
+        let is_parquet = path.to_string_lossy().ends_with(PARQUET);
+        points.append(&mut if is_parquet { parquet::load(path)? } else { parse(path, &read(path)?)? });
     }
     points.sort_by_key(|point| point.at);
     for pair in points.windows(2) {
@@ -386,7 +391,7 @@ mod tests {
         let dir = folder(&[("BTC-1m.csv", "timestamp,price\n"), ("ETH-1m.csv.gz", "timestamp,price\n")]);
         assert_eq!(
             load(&dir, &["BTC", "DOGE"]).unwrap_err(),
-            "no prices of DOGE in DIR: add a file DOGE-….csv or DOGE-….csv.gz, or choose among BTC, ETH"
+            "no prices of DOGE in DIR: add a file DOGE-….csv, .csv.gz or .parquet, or choose among BTC, ETH"
         );
         assert!(load(&folder(&[]), &["BTC"]).unwrap_err().ends_with("none (it has no price files)"));
         let gone = RecordedPrices::load(&dir.path().join("gone"), &[]).unwrap_err();

@@ -17,7 +17,7 @@ const LEAST_GRACE: Span = Span::seconds(4);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "snake_case")]
 pub enum PriceSource {
-    /// Recorded prices: `ASSET-….csv` or `.csv.gz` in a folder.
+    /// Recorded prices: `ASSET-….csv`, `.csv.gz` or `.parquet` in a folder.
     Files {
         /// The folder.
         dir: PathBuf,
