@@ -166,7 +166,7 @@ class Leaderboard {
     const by = WINDOWS.find(({ name }) => name === this.window)?.span;
     const rescoring = this.board.rescoring;
     const order = by ? `best over ${by} first` : "best over the longest window that they have filled first";
-    const note = rescoring ? `. The rule has changed: ${plural(rescoring.rounds_left, "round")} still to be scored again` : "";
+    const note = rescoring ? `. The rule or prices have changed: ${plural(rescoring.rounds_left, "round")} still to be scored again` : "";
     return `${plural(count, "model")}${this.selectionText()}, ${order}${note}`;
   }
 
