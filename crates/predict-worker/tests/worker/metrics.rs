@@ -81,7 +81,8 @@ async fn models_prices_and_what_waits_are_those_of_the_moment_and_of_a_leader_al
     world.orchestrator.announce([stopped("leaving", "leaving-d1")]);
     let status = worker.status();
     let left = async {
-        while status.running_models() > 1 {
+        // when it was last seen is stored as it leaves
+        while status.running_models() > 1 || status.unstored_writes() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await
         }
     };
