@@ -20,7 +20,7 @@ pub struct Coverage {
     pub reasons: Vec<Reason>,
     /// The gaps that explain them, in the order of time.
     pub gaps: Vec<Gap>,
-    /// Void and missed rounds that no gap explains.
+    /// Void and missed rounds that neither a gap nor a closed market explains.
     pub unexplained: u64,
 }
 
@@ -93,8 +93,11 @@ impl Coverage {
             RoundState::Missed => {
                 self.missed += 1;
                 self.note_reason(round);
-                match self.gap_of_missed(round) {
+                let cause = MissedCause::of(round.reason.as_deref().unwrap_or_default());
+                match self.gap_of_missed(round.performed_at, cause) {
                     Some(gap) => gap.missed += 1,
+                    // The calendar explains it, whatever prices there are.
+                    None if cause == MissedCause::MarketClosed => {}
                     None => self.unexplained += 1,
                 }
             }
@@ -117,9 +120,8 @@ impl Coverage {
     }
 
     /// The gap in which the slot lies.
-    fn gap_of_missed(&mut self, round: &ExportedRound) -> Option<&mut Gap> {
-        let (slot, reason) = (round.performed_at, round.reason.as_deref().unwrap_or_default());
-        if MissedCause::of(reason) != MissedCause::NoFreshPrice {
+    fn gap_of_missed(&mut self, slot: Timestamp, cause: MissedCause) -> Option<&mut Gap> {
+        if !matches!(cause, MissedCause::NoFreshPrice | MissedCause::MarketClosed) {
             return None;
         }
         let holds = |gap: &&mut Gap| {

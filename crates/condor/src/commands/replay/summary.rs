@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::{Leaderboard, ModelId, StatusCounts, Timestamp, TimestampExt};
+use domain::{Leaderboard, MissedCause, ModelId, StatusCounts, Timestamp, TimestampExt};
 use serde::Serialize;
 use storage::Store;
 
@@ -137,6 +137,9 @@ pub fn explanation(coverage: &Coverage) -> Option<String> {
     let explained = lost - unexplained;
     let longest = gaps.iter().filter_map(|gap| Some((gap.after?, gap.until?))).max_by_key(|(a, b)| *b - *a);
     let mut text = format!("{explained} of these {lost} are explained by {} gaps in its prices", gaps.len());
+    if coverage.reasons.iter().any(|reason| MissedCause::of(&reason.reason) == MissedCause::MarketClosed) {
+        text.push_str(" and the hours of its market");
+    }
     if let Some((after, until)) = longest {
         let hours = until.since(after).as_secs_f64() / 3600.0;
         text.push_str(&format!(", the longest of {hours:.1} h from {}", after.to_utc_string()));
