@@ -587,7 +587,7 @@ pub struct ReplayModels {
     pub submission: Vec<PathBuf>,
 
     /// Python interpreter for submissions, or the one to make environments with
-    #[arg(long, value_name = "PROGRAM", default_value = DEFAULT_PYTHON)]
+    #[arg(long, value_name = "PROGRAM", default_value = DEFAULT_PYTHON, requires = "submission")]
     pub python: PathBuf,
 
     /// Folder for what submissions print [default: it is not kept]

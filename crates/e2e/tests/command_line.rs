@@ -21,6 +21,7 @@ fn every_command_explains_itself() {
         "model-host",
         "replay",
         "what-if",
+        "backtest",
         "probe",
         "db",
         "config",

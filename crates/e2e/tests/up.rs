@@ -127,6 +127,12 @@ fn live_prices_are_those_of_the_service_and_a_reset_begins_anew_but_keeps_submis
     let message = String::from_utf8(refused.stderr).unwrap();
     assert!(refused.status.code() == Some(2) && message.contains("add --reset to begin anew"), "{message}");
 
+    let before_reset = prices().len();
+    let nowhere = format!("coinbase=http://127.0.0.1:{}", free_port());
+    let failed = command(folder.path(), port, &["--reset", "--feed", &nowhere]).output().unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(prices().len(), before_reset, "nothing is removed before there is something in its place");
+
     let process =
         up(folder.path(), port, &["--reset", "--feed", "simulated", "--warm-up", "1h", "--models", "1"]);
     assert_eq!(summary(&process), "submissions  mine");

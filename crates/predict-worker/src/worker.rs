@@ -373,11 +373,14 @@ impl Status {
         self.context.settings().asked_assets().into_iter().map(missing).collect()
     }
 
-    /// Whether the market of each asset that is asked about is open.
+    /// Whether the market of each asset that is asked about is open, and was when a close ended that can be there by now.
     pub fn open_markets(&self, now: Timestamp) -> Vec<(Asset, bool)> {
         let settings = self.context.settings();
+        let interval = settings.schedules.interval();
+        // The close of the last full interval may be on its way.
+        let newest_due = now.floor_to(interval) - interval;
         let is_open = |asset: Asset| {
-            let is_open = settings.markets.expects_close(&asset, now);
+            let is_open = settings.markets.expects_close(&asset, newest_due);
             (asset, is_open)
         };
         settings.asked_assets().into_iter().map(is_open).collect()

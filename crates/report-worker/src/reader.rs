@@ -235,9 +235,13 @@ impl Reader {
         self.overview.get(self.read_overview()).await
     }
 
-    /// Of closes that should be `interval` apart.
-    pub(crate) async fn holes(&self, interval: Span) -> Result<Reading<Holes>, Unavailable> {
-        self.holes.get(self.read_holes(interval)).await
+    /// Of `assets`, between closes that should be `interval` apart.
+    pub(crate) async fn holes(
+        &self,
+        assets: impl Iterator<Item = Asset>,
+        interval: Span,
+    ) -> Result<Reading<Holes>, Unavailable> {
+        self.holes.get(self.read_holes(assets, interval)).await
     }
 
     pub(crate) async fn operations(&self) -> Result<Reading<Operations>, Unavailable> {
@@ -314,10 +318,14 @@ impl Reader {
         Ok(Overview { as_of, counts, feeds })
     }
 
-    async fn read_holes(&self, interval: Span) -> storage::Result<Holes> {
+    async fn read_holes(
+        &self,
+        assets: impl Iterator<Item = Asset>,
+        interval: Span,
+    ) -> storage::Result<Holes> {
         let now = self.clock.now();
         let mut holes = Holes::new();
-        for FeedStatus { asset, .. } in self.source.feed_status().await? {
+        for asset in assets {
             let of_asset = self.source.holes(&asset, now - HOLES_SINCE, now, interval).await?;
             holes.insert(asset, of_asset);
         }

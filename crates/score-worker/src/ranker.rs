@@ -45,7 +45,7 @@ struct State {
     rule_since: Timestamp,
     /// Since it was last asked for, a change came without scores by the rule: a void round, or one that another worker
     /// scored by another rule.
-    has_unscored: bool,
+    has_outdated: bool,
     /// What the newest leaderboard says of its rule; `None` while there is none.
     shown: Option<Announcement>,
     /// The newest leaderboard is of before the worker was started, perhaps with other weights.
@@ -73,7 +73,7 @@ impl State {
     /// Takes a change; returns when the round resolved, unless the snapshots hold the change already.
     fn take(&mut self, change: &ScoreChange) -> Option<Timestamp> {
         self.seen = change.number;
-        self.has_unscored |= change.scored.is_none();
+        self.has_outdated |= change.scored.is_none() || change.awaits_corrected_scores;
         let is_in_windows = match &change.scored {
             Some(round) => {
                 self.history.insert(round);
@@ -116,10 +116,11 @@ impl Ranker {
         self.state = None;
     }
 
-    /// Takes the changes of scores since the last time; true when rounds were voided in them, or scored by another rule.
+    /// Takes the changes of scores since the last time; true when rounds were voided in them, or scored by another rule, or by
+    /// prices that were corrected meanwhile.
     pub async fn follow(&mut self, now: Timestamp, lease: &Lease) -> Result<bool> {
         let state = self.refreshed(full_minute(now), lease).await?;
-        Ok(std::mem::take(&mut self.state.insert(state).has_unscored))
+        Ok(std::mem::take(&mut self.state.insert(state).has_outdated))
     }
 
     /// Rounds that resolved after this are in some window that is yet to be written.
@@ -276,7 +277,7 @@ impl Ranker {
             unshown: BTreeSet::new(),
             next_snapshot,
             rule_since: rule_since(&self.store.scoring_changes().await?, &self.rule),
-            has_unscored: false,
+            has_outdated: false,
             shown,
             is_of_before: true,
         };

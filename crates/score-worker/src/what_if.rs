@@ -40,7 +40,8 @@ pub struct WhatIfOutcome {
 }
 
 impl WhatIf {
-    /// Scores the rounds of the windows as of `as_of` in memory, with all prices that are on record by then, and ranks.
+    /// Scores the rounds of the windows as of `as_of` in memory, by the prices of that time as they are on record now, and ranks
+    /// who is a member now.
     /// `progress` is told how many rounds are done and how many there are.
     pub async fn play(
         &self,
@@ -60,6 +61,8 @@ impl WhatIf {
                     scored += 1;
                 }
             }
+            // Changes are kept for whoever stores them.
+            history.take_changes();
             done += batch.len();
             progress(done, rounds.len());
         }
@@ -99,10 +102,13 @@ async fn rounds_resolved(store: &dyn Store, after: Timestamp, up_to: Timestamp) 
             && matches!(round.state, RoundState::Closed | RoundState::Scored | RoundState::Void)
             && round.rule.as_deref() != Some(BY_HAND)
     };
-    let (mut questions, mut last) = (Vec::new(), None);
+    let (mut questions, mut from, mut last) = (Vec::new(), after - LONGEST_HORIZON, None);
     loop {
-        let page = store.export_rounds(after - LONGEST_HORIZON, up_to, last, BATCH).await?;
-        last = page.last().map(|round| round.round_id);
+        let page = store.export_rounds(from, up_to, last, BATCH).await?;
+        if let Some(newest) = page.last() {
+            // Ids are in the order of slots: what lies before need not be looked through again.
+            (from, last) = (newest.performed_at, Some(newest.round_id));
+        }
         let is_over = page.len() < BATCH;
         questions.extend(page.into_iter().filter(is_in).map(to_question));
         if is_over {

@@ -71,7 +71,7 @@ impl Pit {
 pub enum CalibrationShape {
     /// There are too few moves that do not overlap.
     TooFew,
-    /// Nothing that chance could not explain.
+    /// Neither spread nor place is off by more than chance could explain. The bins may still tell of another shape.
     Uniform,
     /// A U: the forecasts are too narrow.
     TooNarrow,
@@ -100,7 +100,7 @@ pub struct Calibration {
 pub struct CalibrationSummary {
     /// How many moves there were.
     pub values: u64,
-    /// How many of them at least do not overlap one another.
+    /// How many of them do not overlap another of the same asset and horizon.
     pub independent: u64,
     /// The share of values in each bin; 1/20 each where forecasts are right.
     pub shares: Option<[f64; PIT_BINS]>,
@@ -219,7 +219,7 @@ impl Calibration {
         match self.shape() {
             CalibrationShape::TooFew => "too few moves that do not overlap to tell".to_owned(),
             CalibrationShape::Uniform => {
-                "uniform, as far as can be told: probabilities come true as stated".to_owned()
+                "about level: neither too narrow nor too wide, and to neither side".to_owned()
             }
             CalibrationShape::TooNarrow => {
                 format!("a U: moves fall into the tails too often, the distributions are too narrow{widths}")

@@ -476,6 +476,8 @@ pub(crate) fn score_change(row: &SqliteRow, rule: &str) -> Result<ScoreChange> {
         round_id,
         resolves_at: row.instant("resolves_at")?,
         scored: (is_scored && is_by_rule).then_some(scored),
+        awaits_corrected_scores: row.position_if_any("corrected_by")?
+            > row.position_if_any("priced_up_to")?,
     })
 }
 

@@ -294,6 +294,8 @@ pub struct ScoreChange {
     pub resolves_at: Timestamp,
     /// The scores; `None` when it is void now, or scored by another rule than was asked for.
     pub scored: Option<ScoredRound>,
+    /// It was judged by prices of before a correction that touches it, and is to be scored anew.
+    pub awaits_corrected_scores: bool,
 }
 
 /// Rounds, the predictions in them, and their scores.

@@ -63,9 +63,11 @@ pub async fn run(args: BacktestArgs, shutdown: CancellationToken) -> anyhow::Res
         plan.to.to_utc_string(),
         describe_prices(&args)
     );
-    let Some(summary) = replay(&plan, Arc::clone(&store), shutdown).await? else { bail!("stopped") };
+    let Some(summary) = replay(&plan, Arc::clone(&store), shutdown.clone()).await? else { bail!("stopped") };
     let settings = score::settings(&plan.config)?;
-    let evaluation = Evaluation::of(&submission.model_id, store.as_ref(), &plan, &settings).await?;
+    let evaluation = Evaluation::of(&submission.model_id, store.as_ref(), &plan, &settings);
+    let Some(evaluation) = shutdown.run_until_cancelled(evaluation).await else { bail!("stopped") };
+    let evaluation = evaluation?;
     let call_timeout = plan.config.models.call_timeout.as_duration();
     let report = Report::new(&submission.model_id, &summary, &evaluation, &settings, call_timeout);
     if args.json {

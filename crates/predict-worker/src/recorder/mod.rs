@@ -185,16 +185,16 @@ impl Recorder {
     /// all of them may whose mark is in the journal: ids follow from slots, which do not come twice in one run. Then
     /// no mark in the database is waited for until that has caught up. The error says why none may be asked.
     ///
-    /// Without a journal memory is all there is, and rounds that cannot be on record are asked at once.
+    /// Without a journal memory is all there is: rounds that cannot be on record are asked at once, and go on record when they close.
     pub async fn asked(&self, questions: &[Question], patience: Duration) -> Result<Vec<RoundId>, String> {
         let is_new =
             |question: &&Question| self.newest_slot.is_none_or(|newest| question.performed_at > newest);
-        let (news, mut mark) = mpsc::unbounded_channel();
-        let record = Record::Asked { questions: questions.to_vec(), at: self.clock.now() };
-        self.push(Pending { mark: Some(Mark { news, is_safe: false }), ..self.pending(record) });
         if !self.has_journal && questions.iter().all(|question| is_new(&question)) {
             return Ok(questions.iter().map(|question| question.id).collect());
         }
+        let (news, mut mark) = mpsc::unbounded_channel();
+        let record = Record::Asked { questions: questions.to_vec(), at: self.clock.now() };
+        self.push(Pending { mark: Some(Mark { news, is_safe: false }), ..self.pending(record) });
         let mut is_behind = self.backlog.is_behind.subscribe();
         let mut patience = std::pin::pin!(tokio::time::sleep(patience));
         let mut is_safe = false;

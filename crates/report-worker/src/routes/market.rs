@@ -172,7 +172,8 @@ pub(crate) async fn feeds(
 ) -> Result<Response, Problem> {
     let (settings, stamp) = app.settings();
     let overview = app.reader.overview().await?;
-    let holes = app.reader.holes(settings.schedules.interval()).await?;
+    let assets = overview.feeds.iter().map(|status| status.asset.clone());
+    let holes = app.reader.holes(assets, settings.schedules.interval()).await?;
     ask.render([overview.stamp, holes.stamp, stamp], move || {
         let feeds = overview.feeds.iter();
         let feeds =
@@ -212,7 +213,7 @@ fn feed<'a>(
         age_s: as_of.since(newest_at).as_secs_f64(),
         state,
         stale_since: stale_since.filter(|_| state == FeedState::Stale),
-        closed_until: closed.and_then(|market| market.opens_after(as_of)),
+        closed_until: closed.and_then(|market| market.opens_after(as_of.floor_to(interval))),
         gaps: holes.into_iter().flatten().filter_map(gap).collect(),
     }
 }

@@ -103,15 +103,17 @@ pub(crate) async fn get(
     viewer: Viewer,
     ask: Ask,
 ) -> Result<Response, Problem> {
+    let models = app.reader.models().await?;
+    let standings = app.reader.standings().await?;
+    // Doubts are of scored rounds, which standings tell of.
+    let basis = [models.stamp, standings.stamp, app.settings().1];
     let body = async {
-        let models = app.reader.models().await?;
         let model = known_model(&models, &id)?;
-        let standings = app.reader.standings().await?;
         // what is held in memory is shown also while the database is away
         let doubts = units::doubts(&app, &viewer, model).await.unwrap_or_default();
         Body::json(&answer(model, standings.as_ref(), doubts, standings.stale))
     };
-    ask.fetch(app.moment(), body).await
+    ask.fetch(basis, body).await
 }
 
 fn answer<'a>(

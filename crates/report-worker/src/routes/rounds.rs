@@ -106,8 +106,8 @@ pub(crate) struct Round {
     q95: Option<f64>,
     /// Two predict workers asked it, each cut off from the other: the outcomes that were stored first are kept.
     contested: bool,
-    /// A price that it was scored by was corrected since: it is scored anew, or will be at once. Which price, `/rounds/{round_id}`
-    /// says.
+    /// A price that it was scored by was corrected since: it is scored anew, unless it resolved more than a week ago or an operator
+    /// voided it. Which price, `/rounds/{round_id}` says.
     corrected: bool,
 }
 
@@ -182,8 +182,8 @@ pub(crate) struct Detail {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Rescored {
     correction: Correction,
-    /// The scores are made with it; false while the round is yet to be scored anew. What resolved more than a week ago stays as
-    /// it is.
+    /// The round was judged again since, with this price or a later one of the same instant. False until then, and for good of what
+    /// resolved more than a week ago or was voided by an operator.
     counts: bool,
 }
 

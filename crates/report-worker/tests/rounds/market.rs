@@ -123,4 +123,9 @@ async fn the_night_of_a_market_is_no_gap_and_no_staleness() {
     assert_eq!(feed["closed_until"], "2025-05-29T02:00:00Z");
     assert_eq!(feed["gaps"][0]["missing"], 2);
     assert_eq!(world.get("/api/v1/system").await["prices"][0]["expected"], false);
+
+    // It has opened, and the first close is to come.
+    world.clock.set(last + Span::minutes(11) + Span::seconds(30));
+    let feed = &world.get("/api/v1/feeds").await["feeds"][0];
+    assert_eq!((&feed["state"], &feed["closed_until"]), (&json!("closed"), &json!("2025-05-29T02:00:00Z")));
 }

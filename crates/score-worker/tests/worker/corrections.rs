@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use domain::{Question, RoundId, RoundState, Span, Timestamp};
+use score_worker::LEASE;
+use storage::{Hold, HolderId, RoundScores};
 
 use crate::game::{Game, INTERVAL, SETTLE_TIMEOUT, answer, hour, question};
 
@@ -154,4 +156,35 @@ async fn two_workers_come_to_the_same_and_a_killed_one_leaves_nothing_half_done(
     for question in &rounds {
         assert!(!game.round(question).await.awaits_corrected_scores(), "{question}");
     }
+}
+
+/// The other worker has read the prices of a round in hand, the ranking one marks it, and only then it is stored.
+#[tokio::test]
+async fn a_round_that_another_worker_had_in_hand_when_it_was_marked_is_scored_anew() {
+    let game = Game::new().await;
+    let rounds = season(&game).await;
+    let in_hand = round(&game, "BTC", 1, hour(12) + Span::minutes(10)).await;
+    let hold = Hold { by: HolderId::random(), now: hour(15), lasts: LEASE };
+    assert_eq!(game.store.claim_ready(&hold, 9).await.unwrap(), std::slice::from_ref(&in_hand));
+    let scores_of_before = RoundScores {
+        round_id: in_hand.id,
+        rule: game.round(&rounds[0]).await.rule.unwrap(),
+        priced_up_to: game.store.ledger_end().await.unwrap(),
+        scored_at: hour(15),
+        best: 1.0,
+        q95: 2.0,
+        scores: Vec::new(),
+    };
+
+    let mut ranking = game.worker();
+    game.run_with(&mut ranking, hour(15)).await;
+    game.correct_price("BTC", hour(12) + Span::minutes(30), 1.05).await;
+    game.run_with(&mut ranking, hour(15)).await;
+    game.store.store_scores(&scores_of_before).await.unwrap();
+    assert!(game.round(&in_hand).await.awaits_corrected_scores());
+    for minutes in 1..3 {
+        game.run_with(&mut ranking, hour(15) + Span::minutes(minutes)).await;
+    }
+    assert!(!game.round(&in_hand).await.awaits_corrected_scores());
+    assert_eq!(game.relative(&in_hand).await.len(), 2);
 }

@@ -172,6 +172,10 @@ pub async fn a_round_with_a_later_correction_is_scored_again(database: &impl Tes
     assert_eq!(outdated(&*store).await, 1);
     assert!(round().await.is_corrected() && round().await.awaits_corrected_scores());
     assert_eq!(outdated_at(&*store, CRPS, minute(0), minute(99), 9).await, [question(0)]);
+    let changes = store.score_changes(Default::default(), minute(0), CRPS, 9).await.unwrap();
+    let awaiting =
+        changes.iter().filter(|change| change.awaits_corrected_scores).map(|change| change.round_id);
+    assert_eq!(Vec::from_iter(awaiting), [question(0).id]);
 
     store.store_scores(&scores_up_to(&question(0), 0.25, 12)).await.unwrap();
     assert_eq!(outdated(&*store).await, 0);

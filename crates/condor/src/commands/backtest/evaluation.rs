@@ -215,8 +215,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// `None` for a round that did not ask the submission.
     async fn read(&self, round: &ExportedRound) -> anyhow::Result<Option<ReadRound>> {
-        let predictions = self.store.predictions(round.round_id).await?;
-        let Some(prediction) = predictions.into_iter().find(|it| it.model_id == *self.model) else {
+        let Some(prediction) = self.store.prediction(round.round_id, self.model).await? else {
             return Ok(None);
         };
         if round.state != RoundState::Scored {

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use domain::{Leaderboard, ModelId, Timestamp, TimestampExt};
+use domain::{Leaderboard, ModelId, Span, Timestamp, TimestampExt};
 use storage::Store;
 
 use super::coverage::{Coverage, Gap};
@@ -39,7 +39,9 @@ impl ReportFile {
 
     /// Writes the page.
     pub async fn write(mut self, summary: &Summary, store: &dyn Store) -> anyhow::Result<()> {
-        let leaderboards = store.leaderboards(summary.from, summary.to, LEADERBOARDS).await?;
+        // The last one is as of the end.
+        let after_the_last = summary.to + Span::seconds(1);
+        let leaderboards = store.leaderboards(summary.from, after_the_last, LEADERBOARDS).await?;
         let page = page(summary, &leaderboards);
         let written = self.file.set_len(0).and_then(|()| self.file.write_all(page.as_bytes()));
         written.with_context(|| format!("cannot write {}", self.path.display()))?;
@@ -109,7 +111,9 @@ fn leaderboard(places: &[Place]) -> String {
 /// The models' scores in the anchor window, those of the best on top.
 fn scores_over_time(summary: &Summary, leaderboards: &[Leaderboard]) -> String {
     let every = leaderboards.len().div_ceil(POINTS).max(1);
-    let shown: Vec<&Leaderboard> = leaderboards.iter().step_by(every).collect();
+    // From the end, so that the last one is shown.
+    let mut shown: Vec<&Leaderboard> = leaderboards.iter().rev().step_by(every).collect();
+    shown.reverse();
     let line = |place: &Place| Line {
         name: escaped(place.model_id.as_str()),
         points: shown.iter().filter_map(|it| Some((it.as_of, anchor(it, &place.model_id)?))).collect(),

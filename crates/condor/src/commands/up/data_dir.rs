@@ -42,7 +42,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Opens the folder, and makes it when it is not there. With `--reset` it is as new afterwards but for its models' code.
+    /// Opens the folder, and makes it when it is not there.
     pub fn open(args: &UpArgs) -> anyhow::Result<Self> {
         // closed to everybody else, submissions with users of their own included
         DirBuilder::new()
@@ -54,9 +54,6 @@ impl DataDir {
         let held =
             format!("another `condor up` runs on {}: stop it, or choose another --data-dir", path.display());
         let data = DataDir { _lock: lock_file(&path.join("up.lock"), &held)?, path };
-        if args.reset {
-            data.reset()?;
-        }
         data.refuse_late_choices(args)?;
         Ok(data)
     }
@@ -91,9 +88,9 @@ impl DataDir {
         self.path.join("condor-journal.db")
     }
 
-    /// What is to be done before live operation; `None` once a warm-up went to its end.
+    /// What is to be done before live operation; `None` once a warm-up went to its end, unless all is to begin anew.
     pub fn setup_to_do(&self, args: &UpArgs) -> Option<Setup> {
-        (!self.set_up_mark().is_file()).then(|| Setup::from(args))
+        (args.reset || !self.set_up_mark().is_file()).then(|| Setup::from(args))
     }
 
     /// Notes that the warm-up went to its end.
@@ -101,11 +98,14 @@ impl DataDir {
         fs::write(self.set_up_mark(), "").context("cannot note the end of the warm-up")
     }
 
-    /// Writes `condor.toml` for the market and `models.yml` with the built-in models. What an unfinished warm-up left is
-    /// removed; submissions stay.
+    /// Writes `condor.toml` for the market and `models.yml` with the built-in models. What an earlier run left is removed, rounds and
+    /// scores included; submissions, their entries and the deploy key stay.
     pub fn set_up(&self, setup: &Setup, market: &Market) -> anyhow::Result<()> {
         let config = new_config(market, &self.database_url())?;
+        // first of all: without it, whatever is left is made anew
+        remove(&self.set_up_mark())?;
         self.remove_database()?;
+        remove_sqlite(&self.journal())?;
         fs::write(self.config_file(), config).context("cannot write condor.toml")?;
         orchestrator::set_roster(&self.models_file(), &roster(setup.models))
             .context("cannot write models.yml")
@@ -130,15 +130,6 @@ impl DataDir {
              models.yml, add --reset to begin anew, or choose another --data-dir",
             file.display()
         )))
-    }
-
-    /// Removes what was made here, rounds and scores included; submissions, their entries and the deploy key stay.
-    fn reset(&self) -> anyhow::Result<()> {
-        // first of all: without it, whatever is left is made anew
-        remove(&self.set_up_mark())?;
-        self.remove_database()?;
-        remove_sqlite(&self.journal())?;
-        remove(&self.config_file())
     }
 
     fn set_up_mark(&self) -> PathBuf {

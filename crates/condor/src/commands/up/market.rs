@@ -196,10 +196,10 @@ impl Market {
                 Err(fault) => faults.push(fault),
             }
         }
-        let (history, mut without) = history(&answering, &assets, days).await;
-        faults.append(&mut without);
-        let Some(history) = history else { bail!(faults.join("; ")) };
+        let (history, without) = history(&answering, &assets, days).await;
+        let Some(history) = history else { bail!([faults, without].concat().join("; ")) };
         faults.iter().for_each(|fault| eprintln!("prices       without {fault}"));
+        without.iter().for_each(|fault| eprintln!("prices       not for the warm-up: {fault}"));
         let left_out: Vec<&str> =
             asked.iter().filter(|asset| !assets.contains(asset)).map(Asset::as_str).collect();
         if !left_out.is_empty() {

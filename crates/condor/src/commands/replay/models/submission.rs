@@ -33,7 +33,11 @@ impl Submission {
         let refused = |why: String| UsageError(format!("submission {}: {why}", path.display()));
         let real = path.canonicalize().map_err(|error| refused(error.to_string()))?;
         let folder = if real.is_dir() { &real } else { real.parent().unwrap_or(&real) };
-        let code = code_in(folder)?;
+        let code = code_in(folder).map_err(|error| match real.is_dir() {
+            true => error,
+            // it was named, which is no help here: the whole folder runs
+            false => refused("move it into a folder of its own, where it is what runs".to_owned()).into(),
+        })?;
         if !real.is_dir() && real != code {
             let name = code.file_name().unwrap_or_default().display();
             bail!(refused(format!(

@@ -142,7 +142,7 @@ class RoundView {
 function correctionNote({ correction, counts }) {
   const before = correction.old_price === null ? "missing" : price(correction.old_price);
   return el("li", null,
-    counts ? "Scored anew after a price correction: " : "Not scored anew yet after a price correction: ",
+    counts ? "Scored anew after a price correction: " : "Not scored anew after a price correction: ",
     `${before} → ${price(correction.new_price)} for `, time(correction.at, `${second(correction.at)} UTC`),
     ", corrected ", time(correction.recorded_at, `${second(correction.recorded_at)} UTC`));
 }
