@@ -113,7 +113,7 @@ fn is_identifier(value: &str) -> bool {
 
 /// Whether the value stands in the message by itself, and not within a word or a number.
 fn tells(message: &str, value: &str) -> bool {
-    let begins_word = |c: char| c.is_whitespace() || matches!(c, '(' | '`');
+    let begins_word = |c: char| c.is_whitespace() || matches!(c, '(' | '`' | '/');
     let ends_word = |c: char| c.is_whitespace() || matches!(c, ')' | '`' | ',' | ':' | ';');
     message.match_indices(value).any(|(at, _)| {
         message[..at].chars().next_back().is_none_or(begins_word)
