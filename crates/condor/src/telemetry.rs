@@ -71,7 +71,13 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
+    pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Log {
+        pub fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
 
     impl Write for Log {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -93,7 +99,7 @@ mod tests {
             tracing::warn!(%model, reason = forged, shown = %forged, "model {model} is past its limits: {forged}");
             tracing::info!("the next line");
         });
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let text = log.text();
         let lines: Vec<&str> = text.split(['\n', '\r']).collect();
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[0].contains("is past its limits: bad\\n2026"), "{text}");

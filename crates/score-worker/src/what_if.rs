@@ -6,7 +6,7 @@ use domain::{
     Clock, Leaderboard, ModelId, Parameter, Question, RoundState, ScoreHistory, ScoredPrediction,
     ScoredRound, SimulatedClock, Span, Timestamp, TimestampExt, Window, WindowSpans,
 };
-use storage::{BY_HAND, ExportedRound, Result, RoundScores, Store};
+use storage::{BY_HAND, ExportedRound, Result, RoundPages, RoundScores, Store};
 
 use crate::ScoreSettings;
 use crate::holdings::Holdings;
@@ -14,7 +14,7 @@ use crate::ranker::rank_all_but;
 use crate::scorer::{Scorer, Verdict};
 use crate::spent::Meter;
 
-/// Rounds read and scored at once.
+/// Rounds scored at once.
 const BATCH: usize = 256;
 
 /// Rounds that were asked earlier than this before the windows begin do not reach into them: no competition asks further ahead.
@@ -102,19 +102,12 @@ async fn rounds_resolved(store: &dyn Store, after: Timestamp, up_to: Timestamp) 
             && matches!(round.state, RoundState::Closed | RoundState::Scored | RoundState::Void)
             && round.rule.as_deref() != Some(BY_HAND)
     };
-    let (mut questions, mut from, mut last) = (Vec::new(), after - LONGEST_HORIZON, None);
-    loop {
-        let page = store.export_rounds(from, up_to, last, BATCH).await?;
-        if let Some(newest) = page.last() {
-            // Ids are in the order of slots: what lies before need not be looked through again.
-            (from, last) = (newest.performed_at, Some(newest.round_id));
-        }
-        let is_over = page.len() < BATCH;
-        questions.extend(page.into_iter().filter(is_in).map(to_question));
-        if is_over {
-            return Ok(questions);
-        }
+    let mut questions = Vec::new();
+    let mut pages = RoundPages::new(store, after - LONGEST_HORIZON, up_to);
+    while let Some(rounds) = pages.next().await? {
+        questions.extend(rounds.into_iter().filter(is_in).map(to_question));
     }
+    Ok(questions)
 }
 
 fn to_question(round: ExportedRound) -> Question {

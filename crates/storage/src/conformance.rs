@@ -107,6 +107,7 @@ macro_rules! conformance_tests {
             missed_overwrites_a_mark_that_nobody_asked_after_and_nothing_else,
             only_asked_rounds_are_interrupted,
             open_rounds_are_withdrawn_as_if_never_asked_and_what_was_held_is_free,
+            pages_hold_every_round_of_a_span_once,
             odd_texts_and_refused_answers_survive,
             answers_come_back_byte_for_byte,
             a_thousand_predictions_are_stored_at_once,

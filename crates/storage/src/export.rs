@@ -8,7 +8,40 @@ use domain::{
 };
 use serde::Serialize;
 
-use crate::{RoundRecord, ScoreRecord, StepScore};
+use crate::{Result, RoundRecord, ScoreRecord, StepScore, Store};
+
+/// Rounds read at once.
+const PAGE: usize = 500;
+
+/// All rounds of a span in the order of ids, page by page, so that memory does not grow with their number.
+pub struct RoundPages<'a> {
+    store: &'a dyn Store,
+    from: Timestamp,
+    to: Timestamp,
+    after: Option<RoundId>,
+    is_over: bool,
+}
+
+impl<'a> RoundPages<'a> {
+    /// The rounds with `from <= performed_at < to`.
+    pub fn new(store: &'a dyn Store, from: Timestamp, to: Timestamp) -> Self {
+        RoundPages { store, from, to, after: None, is_over: false }
+    }
+
+    /// The next page; `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<Vec<ExportedRound>>> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let page = self.store.export_rounds(self.from, self.to, self.after, PAGE).await?;
+        if let Some(last) = page.last() {
+            // Ids are in the order of slots: what lies before need not be looked through again.
+            (self.from, self.after) = (last.performed_at, Some(last.round_id));
+        }
+        self.is_over = page.len() < PAGE;
+        Ok((!page.is_empty()).then_some(page))
+    }
+}
 
 /// A round. Spans are in seconds here, for scripts.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -56,7 +56,7 @@ pub use codec::{
 };
 pub use corrections::{CorrectionRepository, may_correct};
 pub use error::{Result, StorageError, without_secrets};
-pub use export::{ExportedPrediction, ExportedRound, ExportedScore};
+pub use export::{ExportedPrediction, ExportedRound, ExportedScore, RoundPages};
 pub use intercepted::{InterceptedStore, Interceptor};
 pub use leases::{Hold, HolderId, Lease, LeaseHolder, LeaseName, LeaseRepository};
 pub use models::{Deployment, ModelRepository, deployments_of};

@@ -7,15 +7,12 @@ use domain::{AnswerBytes, Clock, RoundId, Span, Standings, SystemClock, Timestam
 use scoring::PackedAnswer;
 use serde::Serialize;
 use serde_json::json;
-use storage::{Counts, ExportedPrediction, ExportedRound, Store, without_secrets};
+use storage::{Counts, ExportedPrediction, RoundPages, Store, without_secrets};
 
 use super::prune;
 use crate::cli::{DbCommand, ExportKind, SettingsArgs};
 use crate::config::load;
 use crate::store;
-
-/// Rounds read at once.
-const BATCH: usize = 500;
 
 /// Looks after the database.
 pub async fn run(command: DbCommand) -> anyhow::Result<()> {
@@ -146,9 +143,8 @@ async fn export_by_round(
     (from, to): (Timestamp, Timestamp),
     out: &mut Lines<impl Write>,
 ) -> anyhow::Result<()> {
-    let mut after = None;
-    loop {
-        let rounds: Vec<ExportedRound> = store.export_rounds(from, to, after, BATCH).await?;
+    let mut pages = RoundPages::new(store, from, to);
+    while let Some(rounds) = pages.next().await? {
         for round in &rounds {
             match what {
                 ExportKind::Predictions => out.print_all(&predictions(store, round.round_id).await?)?,
@@ -156,11 +152,8 @@ async fn export_by_round(
                 _ => out.print(round)?,
             }
         }
-        match rounds.last() {
-            Some(last) if rounds.len() == BATCH => after = Some(last.round_id),
-            _ => return Ok(()),
-        }
     }
+    Ok(())
 }
 
 async fn predictions(store: &dyn Store, id: RoundId) -> anyhow::Result<Vec<ExportedPrediction>> {

@@ -117,7 +117,7 @@ impl Run<'_> {
         // Stopped in the opposite order: the predict worker first, so that its rounds in flight still find their models.
         supervisor.start(parts.orchestrator);
         supervisor.start(parts.score);
-        let deploy_api = format!("http://127.0.0.1:{}/models", self.args.deploy_port);
+        let deploy_api = format!("http://{}/models", loopback(self.args.deploy_port));
         // One that does not come up is the predict worker's to report.
         shutdown.run_until_cancelled(answers(&deploy_api)).await;
         supervisor.start(parts.predict);
@@ -132,7 +132,7 @@ impl Run<'_> {
     }
 
     fn page(&self) -> String {
-        format!("http://127.0.0.1:{}", self.args.port)
+        format!("http://{}", loopback(self.args.port))
     }
 
     /// What somebody wants to know who starts it for the first time.
@@ -142,8 +142,8 @@ impl Run<'_> {
             ("page", format!("{}   (the API, to be tried: {}/docs)", self.page(), self.page())),
             ("prices", describe(&self.config.prices.sources)),
             ("submissions", describe_submissions(submissions, self.data)),
-            ("models", format!("condor models list --url http://127.0.0.1:{}", self.args.deploy_port)),
-            ("orchestrator", format!("ws://127.0.0.1:{}/condor", self.args.orchestrator_port)),
+            ("models", format!("condor models list --url http://{}", loopback(self.args.deploy_port))),
+            ("orchestrator", format!("ws://{}/condor", loopback(self.args.orchestrator_port))),
             (
                 "health",
                 format!("predict {}   score {}", health(parts.predict_admin), health(parts.score_admin)),
@@ -156,7 +156,7 @@ impl Run<'_> {
 }
 
 fn health(port: u16) -> String {
-    format!("http://127.0.0.1:{port}/readyz")
+    format!("http://{}/readyz", loopback(port))
 }
 
 fn describe_submissions(submissions: &Adopted, data: &DataDir) -> String {

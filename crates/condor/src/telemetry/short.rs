@@ -123,16 +123,14 @@ fn tells(message: &str, value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
+    use super::super::tests::Log;
     use super::*;
 
     #[test]
     fn a_line_has_the_process_the_message_and_what_the_message_does_not_tell() {
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let output = Arc::clone(&log);
-        let write = move || Log(Arc::clone(&output));
-        let subscriber = subscriber("predict", EnvFilter::new("info"), false, write);
+        let log = Log::default();
+        let output = log.clone();
+        let subscriber = subscriber("predict", EnvFilter::new("info"), false, move || output.clone());
         tracing::subscriber::with_default(subscriber, || {
             let address = "127.0.0.1:1";
             tracing::info!(
@@ -145,7 +143,7 @@ mod tests {
             tracing::warn!(error = %"no\nroute", "the line is cut");
             tracing::info!(scored = 2, waiting = 6, round = "b7", "closed b7, 2 of 2026");
         });
-        let text = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        let text = log.text();
         let lines: Vec<&str> = text.lines().map(|line| &line["00:00:00 ".len()..]).collect();
         assert_eq!(
             lines,
@@ -155,17 +153,5 @@ mod tests {
                 "predict      closed b7, 2 of 2026: waiting 6",
             ]
         );
-    }
-
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
     }
 }

@@ -6,7 +6,7 @@ use domain::{Prediction, RoundState, Span, StatusCounts, Timestamp};
 
 use super::TestDatabase;
 use super::samples::*;
-use crate::{Contender, HolderId, LeaseName, RoundRecord, StorageError, Store};
+use crate::{Contender, HolderId, LeaseName, RoundPages, RoundRecord, StorageError, Store};
 
 async fn round(store: &dyn Store, question: &domain::Question) -> RoundRecord {
     store.round(question.id).await.unwrap().unwrap()
@@ -303,4 +303,22 @@ pub async fn a_deferred_round_is_ready_again_in_time(database: &impl TestDatabas
     assert_eq!(ready(&*store, minute(100), 9).await, [deferred, other.clone()]);
     store.close_round(&asked, minute(3), &outcomes()).await.unwrap();
     assert!(ready(&*store, minute(200), 9).await.contains(&asked), "only closed rounds are deferred");
+}
+
+pub async fn pages_hold_every_round_of_a_span_once(database: &impl TestDatabase) {
+    let store = database.open_migrated().await;
+    // Three rounds in a slot, so that a page ends within one.
+    let slot = |n| ["BTC", "ETH", "SOL"].map(|asset| question_of(asset, Span::HOUR, minute(n)));
+    let questions: Vec<_> = (0..400).flat_map(slot).collect();
+    store.record_missed(&questions, "paused", minute(400)).await.unwrap();
+    let mut expected: Vec<_> = questions[3..1197].iter().map(|question| question.id).collect();
+    expected.sort_unstable();
+
+    let (mut found, mut pages) = (Vec::new(), RoundPages::new(&*store, minute(1), minute(399)));
+    while let Some(page) = pages.next().await.unwrap() {
+        assert!(page.len() < expected.len(), "it comes in pages");
+        found.extend(page.into_iter().map(|round| round.round_id));
+    }
+    assert_eq!(found, expected);
+    assert!(RoundPages::new(&*store, minute(400), minute(500)).next().await.unwrap().is_none());
 }

@@ -6,14 +6,11 @@ use domain::{Asset, ModelId, Parameter, Prediction, Question, RoundState, Span, 
 use score_worker::ScoreSettings;
 use scoring::{Answer, Calibration, Expected, Pit, SettledStep, Settlement, StoredAnswer, UnitCheck};
 use serde::Serialize;
-use storage::{ExportedRound, ExportedScore, Store};
+use storage::{ExportedRound, ExportedScore, RoundPages, Store};
 
 use super::faults::Faults;
 use crate::commands::replay::Plan;
 use crate::commands::score::settlement;
-
-/// Rounds read at once.
-const BATCH: usize = 1000;
 
 /// What became of a submission's predictions.
 #[derive(Debug, Default)]
@@ -91,17 +88,14 @@ impl Evaluation {
         settings: &ScoreSettings,
     ) -> anyhow::Result<Self> {
         let reader = Reader { model, store, plan, settings };
-        let (mut evaluation, mut after) = (Evaluation::default(), None);
-        loop {
-            let rounds = store.export_rounds(plan.from, plan.to, after, BATCH).await?;
+        let mut evaluation = Evaluation::default();
+        let mut pages = RoundPages::new(store, plan.from, plan.to);
+        while let Some(rounds) = pages.next().await? {
             for round in &rounds {
                 evaluation.add(round, reader.read(round).await?, model);
             }
-            match rounds.last() {
-                Some(last) if rounds.len() == BATCH => after = Some(last.round_id),
-                _ => return Ok(evaluation),
-            }
         }
+        Ok(evaluation)
     }
 
     /// The PIT values of all assets and horizons.

@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use domain::{Leaderboard, MissedCause, ModelId, StatusCounts, Timestamp, TimestampExt};
 use serde::Serialize;
-use storage::Store;
+use storage::{RoundPages, Store};
 
 use super::Plan;
 use super::coverage::{Coverage, Gap};
-
-/// Rounds read at once.
-const BATCH: usize = 1000;
 
 /// What a replay did; the last line of `--json`.
 #[derive(Debug, Serialize)]
@@ -161,18 +158,14 @@ async fn count(store: &dyn Store, plan: &Plan) -> storage::Result<(StatusCounts,
     for asset in &plan.assets {
         coverage.push(Coverage::begin(store, asset, plan).await?);
     }
-    let (mut statuses, mut after) = (StatusCounts::default(), None);
-    loop {
-        let rounds = store.export_rounds(plan.from, plan.to, after, BATCH).await?;
+    let mut statuses = StatusCounts::default();
+    let mut pages = RoundPages::new(store, plan.from, plan.to);
+    while let Some(rounds) = pages.next().await? {
         for round in &rounds {
             if let Some(of_asset) = coverage.iter_mut().find(|it| it.asset == round.asset) {
                 statuses += round.counts;
                 of_asset.count(round);
             }
-        }
-        match rounds.last() {
-            Some(last) if rounds.len() == BATCH => after = Some(last.round_id),
-            _ => break,
         }
     }
     coverage.iter_mut().for_each(Coverage::finish);

@@ -104,7 +104,7 @@ impl DataDir {
         let config = new_config(market, &self.database_url())?;
         // first of all: without it, whatever is left is made anew
         remove(&self.set_up_mark())?;
-        self.remove_database()?;
+        remove_sqlite(&self.database())?;
         remove_sqlite(&self.journal())?;
         fs::write(self.config_file(), config).context("cannot write condor.toml")?;
         orchestrator::set_roster(&self.models_file(), &roster(setup.models))
@@ -142,10 +142,6 @@ impl DataDir {
 
     fn database_url(&self) -> String {
         format!("sqlite://{}", self.database().display())
-    }
-
-    fn remove_database(&self) -> anyhow::Result<()> {
-        remove_sqlite(&self.database())
     }
 }
 
